@@ -1,0 +1,70 @@
+"""What code a run's result depends on: the hash of the modules its entry points import, and of nothing else.
+
+The hash is taken over syntax trees without docstrings, so comments, formatting and documentation re-train nothing.
+Modules are read, never imported, so the DAG can be planned without torch.
+"""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+PACKAGE = "dgsct"
+ROOT = Path(__file__).resolve().parent
+
+
+def _path(module: str, root: Path) -> Path | None:
+    base = root.parent.joinpath(*module.split("."))
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _imports(tree: ast.AST, root: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names if alias.name.split(".")[0] == PACKAGE)
+        elif isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] == PACKAGE:
+            found.add(str(node.module))
+            found.update(f"{node.module}.{a.name}" for a in node.names if _path(f"{node.module}.{a.name}", root))
+    return found
+
+
+def _without_docstrings(tree: ast.AST) -> str:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            value = body[0].value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                body[0] = ast.Pass()
+    return ast.dump(tree)
+
+
+@cache
+def _module(path: Path, _stamp: tuple[int, int], root: Path) -> tuple[str, frozenset[str]]:
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    imports = frozenset(_imports(tree, root))
+    return hashlib.sha256(_without_docstrings(tree).encode()).hexdigest(), imports
+
+
+def closure(*entries: str, root: Path = ROOT) -> dict[str, str]:
+    """Module name -> sha256 of its syntax tree, for `entries` and every `dgsct` module they import, at any depth."""
+    seen: dict[str, str] = {}
+    todo = list(entries)
+    while todo:
+        module = todo.pop()
+        path = _path(module, root)
+        if module in seen or path is None:
+            continue
+        stat = path.stat()
+        seen[module], imports = _module(path, (stat.st_mtime_ns, stat.st_size), root)
+        todo.extend(imports)
+    return dict(sorted(seen.items()))
+
+
+def code_hash(*entries: str, root: Path = ROOT) -> str:
+    """One sha256 over `closure(*entries)`."""
+    lines = "\n".join(f"{name} {digest}" for name, digest in closure(*entries, root=root).items())
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -1,0 +1,105 @@
+"""The methods by name. A method's module is imported only when it is built, so listing them needs no torch."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from dgsct.errors import UsageError
+from dgsct.options import OPTION_NAMES, Options, parse_option
+
+_RECIPE = ("selection", "accuracy", "accumulation")
+_ENCODERS = ("tile", "freeze_mode")
+_HEAD = ("head", "gate_loss")
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What the harness must know of a method before it imports it."""
+
+    name: str
+    module: str
+    summary: str
+    tasks: tuple[str, ...]
+    trains: bool = True
+    options: tuple[str, ...] = OPTION_NAMES
+    preset: dict[str, Any] = field(default_factory=dict)
+    sees_test_labels: bool = False
+
+
+METHODS: dict[str, MethodInfo] = {
+    m.name: m
+    for m in (
+        MethodInfo(
+            "dg-sct",
+            "dgsct.methods.dg_sct",
+            "dual-guided spatial-channel-temporal attention between two frozen encoders",
+            ("ave",),
+            options=tuple(n for n in OPTION_NAMES if n != "modality"),
+        ),
+        MethodInfo(
+            "lavish-star",
+            "dgsct.methods.dg_sct",
+            "LAVisH*: the same adapters without S and C, mean pooling, gamma 0 (inferred from its parameter count)",
+            ("ave",),
+            options=("audio_block", "residual", *_ENCODERS, *_HEAD, *_RECIPE),
+            preset={"S": False, "C": False, "T": False},
+        ),
+        MethodInfo(
+            "late-fusion",
+            "dgsct.methods.late_fusion",
+            "the same frozen encoders and head, no adapter between them; `modality` keeps one stream only",
+            ("ave",),
+            options=("T", "gamma", "modality", *_ENCODERS, *_HEAD, *_RECIPE),
+        ),
+        MethodInfo(
+            "all-background",
+            "dgsct.methods.yardsticks",
+            "yardstick: every segment is background",
+            ("ave",),
+            trains=False,
+            options=_RECIPE,
+        ),
+        MethodInfo(
+            "majority-class",
+            "dgsct.methods.yardsticks",
+            "yardstick: every segment is the most frequent event class of the training split",
+            ("ave",),
+            trains=False,
+            options=_RECIPE,
+        ),
+        MethodInfo(
+            "oracle-category",
+            "dgsct.methods.yardsticks",
+            "oracle: the clip's true category in every segment (reads test labels)",
+            ("ave",),
+            trains=False,
+            options=_RECIPE,
+            sees_test_labels=True,
+        ),
+    )
+}
+
+
+def get_method(name: str) -> MethodInfo:
+    """Method by name; UsageError that lists the known ones."""
+    if name not in METHODS:
+        raise UsageError(f"unknown method {name!r}; known methods: {', '.join(METHODS)} (see `dgsct ls`)")
+    return METHODS[name]
+
+
+def resolve_options(task: str, method: str, protocol: str, overrides: dict[str, Any]) -> Options:
+    """The options of one run: release defaults, then the protocol's ledger values, the method's preset, the overrides.
+
+    Options that the method does not have keep their defaults, so that a run's key does not depend on them.
+    UsageError if the task does not fit the method or an override is not one of its options.
+    """
+    from dgsct.protocols import option_values
+
+    info = get_method(method)
+    if task not in info.tasks:
+        raise UsageError(f"method {method!r} does not run on task {task!r}; it runs on: {', '.join(info.tasks)}")
+    for name, value in overrides.items():
+        parse_option(name, value)
+        if name not in info.options:
+            raise UsageError(f"method {method!r} has no option {name!r}; its options: {', '.join(info.options)}")
+    chosen = {n: v for n, v in option_values(protocol, task).items() if n in info.options}
+    return Options().replace(**chosen).replace(**info.preset).replace(**overrides)

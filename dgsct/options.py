@@ -1,0 +1,86 @@
+"""Every switch of the models and of the recipe, typed, in one flat namespace (`--set name=value`).
+
+Defaults are the release's; a protocol changes some of them through the deviation ledger (`dgsct.protocols`), an
+experiment's row or `--set` changes others. No torch here.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from dgsct.errors import UsageError
+
+Residual = Literal["release", "paper"]
+AudioBlock = Literal["whole", "split"]
+SpatialPrompt = Literal["pooled", "map"]
+FreezeMode = Literal["train", "eval"]
+Pooling = Literal["attention", "mean"]
+Head = Literal["release", "cmbs_full"]
+GateLoss = Literal["double_sigmoid", "probability"]
+Accumulation = Literal["release", "off"]
+Selection = Literal["test", "val"]
+Accuracy = Literal["batch8", "exact"]
+Modality = Literal["both", "audio", "visual"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Switches of DG-SCT and its baselines. Names follow the paper: S, C, T (Table 5), A2V, V2A (Table 8), alpha, beta, gamma (eq. 6-7)."""
+
+    S: bool = True
+    C: bool = True
+    T: bool = True
+    A2V: bool = True
+    V2A: bool = True
+    alpha: float = 0.3
+    beta: float = 0.05
+    gamma: float = 0.1
+    keep_tokens: bool = True
+    residual: Residual = "release"
+    audio_block: AudioBlock = "whole"
+    spatial_prompt: SpatialPrompt = "pooled"
+    pooling: Pooling = "attention"
+    tile: int = 10
+    freeze_mode: FreezeMode = "train"
+    head: Head = "release"
+    gate_loss: GateLoss = "double_sigmoid"
+    modality: Modality = "both"
+    selection: Selection = "test"
+    accuracy: Accuracy = "batch8"
+    accumulation: Accumulation = "release"
+
+    def replace(self, **changes: Any) -> "Options":
+        """A copy with `changes` applied and checked; UsageError names an unknown option or a bad value."""
+        return Options(**{**asdict(self), **{name: parse_option(name, value) for name, value in changes.items()}})
+
+
+OPTION_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Options))
+_TYPES = get_type_hints(Options)
+
+
+def parse_option(name: str, value: Any) -> Any:
+    """`value` (typed, or text as in `--set name=value`) as the option's own type; UsageError says what is allowed."""
+    if name not in _TYPES:
+        raise UsageError(f"unknown option {name!r}; known options: {', '.join(OPTION_NAMES)}")
+    kind = _TYPES[name]
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise UsageError(f"option {name}={value!r} must be one of: {', '.join(get_args(kind))}")
+        return value
+    if kind is bool:
+        words = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() in words:
+            return words[str(value).lower()]
+        raise UsageError(f"option {name}={value!r} must be on or off")
+    if isinstance(value, bool):
+        raise UsageError(f"option {name}={value!r} must be a number")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"option {name}={value!r} must be a number") from None
+    if kind is int:
+        if number != int(number) or number < 1:
+            raise UsageError(f"option {name}={value!r} must be a whole number of at least 1")
+        return int(number)
+    return number

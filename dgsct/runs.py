@@ -1,0 +1,107 @@
+"""A Run: task x method x overrides x protocol x scale x seed. Its folder is readable, its key decides validity."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dgsct.closure import code_hash
+from dgsct.errors import UsageError
+from dgsct.methods import get_method, resolve_options
+from dgsct.options import parse_option
+from dgsct.protocols import check_protocol
+from dgsct.scales import describe, get_scale
+from dgsct.tasks import get_task
+
+
+def sha256_json(value: Any) -> str:
+    """sha256 of a JSON value in canonical form."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def format_value(value: Any) -> str:
+    """An option's value as it stands in folder names and on the command line."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training (or one yardstick), fully described. `make` checks names and values."""
+
+    task: str
+    method: str
+    overrides: tuple[tuple[str, Any], ...] = ()
+    protocol: str = "release"
+    scale: str = "mini"
+    seed: int = 0
+
+    @classmethod
+    def make(
+        cls,
+        task: str,
+        method: str,
+        overrides: dict[str, Any] | None = None,
+        protocol: str = "release",
+        scale: str = "mini",
+        seed: int = 0,
+    ) -> "Run":
+        """A checked Run; overrides equal to what the run has anyway are dropped, so equal runs share one folder."""
+        get_task(task)
+        check_protocol(protocol)
+        get_scale(scale)
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise UsageError(f"seed {seed!r} must be a whole number of at least 0")
+        chosen = {name: parse_option(name, value) for name, value in (overrides or {}).items()}
+        resolve_options(task, method, protocol, chosen)
+        plain = asdict(resolve_options(task, method, protocol, {}))
+        kept = tuple(sorted((name, value) for name, value in chosen.items() if plain[name] != value))
+        return cls(task, method, kept, protocol, scale, seed if get_method(method).trains else 0)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Run":
+        """The Run of a record's or a spec file's `run` entry."""
+        return cls.make(**{**data, "overrides": dict(data.get("overrides") or {})})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON form, the inverse of `from_dict`."""
+        return {**asdict(self), "overrides": dict(self.overrides)}
+
+    @property
+    def setting(self) -> str:
+        """Readable name of the overrides: `default`, or `C=off,S=off`."""
+        return ",".join(f"{name}={format_value(value)}" for name, value in self.overrides) or "default"
+
+    @property
+    def folder(self) -> Path:
+        """Folder relative to the results folder: `runs/mini/release/ave/dg-sct/default/s0`."""
+        return Path("runs", self.scale, self.protocol, self.task, self.method, self.setting, f"s{self.seed}")
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything that defines the run, with all defaults written out (JSON types)."""
+        scale = get_scale(self.scale)
+        sizes = {
+            "swin": describe(scale.swin),
+            "htsat": describe(scale.htsat),
+            "head": describe(scale.head),
+            "num_tokens": scale.num_tokens,
+            "reduction": scale.reduction,
+            "groups": scale.groups,
+            "precision": scale.precision,
+        }
+        options = asdict(resolve_options(self.task, self.method, self.protocol, dict(self.overrides)))
+        recipe = describe(scale.recipe(self.task))
+        data = {"task": self.task, "method": self.method, "protocol": self.protocol, "scale": self.scale}
+        return json.loads(json.dumps({**data, "seed": self.seed, "options": options, "recipe": recipe, "sizes": sizes}))
+
+    def plan_key(self) -> str:
+        """sha256 over the resolved description and the code it imports: what is known before any data exist."""
+        return sha256_json({"run": self.resolved(), "code": self.code()})
+
+    def code(self) -> str:
+        """Hash of the code that this run imports."""
+        return code_hash("dgsct.engine", get_method(self.method).module, get_task(self.task).module)
+
+    def key(self, data: str, encoders: str) -> str:
+        """The record's key: the plan key, the data manifest's and the encoder weights' checksums."""
+        return sha256_json({"plan": self.plan_key(), "data": data, "encoders": encoders})

@@ -1,0 +1,143 @@
+"""The two scales: `paper` (full size) and `mini` (the same code with tiny sizes). Sizes only, no code paths.
+
+Plain dataclasses without torch, so that the DAG, the CLI and the trainer read the same table.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from dgsct.errors import UsageError
+
+
+@dataclass(frozen=True)
+class SwinSizes:
+    """Swin-V2 image encoder (fact: Swin-V2-L at 192 pixels in the paper)."""
+
+    image_size: int
+    patch_size: int
+    embed_dim: int
+    depths: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    window_size: int
+    num_classes: int
+    drop_path: float = 0.1
+
+
+@dataclass(frozen=True)
+class HtsatSizes:
+    """HTS-AT audio encoder and its log-mel front end (AudioSet configuration in the paper)."""
+
+    sample_rate: int
+    n_fft: int
+    hop: int
+    mel_bins: int
+    f_min: float
+    f_max: float
+    spec_size: int
+    patch_size: int
+    embed_dim: int
+    depths: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    window_size: int
+    num_classes: int
+    drop_path: float = 0.1
+    time_stripe: int = 64
+    mel_stripe: int = 8
+
+
+@dataclass(frozen=True)
+class HeadSizes:
+    """Temporal module and event head (core: temporal attention; AVE: head)."""
+
+    visual_hidden: int = 512
+    audio_hidden: int = 128
+    width: int = 256
+    feed_forward: int = 1024
+    num_heads: int = 4
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sizes of the training recipe of one task; a protocol's switches are options, not sizes."""
+
+    epochs: int
+    patience: int
+    batch_size: int
+    lr: float
+    lr_step: int
+    lr_gamma: float
+    threads: int | None = None
+    checkpoint_every: int | None = None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One scale: the sizes of encoders, adapters, heads and recipes, and how its runs are started."""
+
+    name: str
+    swin: SwinSizes
+    htsat: HtsatSizes
+    head: HeadSizes
+    num_tokens: int
+    reduction: int
+    groups: int
+    recipes: dict[str, Recipe]
+    generated_data: bool
+    short_runs: bool
+    precision: str = "fp32"
+    gpus: int = 1
+
+    def recipe(self, task: str) -> Recipe:
+        """The recipe of `task` at this scale; UsageError if the task has none yet."""
+        if task not in self.recipes:
+            raise UsageError(f"scale {self.name!r} has no recipe for task {task!r}; known: {', '.join(self.recipes)}")
+        return self.recipes[task]
+
+
+PAPER = Scale(
+    name="paper",
+    swin=SwinSizes(192, 4, 192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 21841),
+    htsat=HtsatSizes(32000, 1024, 320, 64, 50.0, 14000.0, 256, 4, 96, (2, 2, 6, 2), (4, 8, 16, 32), 8, 527),
+    head=HeadSizes(),
+    num_tokens=32,
+    reduction=8,
+    groups=2,
+    recipes={"ave": Recipe(epochs=50, patience=20, batch_size=8, lr=5e-4, lr_step=3, lr_gamma=0.35)},
+    generated_data=False,
+    short_runs=False,
+)
+
+MINI = Scale(
+    name="mini",
+    swin=SwinSizes(32, 2, 16, (1, 1, 3, 1), (1, 2, 4, 8), 4, 8),
+    htsat=HtsatSizes(
+        32000, 2048, 1280, 16, 50.0, 14000.0, 64, 4, 16, (1, 1, 1, 1), (1, 2, 4, 8), 4, 8, time_stripe=16, mel_stripe=2
+    ),
+    head=HeadSizes(visual_hidden=64, audio_hidden=64, width=64, feed_forward=128, num_heads=4),
+    num_tokens=4,
+    reduction=4,
+    groups=2,
+    recipes={
+        "ave": Recipe(
+            epochs=10, patience=10, batch_size=8, lr=2e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=10
+        )
+    },
+    generated_data=True,
+    short_runs=True,
+)
+
+SCALES: dict[str, Scale] = {"paper": PAPER, "mini": MINI}
+
+
+def get_scale(name: str) -> Scale:
+    """Scale by name; UsageError that lists the known ones."""
+    if name not in SCALES:
+        raise UsageError(f"unknown scale {name!r}; choose one of: {', '.join(SCALES)}")
+    return SCALES[name]
+
+
+def describe(value: Any) -> Any:
+    """A scale (or any part of it) as plain JSON types, for keys and records."""
+    from dataclasses import asdict, is_dataclass
+
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
