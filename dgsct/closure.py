@@ -10,6 +10,11 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "dgsct"
+# What these modules decide stands, written out, in `Run.resolved()`; hashing their text too would train every run
+# again whenever a method, a task or a line of the ledger is added.
+SETTLED = frozenset(
+    f"{PACKAGE}.{name}" for name in ("closure", "errors", "methods", "options", "protocols", "runs", "scales", "tasks")
+)
 ROOT = Path(__file__).resolve().parent
 
 
@@ -50,13 +55,16 @@ def _module(path: Path, _stamp: tuple[int, int], root: Path) -> tuple[str, froze
 
 
 def closure(*entries: str, root: Path = ROOT) -> dict[str, str]:
-    """Module name -> sha256 of its syntax tree, for `entries` and every `dgsct` module they import, at any depth."""
+    """Module name -> sha256 of its syntax tree, for `entries` and every `dgsct` module they import, at any depth.
+
+    Modules whose outcome is part of a run's description anyway (`SETTLED`) are left out.
+    """
     seen: dict[str, str] = {}
     todo = list(entries)
     while todo:
         module = todo.pop()
         path = _path(module, root)
-        if module in seen or path is None:
+        if module in seen or module in SETTLED or path is None:
             continue
         stat = path.stat()
         seen[module], imports = _module(path, (stat.st_mtime_ns, stat.st_size), root)

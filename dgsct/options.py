@@ -5,6 +5,7 @@ experiment's row or `--set` changes others. No torch here.
 """
 
 from dataclasses import asdict, dataclass, fields
+from math import isfinite
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from dgsct.errors import UsageError
@@ -79,6 +80,8 @@ def parse_option(name: str, value: Any) -> Any:
         number = float(value)
     except (TypeError, ValueError):
         raise UsageError(f"option {name}={value!r} must be a number") from None
+    if not isfinite(number):
+        raise UsageError(f"option {name}={value!r} must be a finite number")
     if kind is int:
         if number != int(number) or number < 1:
             raise UsageError(f"option {name}={value!r} must be a whole number of at least 1")

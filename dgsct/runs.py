@@ -63,6 +63,16 @@ class Run:
         """The Run of a record's or a spec file's `run` entry."""
         return cls.make(**{**data, "overrides": dict(data.get("overrides") or {})})
 
+    @classmethod
+    def from_folder(cls, folder: Path) -> "Run":
+        """The Run whose folder this is; UsageError if the path does not end as `Run.folder` does."""
+        parts = Path(folder).parts[-7:]
+        if len(parts) != 7 or parts[0] != "runs" or not parts[6][1:].isdigit():
+            raise UsageError(f"{folder} is no run folder; it should end in runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED")
+        _, scale, protocol, task, method, setting, seed = parts
+        overrides = dict(item.split("=", 1) for item in setting.split(",")) if setting != "default" else {}
+        return cls.make(task, method, overrides, protocol, scale, int(seed[1:]))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON form, the inverse of `from_dict`."""
         return {**asdict(self), "overrides": dict(self.overrides)}
@@ -87,6 +97,7 @@ class Run:
             "num_tokens": scale.num_tokens,
             "reduction": scale.reduction,
             "groups": scale.groups,
+            "classes": scale.classes[self.task],
             "precision": scale.precision,
         }
         options = asdict(resolve_options(self.task, self.method, self.protocol, dict(self.overrides)))

@@ -81,6 +81,7 @@ class Scale:
     num_tokens: int
     reduction: int
     groups: int
+    classes: dict[str, int]
     recipes: dict[str, Recipe]
     generated_data: bool
     short_runs: bool
@@ -102,6 +103,7 @@ PAPER = Scale(
     num_tokens=32,
     reduction=8,
     groups=2,
+    classes={"ave": 28},
     recipes={"ave": Recipe(epochs=50, patience=20, batch_size=8, lr=5e-4, lr_step=3, lr_gamma=0.35)},
     generated_data=False,
     short_runs=False,
@@ -117,6 +119,7 @@ MINI = Scale(
     num_tokens=4,
     reduction=4,
     groups=2,
+    classes={"ave": 6},
     recipes={
         "ave": Recipe(
             epochs=10, patience=10, batch_size=8, lr=2e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=10

@@ -1,0 +1,70 @@
+# DG-SCT benchmark: from generated or real clips to the paper's tables and figures.
+#
+#   snakemake                              all tables at scale mini, on this machine (profile workflow/profiles/default)
+#   snakemake table1 -n                    what would be run for one table
+#   snakemake --config scale=paper         full size: fill in workflow/config/site.yaml first
+#   snakemake --profile slurm all_tables   the same on a cluster (profile workflow/profiles/slurm)
+#   snakemake --config protocol=clean seeds=1 tasks=ave methods=dg-sct,lavish-star
+#
+# The matrix of runs is derived from workflow/experiments/*.yaml by dgsct.experiments; nothing is listed twice.
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/encoders.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/efficiency.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+
+
+localrules:
+    all_tables,
+    all_figures,
+    report,
+
+
+rule all_tables:
+    default_target: True
+    input:
+        [table_files(name) for name in TABLES],
+        REPORT if HAS_LATEX else [],
+
+
+rule all_figures:
+    input:
+        [figure_files(name) for name in FIGURES],
+
+
+rule report:
+    input:
+        REPORT,
+
+
+# One target for each experiment file: table1, table5, table6, table8, fig8.
+for _name in TABLES:
+
+    rule:
+        name:
+            _name
+        input:
+            table_files(_name),
+        localrule: True
+
+
+for _name in FIGURES:
+
+    rule:
+        name:
+            _name
+        input:
+            figure_files(_name),
+        localrule: True
+
+
+onstart:
+    if not HAS_LATEX:
+        print(
+            "pdflatex is not installed: all_tables leaves out report.pdf",
+            file=sys.stderr,
+        )

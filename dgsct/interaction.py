@@ -1,0 +1,145 @@
+"""Two frozen encoders walked block by block, with adapters between them (paper, eq. 1-2; fact: order of the release).
+
+Stages run in step. In a stage with d_a audio and d_v = r * d_a visual blocks, audio block m pairs with visual block
+r * m + r - 1; the other visual blocks run plain. A pair applies two rounds of adapters, p1 around attention and p2
+around the MLP; in the release the audio block runs whole between them.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dgsct.adapter import Adapted, Adapter
+from dgsct.encoders.htsat import HTSAT
+from dgsct.encoders.merging import merge
+from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD, SwinV2
+from dgsct.options import Options
+from dgsct.scales import Scale
+
+
+class Features(NamedTuple):
+    """Pooled features of every segment: visual [B, T, C_v] and audio [B, T, C_a]."""
+
+    visual: Tensor
+    audio: Tensor
+
+
+class AdapterPair(nn.Module):
+    """Both directions of one round at one place: `a2v` adapts the visual stream, `v2a` the audio stream."""
+
+    def __init__(self, visual: tuple[int, int], audio: tuple[int, int], scale: Scale, options: Options, order: bool):
+        super().__init__()
+        sizes = (scale.num_tokens, scale.reduction, scale.groups)
+        for_visual = options if options.A2V else replace(options, S=False, C=False)
+        for_audio = options if options.V2A else replace(options, S=False, C=False)
+        self.a2v = Adapter(visual, audio, *sizes, for_visual, order)
+        self.v2a = Adapter(audio, visual, *sizes, for_audio, order)
+
+    def forward(self, v: Tensor, a: Tensor) -> tuple[Adapted, Adapted]:
+        """Streams `v` [B', N_v, C_v], `a` [B', N_a, C_a] -> what each adapts to, both from the same inputs."""
+        return self.a2v(v, a), self.v2a(a, v)
+
+
+class FrozenEncoders(nn.Module):
+    """The two encoders without gradients, and the input conventions that every method on them shares."""
+
+    def __init__(self, scale: Scale, options: Options, release_order: bool = False) -> None:
+        super().__init__()
+        self.freeze_mode = options.freeze_mode
+        self.tile = options.tile
+        self.swin = SwinV2(scale.swin)
+        self.htsat = HTSAT(scale.htsat, as_convolution=release_order)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "FrozenEncoders":
+        """In the release frozen encoders follow the training mode (stochastic depth, SpecAugment, bn0 statistics)."""
+        return super().train(mode and self.freeze_mode == "train")
+
+    def visual_tokens(self, frames: Tensor) -> Tensor:
+        """Frames [B, T, 3, H, W] in [0, 1] -> patch tokens [B T, N_v, C_v]; colours are normalised here."""
+        return self.swin.embed((frames.flatten(0, 1).to(self.mean.dtype) - self.mean) / self.std)
+
+    def audio_tokens(self, audio: Tensor) -> Tensor:
+        """Waves [B, T, samples] or compact log-mel [B, T, F, mel] -> patch tokens [B T, N_a, C_a]."""
+        return self.htsat.embed(self.htsat.image(self.htsat.log_mel(audio.flatten(0, 1), self.tile)))
+
+    def pooled(self, frames: Tensor, audio: Tensor) -> Features:
+        """Each encoder alone, tokens averaged: what late fusion sees."""
+        batch, segments = frames.shape[:2]
+        visual = self.swin((frames.flatten(0, 1).to(self.mean.dtype) - self.mean) / self.std)
+        sound = self.htsat(audio.flatten(0, 1), self.tile)
+        return Features(
+            visual.mean(dim=1).view(batch, segments, -1), sound.mean(dim=1).view(batch, segments, -1)
+        )
+
+
+def stage_shapes(side: int, embed_dim: int, stages: int) -> list[tuple[int, int]]:
+    """(tokens, channels) of every stage: tokens shrink by four, channels double."""
+    return [((side >> i) ** 2, embed_dim << i) for i in range(stages)]
+
+
+class DualBackbone(nn.Module):
+    """Frozen encoders and the adapters between them; returns pooled features of every segment."""
+
+    def __init__(self, scale: Scale, options: Options, release_order: bool = False) -> None:
+        super().__init__()
+        self.split_audio = options.audio_block == "split"
+        self.attention_pooling = options.pooling == "attention"
+        self.encoders = FrozenEncoders(scale, options, release_order)
+        swin, htsat = self.encoders.swin, self.encoders.htsat
+        visual = stage_shapes(swin.side, scale.swin.embed_dim, len(scale.swin.depths))
+        audio = stage_shapes(htsat.side, scale.htsat.embed_dim, len(scale.htsat.depths))
+        places = [(visual[i], audio[i]) for i, depth in enumerate(scale.htsat.depths) for _ in range(depth)]
+        self.p1 = nn.ModuleList(AdapterPair(*place, scale, options, release_order) for place in places)
+        self.p2 = nn.ModuleList(AdapterPair(*place, scale, options, release_order) for place in places)
+
+    def forward(self, frames: Tensor, audio: Tensor) -> Features:
+        """Frames [B, T, 3, H, W] in [0, 1]; audio as waves [B, T, samples] or compact log-mel [B, T, F, mel]."""
+        batch, segments = frames.shape[:2]
+        v = self.encoders.visual_tokens(frames)
+        a = self.encoders.audio_tokens(audio)
+        swin, htsat = self.encoders.swin, self.encoders.htsat
+        place, last = 0, None
+        for visual_stage, audio_stage in zip(swin.stages(), htsat.stages(), strict=True):
+            v, a = merge(visual_stage, v), merge(audio_stage, a)
+            ratio = len(visual_stage.blocks) // len(audio_stage.blocks)
+            for j, block in enumerate(visual_stage.blocks):
+                if j % ratio != ratio - 1:
+                    v = v + swin.attention_branch(block, v)
+                    v = v + swin.mlp_branch(block, v)
+                    continue
+                v, a, last = self._pair(place, block, audio_stage.blocks[j // ratio], v, a)
+                place += 1
+        v = swin.norm(v)
+        return Features(
+            self._pool(v, last[0].pooling).view(batch, segments, -1),
+            self._pool(a, last[1].pooling).view(batch, segments, -1),
+        )
+
+    def _pair(
+        self, place: int, visual_block: nn.Module, audio_block: nn.Module, v: Tensor, a: Tensor
+    ) -> tuple[Tensor, Tensor, tuple[Adapted, Adapted]]:
+        """One pair of blocks: round p1, attention (and in the release the whole audio block), round p2, MLP."""
+        swin, htsat = self.encoders.swin, self.encoders.htsat
+        to_v, to_a = self.p1[place](v, a)
+        v = v + swin.attention_branch(visual_block, v) + to_v.residual
+        if self.split_audio:
+            a = a + htsat.attention_branch(audio_block, a) + to_a.residual
+        else:
+            after = a + htsat.attention_branch(audio_block, a)
+            a = after + htsat.mlp_branch(audio_block, after) + to_a.residual
+        to_v, to_a = self.p2[place](v, a)
+        v = v + swin.mlp_branch(visual_block, v) + to_v.residual
+        if self.split_audio:
+            a = a + htsat.mlp_branch(audio_block, a)
+        return v, a + to_a.residual, (to_v, to_a)
+
+    def _pool(self, tokens: Tensor, weights: Tensor | None) -> Tensor:
+        """Tokens [B', N, C] -> [B', C]: by the last adapter's pooling map, or their mean."""
+        if weights is None or not self.attention_pooling:
+            return tokens.mean(dim=1)
+        return torch.bmm(weights, tokens).squeeze(1)

@@ -1,0 +1,339 @@
+"""The deviation ledger: where paper and release disagree, what each protocol picks, and why.
+
+Sources are the rows of the fact sheets ("core 12.1", "ave 7.3"). An entry with an option is a switch of
+`dgsct.options.Options`; an entry without one is the same in all protocols, and its note says why.
+`docs/deviations.md` is generated from here (`ledger_markdown`).
+"""
+
+import difflib
+from dataclasses import dataclass, field
+from typing import Any
+
+from dgsct.errors import UsageError
+
+SUMMARIES: dict[str, str] = {
+    "release": "as the public code does it, quirks included",
+    "paper": "as the paper's text says; where it is silent, the choice that a careful reader would make",
+    "clean": "the release's model without its known bugs, selected on the validation split",
+}
+PROTOCOLS: tuple[str, ...] = tuple(SUMMARIES)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One deviation: what the paper says, what the release does, what it changes, what each protocol picks."""
+
+    id: str
+    source: str
+    topic: str
+    paper: str
+    release: str
+    effect: str
+    option: str | None = None
+    values: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(PROTOCOLS))
+    tasks: tuple[str, ...] = ("ave",)
+    note: str = ""
+
+
+def _pick(release: Any, paper: Any, clean: Any) -> dict[str, Any]:
+    return {"release": release, "paper": paper, "clean": clean}
+
+
+LEDGER: tuple[Entry, ...] = (
+    Entry(
+        "residual", "core 12.1", "residual form",
+        paper="(αM_c + βM_s + 1) ⊙ v (eq. 6)",
+        release="(αM_c + βM_s + 1 − α) ⊙ x",
+        effect="LN_before removes most of it; the relative weight of M_c is 0.43 instead of 0.3",
+        option="residual", values=_pick("release", "paper", "release"),
+    ),
+    Entry(
+        "adapter-output", "core 12.2", "what Ω returns",
+        paper="the attended features themselves",
+        release="gate · LN(BN(up(ReLU(BN(down(LN(·))))))) of them, the gate starting at 0",
+        effect="another class of functions; the paper's form would double the stream at the start",
+        note="same in all protocols: the published parameter count holds the bottleneck",
+    ),
+    Entry(
+        "latent-tokens", "core 12.3", "latent-token cross-attention",
+        paper="not in eq. 1-7",
+        release="always on, with 32 tokens",
+        effect="part of every DG-SCT number, and all that is left in LAVisH*",
+        option="keep_tokens", values=_pick(True, False, True),
+    ),
+    Entry(
+        "audio-block", "core 12.4", "place of Ω in the audio block",
+        paper="eq. 1 puts Ω between attention and MLP, as on the visual side",
+        release="Ω¹ is added after the whole block, Ω² right after it",
+        effect="both audio adapters act after the MLP, which never sees the Ω¹ of its own block",
+        option="audio_block", values=_pick("whole", "split", "whole"),
+    ),
+    Entry(
+        "adapter-places", "core 12.5", "blocks with adapters",
+        paper="every layer",
+        release="12 of the 24 Swin blocks (every third of stage 2), all 12 HTS-AT blocks",
+        effect="48 adapters instead of 96",
+        note="same in all protocols: HTS-AT has 12 blocks to pair with, and the published parameter count fits 48",
+    ),
+    Entry(
+        "temporal-place", "core 12.6", "temporal attention",
+        paper="inside Ω, on the spatially and channel-wise attended features",
+        release="once after pooling, on 256-d decoder outputs, gates from an LSTM and a 2-layer encoder",
+        effect="T adds no parameters to LAVisH*; taking T away means γ = 0",
+        note="same in all protocols: the authors confirm that T stands only at the end",
+    ),
+    Entry(
+        "spatial-prompt", "core 12.7", "what spatial attention sees",
+        paper="the full prompt map a′",
+        release="the spatially averaged prompt",
+        effect="no location of the prompt reaches M_s",
+        option="spatial_prompt", values=_pick("pooled", "map", "pooled"),
+    ),
+    Entry(
+        "spatial-width", "core 12.8", "hidden size of S",
+        paper="d = 256",
+        release="d = C/2 of the stream (48 to 768)",
+        effect="size of the spatial layers",
+        note="same in all protocols: only C/2 gives the published parameter count",
+    ),
+    Entry(
+        "spatial-norm", "core 12.9", "M_s and the LayerNorm behind it",
+        paper="not discussed",
+        release="a scale per token, followed by a LayerNorm that cancels it",
+        effect="with C off, M_s modulates nothing; S acts through pooling only",
+        note="same in all protocols: it follows from the bottleneck; reported beside Table 5",
+    ),
+    Entry(
+        "pooling", "core 12.10", "pooling of the last features",
+        paper="not described",
+        release="softmax(tanh s) of the last second-position adapters",
+        effect="gives S most of its effect",
+        option="pooling", values=_pick("attention", "mean", "attention"),
+        note="the paper is silent; mean is the plain reading *inferred*",
+    ),
+    Entry(
+        "freeze-mode", "core 12.11, ave 7.4", "mode of the frozen encoders",
+        paper="frozen",
+        release="train mode while training: stochastic depth, SpecAugment, bn0 with batch statistics that drift",
+        effect="acts as a regulariser; the saved audio encoder is no longer the AudioSet one",
+        option="freeze_mode", values=_pick("train", "eval", "eval"),
+    ),
+    Entry(
+        "tiling", "core 12.12, ave 7.9", "audio input of a segment",
+        paper="mel-spectrogram of the segment",
+        release="the second of sound is repeated ten times",
+        effect="a periodic spectrogram at ten times the cost of its STFT; the image size stays",
+        option="tile", values=_pick(10, 1, 10),
+    ),
+    Entry(
+        "attention-relu", "core 12.13", "ReLU in eq. 3-4",
+        paper="not stated",
+        release="after every affine map",
+        effect="unknown",
+        note="same in all protocols: the paper is silent",
+    ),
+    Entry(
+        "final-norm", "core 12.14", "last LayerNorm of the encoders",
+        paper="not stated",
+        release="applied to Swin, skipped for HTS-AT",
+        effect="scale of the audio feature",
+        note="same in all protocols: the paper is silent",
+    ),
+    Entry(
+        "table6-units", "core 12.15, ave 7.17", "units of Table 6",
+        paper="percent and GFLOPs throughout",
+        release="the numbers of LAVisH and CMBS are millions of trainable parameters, GFLOPs are multiply-accumulates "
+        "per 10 s clip, CMBS's per 1 s segment *inferred*",
+        effect="the columns cannot be compared down the rows",
+        note="same in all protocols: we count one unit for every row and print the published number beside it",
+    ),
+    Entry(
+        "dead-parameters", "core 12.16", "trainable parameters",
+        paper="26.3 % are attention modules",
+        release="4.74 M of the trainable parameters never get a gradient",
+        effect="1.03 % of the total is dead",
+        note="same in all protocols: both counts are recorded",
+    ),
+    Entry(
+        "table8-row1", "core 12.17", "first row of Table 8",
+        paper="no cross-modal connections",
+        release="its numbers are those of LAVisH*, which keeps cross-attention through tokens",
+        effect="the row is a baseline with a cross-modal path",
+        note="same in all protocols: the row is LAVisH*; `keep_tokens: off` gives the literal reading *inferred*",
+    ),
+    Entry(
+        "alpha-beta-gamma", "core 12.18", "α, β, γ",
+        paper="hyper-parameters, 0.3, 0.05, 0.1 on AVE",
+        release="literals in the code; the command-line options are read nowhere",
+        effect="none at the published values",
+        note="same in all protocols: here they are real options with the published values",
+    ),
+    Entry(
+        "equation-number", "core 12.19", "number of eq. 2",
+        paper="the second line of eq. 1 is counted but carries no number of its own",
+        release="–",
+        effect="none",
+        note="same in all protocols: a matter of citing; we cite it as the second line of eq. 1",
+    ),
+    Entry(
+        "numerics", "core 12.20", "numeric environment",
+        paper="not stated",
+        release="fp32 without autocast, cudnn benchmark on; convolutions may use TF32 on an A100 *inferred*",
+        effect="relative differences of about 1e-3",
+        note="same in all protocols: fp32 with TF32 off, so that tests of parity mean something",
+    ),
+    Entry(
+        "selection", "ave 7.1", "model selection",
+        paper="not stated",
+        release="the best of up to 50 epochs on the test split",
+        effect="optimistic by some tenths",
+        option="selection", values=_pick("test", "val", "val"),
+        note="the paper is silent; the validation split is what a reader assumes *inferred*",
+    ),
+    Entry(
+        "accuracy", "ave 7.2", "reported accuracy",
+        paper="overall accuracy",
+        release="unweighted mean over test batches of 8, of which the last holds 2 clips",
+        effect="−0.26 to +0.5 points, depending on the last two clips",
+        option="accuracy", values=_pick("batch8", "exact", "exact"),
+        note="every record holds both",
+    ),
+    Entry(
+        "accumulation", "ave 7.3", "gradient accumulation",
+        paper="batch size 8",
+        release="gradients are zeroed every iteration and applied every second one: odd batches are lost",
+        effect="half of the data and 209 steps in an epoch",
+        option="accumulation", values=_pick("release", "off", "off"),
+    ),
+    Entry(
+        "learning-rate", "ave 7.5", "learning rate",
+        paper="5e-4",
+        release="5e-4, times 0.35 after every third epoch",
+        effect="training is practically over after about 15 epochs",
+        note="same in all protocols: the paper is silent on a schedule",
+    ),
+    Entry(
+        "epochs-seed", "ave 7.6", "epochs, early stop, seed",
+        paper="not stated",
+        release="50 epochs, patience 20, seed 43",
+        effect="one run without a spread",
+        note="same in all protocols: the release's epochs and patience; seeds 0 to n−1 instead of 43, to show a spread",
+    ),
+    Entry(
+        "head", "ave 7.7", "event head",
+        paper="combined with CMBS",
+        release="CMBS without its spatial-channel attention; outputs of its cross-modal blocks are unused",
+        effect="0.53 M dead parameters",
+        option="head", values=_pick("release", "release", "release"),
+        note="the paper's wording fits both; `cmbs_full` is offered as a switch",
+    ),
+    Entry(
+        "gate-loss", "ave 7.8", "gate loss",
+        paper="not stated",
+        release="a sigmoid on top of probabilities",
+        effect="the loss cannot fall below 0.313 (event) or 0.693 (background)",
+        option="gate_loss", values=_pick("double_sigmoid", "double_sigmoid", "probability"),
+    ),
+    Entry(
+        "mixup", "ave 7.10", "mixup",
+        paper="not stated",
+        release="a weight is drawn for every batch and never used",
+        effect="moves a random generator only",
+        note="same in all protocols: not drawn",
+    ),
+    Entry(
+        "lr-mlp", "ave 7.11", "second learning-rate group",
+        paper="–",
+        release="`lr_mlp` applies to names that do not exist",
+        effect="none",
+        note="same in all protocols: omitted",
+    ),
+    Entry(
+        "resize", "ave 7.12", "image resize",
+        paper="not stated",
+        release="bicubic without antialiasing, aspect ratio not kept",
+        effect="visible on large frames",
+        note="same in all protocols: it belongs to the prepared data, which all protocols share",
+    ),
+    Entry(
+        "frame-position", "ave 7.13", "position of frames",
+        paper="T frames",
+        release="10 equidistant frames over the whole clip, first and last included",
+        effect="a frame may lie up to 0.5 s away from its segment",
+        note="same in all protocols: it belongs to the prepared data, which all protocols share",
+    ),
+    Entry(
+        "leakage", "ave 7.14", "ids in two splits",
+        paper="–",
+        release="8 test and 10 validation ids are also in the training split, under another category",
+        effect="contradictory labels",
+        note="same in all protocols: kept, because the published splits are the benchmark",
+    ),
+    Entry(
+        "annotation-header", "ave 7.15", "header of the annotation file",
+        paper="–",
+        release="expects a header that only its own copy of the file has",
+        effect="rows shift by one when the copies are mixed",
+        note="same in all protocols: the header is detected",
+    ),
+    Entry(
+        "lavish-v2", "ave 7.16", "LAVisH's second script",
+        paper="–",
+        release="does not run as published, and has the accumulation bug",
+        effect="the number of its row cannot be re-made from the script alone",
+        note="same in all protocols: LAVisH's own row is not run yet",
+    ),
+)  # fmt: skip
+
+
+def check_protocol(name: str) -> str:
+    """`name` if it is a protocol; UsageError that lists the known ones."""
+    if name not in SUMMARIES:
+        close = difflib.get_close_matches(str(name), PROTOCOLS, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise UsageError(f"unknown protocol {name!r}; {hint}choose one of: {', '.join(PROTOCOLS)}")
+    return name
+
+
+def option_values(protocol: str, task: str) -> dict[str, Any]:
+    """Option name -> value that `protocol` sets for `task`; tasks without ledger entries of their own get none."""
+    check_protocol(protocol)
+    return {e.option: e.values[protocol] for e in LEDGER if e.option is not None and task in e.tasks}
+
+
+def _value(value: Any) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+
+
+def ledger_markdown() -> str:
+    """The text of `docs/deviations.md`: the protocols, the table of switches, then every entry."""
+    lines = [
+        "# Deviation ledger",
+        "",
+        "Generated from `dgsct/protocols.py` by `python -m dgsct.protocols > docs/deviations.md`; edit there.",
+        "Sources are rows of the fact sheets; *inferred* marks a reading of ours that neither paper nor code states.",
+        "",
+        "## Protocols",
+        "",
+        *(f"- `{name}`: {text}" for name, text in SUMMARIES.items()),
+        "",
+        "## Switches",
+        "",
+        "| option | topic | " + " | ".join(f"`{p}`" for p in PROTOCOLS) + " |",
+        "|---|---|" + "---|" * len(PROTOCOLS),
+    ]
+    for e in LEDGER:
+        if e.option is not None:
+            picks = " | ".join(_value(e.values[p]) for p in PROTOCOLS)
+            lines.append(f"| `{e.option}` | [{e.topic}](#{e.id}) | {picks} |")
+    lines += ["", "## Entries"]
+    for e in LEDGER:
+        switch = f"`{e.option}`" if e.option else "none"
+        lines += ["", f'<a id="{e.id}"></a>', f"### {e.topic} ({e.source})", ""]
+        lines += [f"- paper: {e.paper}", f"- release: {e.release}", f"- effect: {e.effect}", f"- switch: {switch}"]
+        lines += [f"- note: {e.note}"] if e.note else []
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(ledger_markdown(), end="")

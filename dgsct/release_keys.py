@@ -1,0 +1,180 @@
+"""Public checkpoint keys and shapes of the AVE release <-> ours, both ways, bit-exact.
+
+The release's state dict holds the whole model: `swin.` in timm 0.6 naming, `htsat.`, the four adapter lists,
+`temporal_attn.`, `CMBS.` and three unused maps. Ours differs in names and, for 1x1 convolutions, in layout only.
+A rule is (public key template, our key template, how the shape changes).
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Layout(NamedTuple):
+    """How a tensor is stored in both worlds: `ours` from public, `public` from ours."""
+
+    ours: Callable[[Tensor], Tensor]
+    public: Callable[[Tensor], Tensor]
+
+
+SAME = Layout(lambda t: t, lambda t: t)
+TOKEN_CONV = Layout(lambda t: t.flatten(1), lambda t: t[..., None, None])
+
+
+def grouped(groups: int) -> Layout:
+    """Weight of a grouped 1x1 convolution (out, in/groups, 1, 1) <-> [groups, out/groups, in/groups]."""
+    return Layout(
+        lambda t: t.flatten(1).unflatten(0, (groups, -1)).contiguous(),
+        lambda t: t.flatten(0, 1)[..., None, None],
+    )
+
+
+_ATTENTION = ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias")
+_WB = ("weight", "bias")
+_BN = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+def _pairs(public: str, ours: str, leaves: tuple[str, ...] = _WB) -> list[tuple[str, str]]:
+    return [(f"{public}.{leaf}", f"{ours}.{leaf}") for leaf in leaves]
+
+
+def adapter_keys(groups: int) -> dict[str, tuple[str, Layout]]:
+    """Public key -> (our key, layout) of one adapter; 38 entries where S and C exist."""
+    same = [
+        ("gate", "bottleneck.gate"),
+        ("gate_tk", "spare_gate"),
+        ("gate_av", "latent.gate"),
+        ("my_tokens", "latent.tokens"),
+        ("conv_adapter.bias", "prompt.token.bias"),
+        *_pairs("fc", "prompt.channel"),
+        *_pairs("fc_affine_audio_1", "attention.channel.guide"),
+        *_pairs("fc_affine_video_1", "attention.channel.stream"),
+        *_pairs("fc_affine_bottleneck", "attention.channel.squeeze"),
+        *_pairs("fc_affine_v_c_att", "attention.channel.excite"),
+        *_pairs("fc_affine_video_2", "attention.spatial.stream"),
+        *_pairs("fc_affine_audio_2", "attention.spatial.guide"),
+        *_pairs("fc_affine_v_s_att", "attention.spatial.score"),
+        *_pairs("bn1", "bottleneck.bn_down", _BN),
+        *_pairs("bn2", "bottleneck.bn_up", _BN),
+        *_pairs("ln_before", "bottleneck.norm_before"),
+        *_pairs("ln_post", "bottleneck.norm_after"),
+    ]
+    table = {public: (ours, SAME) for public, ours in same}
+    table["conv_adapter.weight"] = ("prompt.token.weight", TOKEN_CONV)
+    table["down_sampler.weight"] = ("bottleneck.down.weight", grouped(groups))
+    table["up_sampler.weight"] = ("bottleneck.up.weight", grouped(groups))
+    return table
+
+
+def _encoder_layer(public: str, ours: str) -> list[tuple[str, str]]:
+    return [
+        *_pairs(f"{public}.self_attn", f"{ours}.self_attn", _ATTENTION),
+        *(pair for part in ("linear1", "linear2", "norm1", "norm2") for pair in _pairs(f"{public}.{part}", f"{ours}.{part}")),
+    ]
+
+
+def _decoder_layer(public: str, ours: str, unused_self: str) -> list[tuple[str, str]]:
+    return [
+        *_pairs(f"{public}.multihead_attn", f"{ours}.cross", _ATTENTION),
+        *_pairs(f"{public}.self_attn", unused_self, _ATTENTION),
+        *(pair for part in ("linear1", "linear2", "norm1", "norm2") for pair in _pairs(f"{public}.{part}", f"{ours}.{part}")),
+    ]
+
+
+def temporal_keys() -> dict[str, tuple[str, Layout]]:
+    """Public key -> (our key, layout) of the temporal module; 168 entries."""
+    lstm = [f"{kind}_{gate}_l0{way}" for kind in ("weight", "bias") for gate in ("ih", "hh") for way in ("", "_reverse")]
+    pairs = _pairs("v_fc", "visual_fc") + _pairs("a_fc", "audio_fc")
+    for public, ours in (("video", "visual"), ("audio", "audio")):
+        pairs += _pairs(f"{public}_encoder.affine_matrix", f"{ours}_encoder.affine")
+        for i in range(2):
+            pairs += _encoder_layer(f"{public}_encoder.encoder.layers.{i}", f"{ours}_encoder.layers.{i}")
+        pairs += _encoder_layer(f"{public}_encoder.encoder_layer", f"unused.{public}_encoder_layer")
+        pairs += _pairs(f"{public}_decoder.affine_matrix", f"{ours}_decoder.affine")
+        unused = f"unused.{public}_decoder"
+        pairs += _decoder_layer(f"{public}_decoder.decoder.layers.0", f"{ours}_decoder.layer", f"{unused}_self")
+        pairs += _decoder_layer(f"{public}_decoder.decoder_layer", f"{unused}_layer", f"{unused}_layer_self")
+        pairs += [(f"audio_visual_rnn_layer.{public}_rnn.{leaf}", f"{ours}_rnn.{leaf}") for leaf in lstm]
+        pairs += _pairs(f"{public}_gated.0", f"{ours}_gate.theta")
+    renamed = [(p.replace("audio_visual_rnn_layer.video_rnn", "audio_visual_rnn_layer.visual_rnn"), o) for p, o in pairs]
+    return {public: (ours, SAME) for public, ours in renamed}
+
+
+def head_keys() -> dict[str, tuple[str, Layout]]:
+    """Public key -> (our key, layout) of the AVE head; 24 entries."""
+    pairs = [
+        *_pairs("AVInter.video_multihead", "visual_interaction.attention", _ATTENTION),
+        *_pairs("AVInter.norm1", "visual_interaction.norm"),
+        *_pairs("VAInter.video_multihead", "audio_interaction.attention", _ATTENTION),
+        *_pairs("VAInter.norm1", "audio_interaction.norm"),
+        *_pairs("localize_module.classifier", "relevance"),
+        *_pairs("localize_module.event_classifier", "event"),
+        *_pairs("video_norm", "visual_norm"),
+        *_pairs("audio_norm", "audio_norm"),
+        *_pairs("audio_cas", "audio_cas"),
+        *_pairs("video_cas", "visual_cas"),
+    ]
+    return {public: (ours, SAME) for public, ours in pairs}
+
+
+_MOVED = re.compile(r"layers\.(\d+)\.downsample\.")
+
+
+def swin_to_public(key: str) -> str:
+    """timm >= 1.0 key -> 0.6 key: patch merging moves to the end of the stage before, the head loses its `fc`."""
+    key = _MOVED.sub(lambda m: f"layers.{int(m[1]) - 1}.downsample.", key)
+    return key.replace("head.fc.", "head.")
+
+
+def htsat_to_public(key: str) -> str:
+    """Our HTS-AT key -> public key."""
+    fixed = {
+        "frontend.conv_real": "spectrogram_extractor.stft.conv_real.weight",
+        "frontend.conv_imag": "spectrogram_extractor.stft.conv_imag.weight",
+        "frontend.mel": "logmel_extractor.melW",
+    }
+    if key in fixed:
+        return fixed[key]
+    for prefix in ("swin.", "unused."):
+        if key.startswith(prefix):
+            return swin_to_public(key.removeprefix(prefix))
+    return key
+
+
+_PLACES = {"vis_adapter_blocks": "a2v", "audio_adapter_blocks": "v2a"}
+
+
+def _model_rules(our_keys: list[str], groups: int) -> Iterator[tuple[str, str, Layout]]:
+    """(public key, our key, layout) for every entry of our full model."""
+    adapters = {ours: (public, layout) for public, (ours, layout) in adapter_keys(groups).items()}
+    temporal = {ours: public for public, (ours, _) in temporal_keys().items()}
+    head = {ours: public for public, (ours, _) in head_keys().items()}
+    lists = {ours: public for public, ours in _PLACES.items()}
+    for key in our_keys:
+        room, _, rest = key.partition(".")
+        if room == "temporal":
+            yield f"temporal_attn.{temporal[rest]}", key, SAME
+        elif room == "head":
+            yield f"CMBS.{head[rest]}", key, SAME
+        elif room == "unused_downsampler":
+            yield f"adapter_token_downsampler.{rest}", key, SAME
+        elif key.startswith("backbone.encoders.swin.swin."):
+            yield "swin." + swin_to_public(key.removeprefix("backbone.encoders.swin.swin.")), key, SAME
+        elif key.startswith("backbone.encoders.htsat."):
+            yield "htsat." + htsat_to_public(key.removeprefix("backbone.encoders.htsat.")), key, SAME
+        else:
+            _, place, index, direction, leaf = key.split(".", 4)
+            public, layout = adapters[leaf]
+            yield f"{lists[direction]}_{place}.{index}.{public}", key, layout
+
+
+def to_public(state: dict[str, Tensor], groups: int = 2) -> dict[str, Tensor]:
+    """Our full model's state dict in the release's keys and shapes (without its recomputable attention masks)."""
+    return {public: layout.public(state[ours]) for public, ours, layout in _model_rules(list(state), groups)}
+
+
+def from_public(public: dict[str, Tensor], our_keys: list[str], groups: int = 2) -> dict[str, Tensor]:
+    """The inverse of `to_public` for a model whose state dict has `our_keys`; KeyError names a missing public key."""
+    return {ours: layout.ours(public[name]) for name, ours, layout in _model_rules(our_keys, groups)}

@@ -1,0 +1,186 @@
+# Settings, site, the matrix of runs, and what the rules ask of them. A wrong setting ends in one sentence.
+import hashlib
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import yaml
+from snakemake.exceptions import WorkflowError
+
+BASE = Path(workflow.basedir)
+if str(BASE) not in sys.path:
+    sys.path.insert(0, str(BASE))
+
+from dgsct.closure import code_hash
+from dgsct.errors import DgsctError
+from dgsct.experiments import EXPERIMENTS, all_runs, load_experiments, make_settings
+from dgsct.methods import METHODS
+from dgsct.protocols import PROTOCOLS
+from dgsct.runs import Run
+from dgsct.scales import SCALES, get_scale
+from dgsct.tasks import TASKS
+
+
+configfile: str(BASE / "workflow/config/config.yaml")
+
+
+def load_site(path):
+    """The site file: where data sets and weights lie, and how jobs are sent to the cluster."""
+    try:
+        site = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise WorkflowError(
+            f"{path}: the site file cannot be read ({error}); see workflow/config/site.yaml"
+        ) from None
+    known = {"data", "encoders", "cpus_per_run", "slurm"}
+    if not isinstance(site, dict) or set(site) != known:
+        raise WorkflowError(
+            f"{path}: the site file must hold exactly the keys {', '.join(sorted(known))}"
+        )
+    return site
+
+
+def site_path(part, name):
+    """A path of the site file, needed at full size only."""
+    value = (SITE[part] or {}).get(name)
+    if not value:
+        raise WorkflowError(
+            f"scale paper needs {part}.{name}: give its path in {SITE_FILE}"
+        )
+    return str(value)
+
+
+try:
+    SETTINGS = make_settings(
+        {k: v for k, v in config.items() if k not in ("experiments", "site")}
+    )
+    FOLDER = Path(config.get("experiments") or EXPERIMENTS)
+    EXPERIMENT = load_experiments(FOLDER)
+    RUNS = {run.folder.as_posix(): run for run in all_runs(EXPERIMENT, SETTINGS)}
+except DgsctError as error:
+    raise WorkflowError(str(error)) from None
+
+SITE_FILE = config.get("site") or str(BASE / "workflow/config/site.yaml")
+SITE = load_site(SITE_FILE)
+TABLES = [name for name, e in EXPERIMENT.items() if e.kind != "figure"]
+FIGURES = [name for name, e in EXPERIMENT.items() if e.kind == "figure"]
+RUN = "runs/{scale}/{protocol}/{task}/{method}/{setting}/s{seed}"
+OUT = f"paper_tables/{SETTINGS.scale}/{SETTINGS.protocol}"
+LOGS = f"results/logs/{SETTINGS.scale}/{SETTINGS.protocol}"
+REPORT = f"{OUT}/report.pdf"
+HAS_LATEX = shutil.which("pdflatex") is not None
+COMMON_OPTIONS = f"--scale {SETTINGS.scale} --protocol {SETTINGS.protocol} --seeds {SETTINGS.seeds} --out {OUT}"
+python = shlex.quote(sys.executable)
+
+
+def one_of(names):
+    """A regular expression for exactly these names."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+wildcard_constraints:
+    scale=one_of(SCALES),
+    protocol=one_of(PROTOCOLS),
+    task=one_of(TASKS),
+    method=one_of(METHODS),
+    setting=r"default|[A-Za-z0-9_]+=[^/]+",
+    seed=r"\d+",
+    encoder="swin|htsat",
+    table=one_of(TABLES),
+    figure=one_of(FIGURES),
+
+
+def raw_folder(scale, task):
+    """The data set in its own layout: generated, or the site's."""
+    return (
+        f"results/data/{scale}/{task}/raw"
+        if get_scale(scale).generated_data
+        else site_path("data", task)
+    )
+
+
+def encoder_files(scale):
+    """Weights of the visual and the audio encoder: pretrained here, or the site's public checkpoints."""
+    if get_scale(scale).generated_data:
+        return [
+            f"results/encoders/{scale}/{name}.safetensors" for name in ("swin", "htsat")
+        ]
+    return [site_path("encoders", name) for name in ("swin", "htsat")]
+
+
+def run_of(wildcards):
+    """The Run behind a record: of the matrix, or any other whose folder is asked for by name."""
+    folder = RUN.format(**wildcards)
+    try:
+        run = RUNS.get(folder) or Run.from_folder(Path(folder))
+    except DgsctError as error:
+        raise WorkflowError(f"results/{folder}: {error}") from None
+    if run.folder.as_posix() != folder:
+        raise WorkflowError(
+            f"results/{folder} is the same run as results/{run.folder.as_posix()}: ask for that one"
+        )
+    return run
+
+
+def run_inputs(wildcards):
+    """Packed data, and the encoders where a model is trained; never an experiment file."""
+    run = run_of(wildcards)
+    manifest = f"results/data/{run.scale}/{run.task}/packed/manifest.json"
+    return [manifest, *(encoder_files(run.scale) if METHODS[run.method].trains else [])]
+
+
+def full_size(wildcards):
+    """Whether this run trains at full size, on a GPU."""
+    return (
+        METHODS[wildcards.method].trains and not get_scale(wildcards.scale).short_runs
+    )
+
+
+def records(name):
+    """The records that an experiment reads."""
+    return [
+        f"results/{run.folder.as_posix()}/record.json"
+        for run in all_runs([EXPERIMENT[name]], SETTINGS)
+    ]
+
+
+def efficiency_files(name):
+    """The efficiency files that an experiment reads: one for each method that the harness can build."""
+    methods = dict.fromkeys(row.method for row in EXPERIMENT[name].rows)
+    return [
+        f"results/efficiency/{m}.json"
+        for m in methods
+        if m in METHODS and METHODS[m].trains
+    ]
+
+
+def table_inputs(name):
+    """Records, or the efficiency files."""
+    return (
+        efficiency_files(name)
+        if EXPERIMENT[name].kind == "efficiency"
+        else records(name)
+    )
+
+
+def table_files(name):
+    """What is written for a table."""
+    return multiext(f"{OUT}/{name}", ".tex", ".md", ".csv", ".html", ".json")
+
+
+def figure_files(name):
+    """What is written for a figure."""
+    return multiext(f"{OUT}/{name}", ".pdf", ".png", ".json")
+
+
+def experiment_key(name, module):
+    """Hash of an experiment's text and of the code that typesets it: a new caption re-makes the table only."""
+    text = (FOLDER / f"{name}.yaml").read_bytes()
+    return hashlib.sha256(text + code_hash(module).encode()).hexdigest()
+
+
+if not get_scale(SETTINGS.scale).generated_data:
+    for _run in RUNS.values():
+        raw_folder(_run.scale, _run.task)
+        encoder_files(_run.scale)

@@ -1,0 +1,15 @@
+# Parameters and cost at full size, counted without data or weights.
+
+
+rule efficiency:
+    output:
+        "results/efficiency/{method}.json",
+    log:
+        "results/efficiency/{method}.log",
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    params:
+        key=lambda w: code_hash("dgsct.efficiency", METHODS[w.method].module),
+    shell:
+        "{python} -m dgsct.cli efficiency {wildcards.method} --out {output:q} > {log:q} 2>&1"

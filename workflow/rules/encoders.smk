@@ -1,0 +1,16 @@
+# Frozen encoders: pretrained here at scale mini, the site's public checkpoints otherwise.
+
+
+rule pretrain:
+    output:
+        weights="results/encoders/mini/{encoder}.safetensors",
+        facts="results/encoders/mini/{encoder}.json",
+    log:
+        "results/encoders/mini/{encoder}.log",
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        key=code_hash("dgsct.encoders.pretrain"),
+    shell:
+        "{python} -m dgsct.encoders.pretrain {wildcards.encoder} {output.weights:q} > {log:q} 2>&1"

@@ -1,0 +1,27 @@
+# One run, one record. `key` (description and imported code) is the only parameter; checkpoints lie beside the record
+# and are no declared output, so that a stopped run goes on where it was.
+
+
+rule train:
+    input:
+        run_inputs,
+    output:
+        f"results/{RUN}/record.json",
+    log:
+        f"results/{RUN}/job.log",
+    benchmark:
+        f"results/{RUN}/benchmark.tsv"
+    threads: lambda w: int(SITE["cpus_per_run"]) if full_size(w) else 1
+    resources:
+        **{
+            f"slurm_{name}": value
+            for name, value in (SITE["slurm"] or {}).items()
+            if value
+        },
+        mem_mb=lambda w: 48000 if full_size(w) else 3000,
+        runtime=lambda w, attempt: (720 if full_size(w) else 30) * attempt,
+        gpu=lambda w: get_scale(w.scale).gpus if full_size(w) else 0,
+    params:
+        key=lambda w: run_of(w).plan_key(),
+    shell:
+        f"{{python}} -m dgsct.worker train results/{RUN.replace('{', '{wildcards.')} > {{log:q}} 2>&1"
