@@ -29,16 +29,22 @@ rule all_tables:
     input:
         [table_files(name) for name in TABLES],
         REPORT if HAS_LATEX else [],
+    message:
+        "all tables are in {OUT}"
 
 
 rule all_figures:
     input:
         [figure_files(name) for name in FIGURES],
+    message:
+        "all figures are in {OUT}"
 
 
 rule report:
     input:
         REPORT,
+    message:
+        "the report is {input}"
 
 
 # One target for each experiment file: table1, table5, table6, table8, fig8.
@@ -50,6 +56,8 @@ for _name in TABLES:
         input:
             table_files(_name),
         localrule: True
+        message:
+            "{rule} is in {OUT}"
 
 
 for _name in FIGURES:
@@ -60,6 +68,8 @@ for _name in FIGURES:
         input:
             figure_files(_name),
         localrule: True
+        message:
+            "{rule} is in {OUT}"
 
 
 onstart:

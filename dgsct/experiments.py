@@ -65,9 +65,11 @@ class Cell:
     published: Published | None
 
 
-def _known(name: str, kind: str, names: Iterable[str]) -> str:
+def _known(name: Any, kind: str, names: Iterable[str]) -> str:
     """`name` if it is one of `names`; else a ValueError with the closest one."""
     names = list(names)
+    if not isinstance(name, str):
+        raise ValueError(f"{name!r} is no name of a {kind}; put it in quotes or use one of: {', '.join(names)}")
     if name not in names:
         close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         remedy = f"did you mean {close[0]!r}?" if close else f"use one of: {', '.join(names)}"
@@ -214,6 +216,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue
             if key_node.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key_node.value!r} appears twice", key_node.start_mark
@@ -242,8 +246,12 @@ def _keys_of(data: Any, location: tuple[Any, ...]) -> list[str]:
 
 
 def _sentence(path: Path, data: Any, error: ValidationError) -> str:
-    """The first schema error as one sentence that names file, part, key and remedy."""
-    first = error.errors(include_url=False)[0]
+    """The first schema error as one sentence that names file, part, key and remedy.
+
+    A misspelt key goes before the key that it leaves missing.
+    """
+    errors = error.errors(include_url=False)
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     location, part, key = first["loc"], "", ""
     if len(location) > 1 and location[0] in ("rows", "columns", "panels") and isinstance(location[1], int):
         entry = data[location[0]][location[1]]
@@ -277,7 +285,7 @@ def _check_options(path: Path, experiment: Experiment) -> None:
         info = METHODS[method]
         try:
             for option in overrides:
-                _known(option, "option", info.options if option in OPTION_NAMES else OPTION_NAMES)
+                _known(option, "option", OPTION_NAMES)
             for task in dict.fromkeys(t for t in (*tasks, info.tasks[0]) if t in info.tasks):
                 resolve_options(task, method, "release", overrides)
         except (ValueError, UsageError) as error:

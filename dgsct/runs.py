@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ def sha256_json(value: Any) -> str:
 
 def format_value(value: Any) -> str:
     """An option's value as it stands in folder names and on the command line."""
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool):
+        return {True: "on", False: "off"}[value]
+    # Six digits where they say it all; otherwise every digit, so that different runs never share a folder.
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,14 @@ class Run:
     def from_folder(cls, folder: Path) -> "Run":
         """The Run whose folder this is; UsageError if the path does not end as `Run.folder` does."""
         parts = Path(folder).parts[-7:]
-        if len(parts) != 7 or parts[0] != "runs" or not parts[6][1:].isdigit():
-            raise UsageError(f"{folder} is no run folder; it should end in runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED")
+        shape = "runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED"
+        if len(parts) != 7 or parts[0] != "runs" or not re.fullmatch(r"s\d+", parts[6]):
+            raise UsageError(f"{folder} is no run folder; it should end in {shape}")
         _, scale, protocol, task, method, setting, seed = parts
-        overrides = dict(item.split("=", 1) for item in setting.split(",")) if setting != "default" else {}
+        pairs = [item.partition("=") for item in setting.split(",")] if setting != "default" else []
+        if not all(separator for _, separator, _ in pairs):
+            raise UsageError(f"{folder} is no run folder; SETTING in {shape} is `default` or such as `C=off,S=off`")
+        overrides = {name: value for name, _, value in pairs}
         return cls.make(task, method, overrides, protocol, scale, int(seed[1:]))
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ rule mini_world:
     params:
         key=code_hash("dgsct.data.mini"),
         folder=subpath(output[0], parent=True),
+    message:
+        "generate the mini clips"
     shell:
         "{python} -m dgsct.data.mini ave {params.folder:q} > {log:q} 2>&1"
 
@@ -30,6 +32,8 @@ rule prepare:
         key=code_hash("dgsct.data.prepare"),
         raw=subpath(input[0], parent=True),
         folder=subpath(output[0], parent=True),
+    message:
+        "prepare {wildcards.task} ({wildcards.scale})"
     shell:
         "{python} -m dgsct.cli prepare {wildcards.task} {params.raw:q} {params.folder:q} --scale {wildcards.scale}"
         " > {log:q} 2>&1"

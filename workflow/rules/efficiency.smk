@@ -11,5 +11,7 @@ rule efficiency:
         runtime=30,
     params:
         key=lambda w: code_hash("dgsct.efficiency", METHODS[w.method].module),
+    message:
+        "count {wildcards.method} at full size"
     shell:
         "{python} -m dgsct.cli efficiency {wildcards.method} --out {output:q} > {log:q} 2>&1"

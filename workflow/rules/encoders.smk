@@ -12,5 +12,7 @@ rule pretrain:
         runtime=60,
     params:
         key=code_hash("dgsct.encoders.pretrain"),
+    message:
+        "pretrain the mini encoder {wildcards.encoder}"
     shell:
         "{python} -m dgsct.encoders.pretrain {wildcards.encoder} {output.weights:q} > {log:q} 2>&1"

@@ -12,5 +12,7 @@ rule figure:
         f"{LOGS}/{{figure}}.log",
     params:
         key=lambda w: experiment_key(w.figure, "dgsct.figures"),
+    message:
+        "draw {wildcards.figure}"
     shell:
         "{python} -m dgsct.cli figures {wildcards.figure} {COMMON_OPTIONS} > {log:q} 2>&1"

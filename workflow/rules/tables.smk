@@ -13,6 +13,8 @@ rule table:
         f"{LOGS}/{{table}}.log",
     params:
         key=lambda w: experiment_key(w.table, "dgsct.tables"),
+    message:
+        "typeset {wildcards.table}"
     shell:
         "{python} -m dgsct.cli tables {wildcards.table} {COMMON_OPTIONS} > {log:q} 2>&1"
 
@@ -26,5 +28,7 @@ rule write_report:
         f"{LOGS}/report.log",
     params:
         key=code_hash("dgsct.report"),
+    message:
+        "write {output}"
     shell:
         "{python} -m dgsct.cli report {COMMON_OPTIONS} > {log:q} 2>&1"

@@ -23,5 +23,7 @@ rule train:
         gpu=lambda w: get_scale(w.scale).gpus if full_size(w) else 0,
     params:
         key=lambda w: run_of(w).plan_key(),
+    message:
+        "run {wildcards.task} {wildcards.method} {wildcards.setting} seed {wildcards.seed} ({wildcards.scale}, {wildcards.protocol})"
     shell:
         f"{{python}} -m dgsct.worker train results/{RUN.replace('{', '{wildcards.')} > {{log:q}} 2>&1"

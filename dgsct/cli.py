@@ -1,0 +1,258 @@
+"""The command line `dgsct`. Thin: every command imports what it needs when it runs, so that --help answers at once.
+
+Exit codes: 0 good, 1 failed, 2 wrong use, 75 stopped and resumable.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dgsct.errors import DgsctError, UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Reproducibility benchmark harness for DG-SCT. The whole benchmark: `snakemake all_tables`.",
+)
+
+Scale = Annotated[str, typer.Option(help="paper (full size) or mini")]
+Protocol = Annotated[str, typer.Option(help="release, paper or clean")]
+Seeds = Annotated[int, typer.Option(min=1, help="seeds 0 ... N-1 of every cell")]
+Results = Annotated[Path, typer.Option(help="folder of data, encoders and records")]
+Experiments = Annotated[Path | None, typer.Option(help="folder of experiment files")]
+
+
+def _settings(scale: str, protocol: str, seeds: int):
+    from dgsct.experiments import make_settings
+
+    return make_settings({"scale": scale, "protocol": protocol, "seeds": seeds})
+
+
+def _experiments(names: list[str], folder: Path | None) -> dict:
+    from dgsct.experiments import EXPERIMENTS, load_experiments
+
+    known = load_experiments(folder or EXPERIMENTS)
+    for name in names:
+        if name not in known:
+            raise UsageError(f"unknown experiment {name!r}; known: {', '.join(known)}")
+    return {name: known[name] for name in names or known}
+
+
+@app.command("ls")
+def list_everything() -> None:
+    """Tasks, methods, experiments and protocols, one line each."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from dgsct.experiments import load_experiments
+    from dgsct.methods import METHODS
+    from dgsct.protocols import SUMMARIES
+    from dgsct.tasks import TASKS
+
+    groups = {
+        "tasks": {name: t.summary for name, t in TASKS.items()},
+        "methods": {name: m.summary for name, m in METHODS.items()},
+        "experiments": {name: f"{e.source}: {e.title}" for name, e in load_experiments().items()},
+        "protocols": dict(SUMMARIES),
+    }
+    console = Console()
+    for title, entries in groups.items():
+        table = Table.grid(padding=(0, 2))
+        for name, summary in entries.items():
+            table.add_row(f"  [bold]{name}[/]", summary)
+        console.print(f"[bold cyan]{title}[/]")
+        console.print(table)
+
+
+@app.command()
+def run(
+    task: str,
+    method: str,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="an option, e.g. S=off")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    results: Results = Path("results"),
+) -> None:
+    """Train and evaluate one run in this terminal, and print its metrics."""
+    from dgsct.runs import Run
+
+    overrides = {}
+    for item in set_ or []:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set {item!r} must have the form NAME=VALUE, for example --set S=off")
+        overrides[name] = value
+    chosen = Run.make(task, method, overrides, protocol, scale, seed)
+    from dgsct.engine import execute
+
+    typer.echo(execute(chosen, results))
+
+
+@app.command()
+def bundle(
+    folders: Annotated[list[Path], typer.Argument(help="run folders: RESULTS/runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED")],
+    jobs: Annotated[int, typer.Option(min=1, help="runs at a time")] = 1,
+) -> None:
+    """Train many runs in one process tree: torch is imported once, every run is a fork."""
+    from dgsct.runs import Run
+
+    for folder in folders:
+        Run.from_folder(folder)
+    from dgsct import worker
+
+    codes = set(worker.bundle(folders, jobs).values())
+    raise typer.Exit(0 if codes <= {0} else 75 if codes <= {0, 75} else 1)
+
+
+@app.command()
+def prepare(
+    task: str,
+    root: Annotated[Path, typer.Argument(help="the data set in its own layout")],
+    out: Annotated[Path, typer.Argument(help="where the packed arrays and manifest.json go")],
+    scale: Scale = "paper",
+    jobs: Annotated[int | None, typer.Option(min=1, help="processes (default: all cores)")] = None,
+) -> None:
+    """Decode a data set once into memory-mapped arrays with a manifest."""
+    from dgsct.scales import get_scale
+    from dgsct.tasks import get_task
+
+    get_task(task)
+    sizes = get_scale(scale)
+    from dgsct.data.prepare import prepare_ave
+
+    prepare_ave(root, out, sizes, jobs=jobs)
+
+
+@app.command()
+def efficiency(
+    method: Annotated[str, typer.Argument(help="dg-sct or lavish-star")] = "dg-sct",
+    scale: Scale = "paper",
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    out: Annotated[Path | None, typer.Option(help="write the JSON to this file")] = None,
+) -> None:
+    """Parameters, trainable share and MACs of one clip, counted without weights (Table 6)."""
+    from dgsct.efficiency import efficiency as count
+
+    result = count(method, scale)
+    if out:
+        from dgsct.results import write_json_atomic
+
+        write_json_atomic(out, result)
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+    elif not out:
+        _print_efficiency(result)
+
+
+def _print_efficiency(result: dict) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    parameters = result["parameters"]
+    total = parameters["total"]
+    rows = [("parameters", total), ("trainable", parameters["trainable"])]
+    rows += [("trainable, without gradient", parameters["without_gradient"])]
+    rows += [(f"  {name}", value) for name, value in parameters["components"].items()]
+    table = Table("", "count", "% of all", title=f"{result['method']} at {result['scale']} scale")
+    table.columns[1].justify = table.columns[2].justify = "right"
+    for name, value in rows:
+        table.add_row(name, f"{value:,}", f"{100 * value / total:.2f}")
+    for name, value in result["macs"].items():
+        table.add_row(f"MACs, {name.replace('_', ' ')}", f"{value:,}", "")
+    Console().print(table)
+
+
+@app.command()
+def tables(
+    names: Annotated[list[str] | None, typer.Argument(help="experiments (default: all tables)")] = None,
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    seeds: Seeds = 3,
+    out: Annotated[Path | None, typer.Option(help="default: paper_tables/SCALE/PROTOCOL")] = None,
+    results: Results = Path("results"),
+    experiments: Experiments = None,
+) -> None:
+    """Write tables (LaTeX, Markdown, CSV, HTML, JSON) from the records that are there."""
+    from dgsct.render import write_table
+    from dgsct.tables import build_table
+
+    folder = out or Path("paper_tables", scale, protocol)
+    settings = _settings(scale, protocol, seeds)
+    for experiment in _experiments(names or [], experiments).values():
+        if experiment.kind != "figure":
+            for path in write_table(build_table(experiment, settings, results), folder):
+                typer.echo(path)
+
+
+@app.command()
+def figures(
+    names: Annotated[list[str] | None, typer.Argument(help="experiments (default: all figures)")] = None,
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    seeds: Seeds = 3,
+    out: Annotated[Path | None, typer.Option(help="default: paper_tables/SCALE/PROTOCOL")] = None,
+    results: Results = Path("results"),
+    experiments: Experiments = None,
+) -> None:
+    """Draw figures from the records that are there."""
+    from dgsct.figures import write_figure
+
+    folder = out or Path("paper_tables", scale, protocol)
+    settings = _settings(scale, protocol, seeds)
+    for experiment in _experiments(names or [], experiments).values():
+        if experiment.kind == "figure":
+            for path in write_figure(experiment, settings, results, folder):
+                typer.echo(path)
+
+
+@app.command()
+def report(
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    seeds: Seeds = 3,
+    out: Annotated[Path | None, typer.Option(help="default: paper_tables/SCALE/PROTOCOL")] = None,
+) -> None:
+    """Collect the tables and figures of a folder on one PDF page (needs pdflatex)."""
+    from dgsct.report import write_report
+
+    typer.echo(write_report(out or Path("paper_tables", scale, protocol)))
+
+
+@app.command()
+def status(
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    seeds: Seeds = 3,
+    results: Results = Path("results"),
+    experiments: Experiments = None,
+) -> None:
+    """What is done, stale, failed and missing, per table."""
+    from dgsct.status import print_status, status_rows
+
+    print_status(status_rows(_experiments([], experiments), _settings(scale, protocol, seeds), results))
+
+
+@app.command()
+def ledger() -> None:
+    """The deviation ledger: paper against release, and what each protocol picks."""
+    from dgsct.protocols import ledger_markdown
+
+    typer.echo(ledger_markdown())
+
+
+def main() -> None:
+    """Entry point: user errors become one sentence and an exit code."""
+    try:
+        app()
+    except DgsctError as error:
+        print(f"dgsct: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Pre-training of the mini encoders, each on its own modality, on generated data that share no scene with the clips.
+
+`python -m dgsct.encoders.pretrain swin OUT.safetensors` (or `htsat`): a multi-label classification of what is seen (or
+heard), a few hundred steps; the classification layer is thrown away and the encoder is frozen from then on.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dgsct.data.scenes import pretraining_images, pretraining_sounds
+from dgsct.encoders.frontend import log_mel_compact
+from dgsct.encoders.htsat import HTSAT
+from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD, SwinV2
+from dgsct.encoders.weights import publish
+from dgsct.errors import DgsctError
+from dgsct.scales import MINI
+
+SEED = 7
+EXAMPLES = 3000
+HELD_OUT = 400
+EPOCHS = 8
+BATCH = 32
+LR = 2e-3
+TILE = 10
+
+
+class Classifier(nn.Module):
+    """An encoder with mean pooling and one linear layer."""
+
+    def __init__(self, encoder: nn.Module, width: int, classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classify = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Inputs of the encoder -> multi-label logits [B, classes]."""
+        args = (TILE,) if isinstance(self.encoder, HTSAT) else ()
+        return self.classify(self.encoder(x, *args).mean(dim=1))
+
+
+def _prepare(encoder: str) -> tuple[Classifier, Tensor, Tensor]:
+    """The classifier, all inputs and all labels (float) for one encoder."""
+    if encoder == "swin":
+        images, labels = pretraining_images(EXAMPLES, SEED, MINI.swin.image_size)
+        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        inputs = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - mean) / std
+        model = SwinV2(MINI.swin)
+        for block in [b for stage in model.stages() for b in stage.blocks]:
+            # timm starts these norms at zero, a fresh block being the identity; a few hundred steps need a warmer start
+            nn.init.constant_(block.norm1.weight, 0.5)
+            nn.init.constant_(block.norm2.weight, 0.5)
+        width = MINI.swin.embed_dim << (len(MINI.swin.depths) - 1)
+    else:
+        waves, labels = pretraining_sounds(EXAMPLES, SEED, MINI.htsat.sample_rate)
+        chunks = torch.from_numpy(waves).split(200)
+        inputs = torch.cat([log_mel_compact(chunk, MINI.htsat, TILE) for chunk in chunks])
+        model = HTSAT(MINI.htsat)
+        width = MINI.htsat.embed_dim << (len(MINI.htsat.depths) - 1)
+    labels_tensor = torch.from_numpy(labels).float()
+    return Classifier(model, width, labels_tensor.shape[1]), inputs, labels_tensor
+
+
+def _average_precision(logits: Tensor, labels: Tensor) -> float:
+    """Mean over labels of the average precision on held-out examples (fraction)."""
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(labels.numpy(), logits.numpy(), average="macro"))
+
+
+def pretrain(encoder: str, say=print) -> tuple[nn.Module, dict]:
+    """Train one mini encoder; returns it and what to know of it (mean average precision on held-out data)."""
+    torch.manual_seed(SEED)
+    torch.set_num_threads(1)
+    model, inputs, labels = _prepare(encoder)
+    train, test = slice(0, EXAMPLES - HELD_OUT), slice(EXAMPLES - HELD_OUT, None)
+    frozen_front = {"encoder.frontend.conv_real", "encoder.frontend.conv_imag", "encoder.frontend.mel"}
+    parameters = [p for name, p in model.named_parameters() if name not in frozen_front]
+    optimizer = torch.optim.AdamW(parameters, lr=LR, weight_decay=0.01)
+    steps = EPOCHS * (EXAMPLES - HELD_OUT) // BATCH
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=steps + EPOCHS)
+    for epoch in range(EPOCHS):
+        model.train()
+        total, count = 0.0, 0
+        for batch in torch.randperm(EXAMPLES - HELD_OUT).split(BATCH):
+            loss = F.binary_cross_entropy_with_logits(model(inputs[train][batch]), labels[train][batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total, count = total + loss.item(), count + 1
+        model.eval()
+        with torch.no_grad():
+            logits = torch.cat([model(chunk) for chunk in inputs[test].split(100)])
+        precision = _average_precision(logits, labels[test])
+        say(f"{encoder} epoch {epoch + 1}/{EPOCHS}  loss {total / count:.4f}  held-out mAP {precision:.3f}")
+    return model.encoder, {"encoder": encoder, "scale": "mini", "examples": EXAMPLES, "held_out_map": round(precision, 4)}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line: which encoder, where to."""
+    parser = argparse.ArgumentParser(prog="python -m dgsct.encoders.pretrain", description=__doc__)
+    parser.add_argument("encoder", choices=("swin", "htsat"))
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args(argv)
+    try:
+        model, info = pretrain(args.encoder, lambda text: print(text, flush=True))
+        publish(model, args.out, info)
+    except DgsctError as error:
+        print(f"dgsct: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""Files of frozen encoders' weights: written with a checksum, loaded strictly."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dgsct.errors import DgsctError
+from dgsct.results import write_json_atomic
+
+ENCODERS = ("swin", "htsat")
+
+
+def encoder_file(root: Path, scale: str, encoder: str) -> Path:
+    """Where the weights of an encoder lie below the results folder."""
+    return root / "encoders" / scale / f"{encoder}.safetensors"
+
+
+def load_encoders(model: nn.Module, scale: str, root: Path) -> None:
+    """Load both encoders of `model` (every module named `encoders` with `swin` and `htsat`).
+
+    DgsctError if a file is missing or does not fit to the key.
+    """
+    from safetensors.torch import load_file
+
+    holders = [module for name, module in model.named_modules() if name.split(".")[-1] == "encoders"]
+    for holder in holders:
+        for encoder in ENCODERS:
+            path = encoder_file(root, scale, encoder)
+            if not path.exists():
+                raise DgsctError(f"encoder weights {path} are missing; run `snakemake {path}` or put the converted file there")
+            result = getattr(holder, encoder).load_state_dict(load_file(path), strict=False)
+            if result.missing_keys or result.unexpected_keys:
+                wrong = (result.missing_keys + result.unexpected_keys)[0]
+                raise DgsctError(f"encoder weights {path} do not fit at key {wrong!r}; delete the file and make it again")
+
+
+def publish(encoder: nn.Module, path: Path, info: dict[str, Any]) -> None:
+    """Write an encoder's weights to `path` and, beside it, `info` with their checksum; each appears whole or not at all."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}, str(partial))
+        checksum = hashlib.sha256(partial.read_bytes()).hexdigest()
+        write_json_atomic(path.with_suffix(".json"), {**info, "sha256": checksum})
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DgsctError(f"cannot write {path}: {error.strerror}; free space and try again") from error

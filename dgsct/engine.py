@@ -1,0 +1,342 @@
+"""One run from its description to its record: build, train, checkpoint, resume, evaluate, write.
+
+The trainer's contract: checkpoints are atomic and sit beside the declared output; SIGTERM, SIGUSR1 or the run's own
+deadline lead to a checkpoint and exit code 75; the record is written last, at once; the same seed gives the same
+metrics, in one go or killed and resumed at any moment.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dgsct.checkpoint import RunLock, latest_checkpoint, save_checkpoint
+from dgsct.encoders.weights import load_encoders
+from dgsct.errors import DgsctError, Stopped
+from dgsct.methods import get_method, resolve_options
+from dgsct.provenance import describe_environment
+from dgsct.results import SCHEMA_VERSION, data_checksum, encoders_checksum, read_record, write_record
+from dgsct.runs import Run
+from dgsct.scales import get_scale
+from dgsct.tasks import get_task
+
+DEADLINE_MARGIN = 120.0
+
+
+@dataclass
+class Progress:
+    """Where a training stands; all of it is in every checkpoint."""
+
+    key: str
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    best: float = -1.0
+    best_epoch: int = 0
+    below_best: int = 0
+    best_metrics: dict[str, float] = field(default_factory=dict)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    resumed: int = 0
+
+
+class StopRequest:
+    """Set by SIGTERM, SIGUSR1 or when the time budget (minutes, less a margin) is nearly spent."""
+
+    def __init__(self, budget_minutes: float | None = None) -> None:
+        self.asked = False
+        self.deadline = None if budget_minutes is None else time.monotonic() + budget_minutes * 60 - DEADLINE_MARGIN
+        for name in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(name, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+
+    def __bool__(self) -> bool:
+        return self.asked or (self.deadline is not None and time.monotonic() > self.deadline)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed python, numpy and torch."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries draw from the global generator
+    torch.manual_seed(seed)
+
+
+def epoch_batches(rows: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """The shuffled batches of one epoch; a function of seed and epoch alone, so that a resumed run sees the same."""
+    order = np.random.default_rng([seed, epoch]).permutation(len(rows))
+    return [rows[order[i : i + batch_size]] for i in range(0, len(rows), batch_size)]
+
+
+class Training:
+    """The state of one training run."""
+
+    def __init__(self, run: Run, root: Path, key: str) -> None:
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+
+        self.run, self.root, self.key = run, root, key
+        self.folder = root / run.folder
+        self.scale = get_scale(run.scale)
+        self.recipe = self.scale.recipe(run.task)
+        self.options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
+        if self.recipe.threads:
+            torch.set_num_threads(self.recipe.threads)
+        bf16 = self.scale.precision == "bf16" and torch.cuda.is_available()
+        # Some parameters exist only because the release has them: gradients must not be waited for.
+        ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(mixed_precision="bf16" if bf16 else "no", kwargs_handlers=[ddp])
+        self.task = import_module(get_task(run.task).module).open_task(
+            root / "data" / run.scale / run.task / "packed", self.scale, self.options
+        )
+        seed_everything(run.seed)
+        model = import_module(get_method(run.method).module).build(run.task, self.scale, self.options)
+        load_encoders(model, run.scale, root)
+        trainable = [p for p in model.parameters() if p.requires_grad]
+        self.parameters = {
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "trainable": sum(p.numel() for p in trainable),
+        }
+        optimizer = torch.optim.Adam(trainable, lr=self.recipe.lr)
+        self.schedule = torch.optim.lr_scheduler.StepLR(optimizer, self.recipe.lr_step, self.recipe.lr_gamma)
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.accelerator.register_for_checkpointing(self.schedule)
+        frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+        self.accelerator.register_save_state_pre_hook(lambda _m, weights, _d: _drop_frozen(weights, frozen))
+        self.accelerator.register_load_state_pre_hook(_load_partial)
+        self.reported = get_task(run.task).reported(self.options.accuracy)
+        self.progress = Progress(key)
+
+    @property
+    def plain(self) -> torch.nn.Module:
+        """The model without accelerate's wrapper."""
+        return self.accelerator.unwrap_model(self.model)
+
+    def resume(self) -> bool:
+        """Continue from the newest checkpoint of this very run, if there is one."""
+        found = latest_checkpoint(self.folder / "checkpoints", self.key)
+        if not found:
+            return False
+        path, state = found
+        self.accelerator.load_state(str(path))
+        self.progress = Progress(**state)
+        self.progress.resumed += 1
+        return True
+
+    def save(self) -> None:
+        """A checkpoint of the present moment."""
+        if self.accelerator.is_main_process:
+            save_checkpoint(self.folder / "checkpoints", self.progress.step, self.accelerator, asdict(self.progress))
+
+    def train_epoch(self, stop: StopRequest, lock: RunLock) -> None:
+        """The rest of the current epoch, from the batch at which the progress stands."""
+        p = self.progress
+        batches = epoch_batches(self.task.splits["train"], self.recipe.batch_size, self.run.seed, p.epoch)
+        self.model.train()
+        while p.batch < len(batches):
+            started = time.perf_counter()
+            # The release zeroes gradients before every batch and steps on every second one and on the last: the other
+            # batches only move normalisation statistics, so their gradients are not computed here.
+            learns = self.options.accumulation == "off" or p.batch % 2 == 1 or p.batch == len(batches) - 1
+            terms = self._step(batches[p.batch], learns)
+            for name, value in terms.items():
+                p.loss[name] = p.loss.get(name, 0.0) + value
+            p.batch += 1
+            p.step += 1
+            p.seconds += time.perf_counter() - started
+            lock.beat()
+            every = self.recipe.checkpoint_every
+            if stop:
+                self.save()
+                raise Stopped(f"{self.run.folder} stopped at epoch {p.epoch + 1}, step {p.step}; start it again to go on")
+            if every and p.step % every == 0 and p.batch < len(batches):
+                self.save()
+
+    def _step(self, rows: np.ndarray, learns: bool) -> dict[str, float]:
+        frames, audio, targets = self._batch(rows[self.accelerator.process_index :: self.accelerator.num_processes])
+        with torch.set_grad_enabled(learns):
+            terms = self.plain.losses(self.model(frames, audio), targets)
+        loss = torch.stack(list(terms.values())).sum()
+        if not torch.isfinite(loss):
+            raise DgsctError(f"{self.run.folder}: the loss is {loss.item()} at step {self.progress.step}; lower the learning rate")
+        if learns:
+            self.optimizer.zero_grad()
+            self.accelerator.backward(loss)
+            self.optimizer.step()
+        return {name: value.item() for name, value in terms.items()}
+
+    def _batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        device = self.accelerator.device
+        frames, audio, targets = self.task.batch(rows)
+        return frames.to(device), audio.to(device), {name: t.to(device) for name, t in targets.items()}
+
+    @torch.no_grad()
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Metrics of the model as it is, on one split, in its stored order."""
+        rows = self.task.splits[split]
+        self.model.eval()
+        size = self.recipe.batch_size
+        predicted = []
+        for i in range(0, len(rows), size):
+            frames, audio, _ = self._batch(rows[i : i + size])
+            predicted.append(self.plain.predict(self.model(frames, audio)).cpu().numpy())
+        return self.task.metrics(np.concatenate(predicted), rows, size)
+
+    def end_epoch(self, say: Callable[[str], None]) -> bool:
+        """Evaluate, select, move the schedule; True when training is over."""
+        p = self.progress
+        lr = self.schedule.get_last_lr()[0]
+        split = self.options.selection
+        metrics = {split: self.evaluate(split)}
+        score = metrics[split][self.reported]
+        if score >= p.best:
+            p.best, p.best_epoch, p.below_best = score, p.epoch + 1, 0
+            if split != "test":
+                metrics["test"] = self.evaluate("test")
+            p.best_metrics = metrics["test"]
+        else:
+            p.below_best += 1
+        batches = max(p.batch, 1)
+        terms = {name: value / batches for name, value in p.loss.items()}
+        entry = {"epoch": p.epoch + 1, "loss": sum(terms.values()), "loss_terms": terms, "lr": lr, "seconds": p.seconds}
+        p.curve.append({**entry, "metrics": metrics})
+        say(
+            f"epoch {p.epoch + 1}/{self.recipe.epochs}  loss {entry['loss']:.4f}  {split} {score:.2f} "
+            f"(best {p.best:.2f} at {p.best_epoch})  {p.seconds:.1f} s"
+        )
+        self.schedule.step()
+        p.epoch, p.batch, p.loss, p.seconds = p.epoch + 1, 0, {}, 0.0
+        return p.epoch >= self.recipe.epochs or p.below_best >= self.recipe.patience
+
+
+def _drop_frozen(weights: list[dict[str, torch.Tensor]], frozen: set[str]) -> None:
+    """Frozen weights come from the encoders' files; statistics that drift (bn0) stay in the checkpoint."""
+    for i, state in enumerate(weights):
+        weights[i] = {name: t for name, t in state.items() if name.removeprefix("module.") not in frozen}
+
+
+def _load_partial(models: list[torch.nn.Module], folder: str) -> None:
+    from safetensors.torch import load_file
+
+    while models:
+        model = models.pop()
+        model.load_state_dict(load_file(os.path.join(folder, "model.safetensors")), strict=False)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _epochs(training: Training) -> Iterator[int]:
+    while training.progress.epoch < training.recipe.epochs:
+        yield training.progress.epoch
+
+
+def _train(run: Run, root: Path, key: str, stop: StopRequest, lock: RunLock) -> tuple[dict[str, Any], Any]:
+    training = Training(run, root, key)
+    if training.resume():
+        p = training.progress
+        _say(f"resumed at epoch {p.epoch + 1}, batch {p.batch}")
+    over = training.progress.below_best >= training.recipe.patience
+    for _ in _epochs(training):
+        if over:
+            break
+        training.train_epoch(stop, lock)
+        over = training.end_epoch(_say)
+        training.save()
+    p = training.progress
+    steps = sum(e["seconds"] for e in p.curve)
+    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+    result = {
+        "metrics": p.best_metrics,
+        "best_epoch": p.best_epoch,
+        "curve": p.curve,
+        "efficiency": {
+            **training.parameters,
+            "seconds_per_step": steps / max(p.step, 1),
+            "peak_memory_bytes": peak,
+        },
+        "resumed": p.resumed,
+    }
+    return result, training.task
+
+
+def _yardstick(run: Run, root: Path) -> tuple[dict[str, Any], Any]:
+    scale = get_scale(run.scale)
+    options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
+    module = import_module(get_method(run.method).module)
+    folder = root / "data" / run.scale / run.task / "packed"
+    task = import_module(get_task(run.task).module).open_task(folder, scale, options)
+    rows = task.splits["test"]
+    predicted = module.predict(run.method, task.labels(task.splits["train"]), task.labels(rows), task.background)
+    metrics = task.metrics(predicted, rows, scale.recipe(run.task).batch_size)
+    efficiency = {"parameters": 0, "trainable": 0, "seconds_per_step": None, "peak_memory_bytes": None}
+    return {"metrics": metrics, "best_epoch": None, "curve": [], "efficiency": efficiency, "resumed": 0}, task
+
+
+def execute(run: Run, root: Path, budget_minutes: float | None = None) -> Path:
+    """Train (or compute) `run` below the results folder `root` and write its record; returns the record's path.
+
+    A valid record is left as it is. Raises Stopped (resumable) or another DgsctError; nothing half-written stays.
+    """
+    started = time.time()
+    folder = root / run.folder
+    trains = get_method(run.method).trains
+    data = data_checksum(root, run.scale, run.task)
+    encoders = encoders_checksum(root, run.scale, run.method)
+    key = run.key(data, encoders)
+    path = folder / "record.json"
+    if path.exists() and (record := read_record(path))["key"] == key and record["status"] == "ok":
+        _say(f"{run.folder} is already done")
+        return path
+    stop = StopRequest(budget_minutes)
+    with RunLock(folder) as lock:
+        result, task = _train(run, root, key, stop, lock) if trains else _yardstick(run, root)
+        options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
+        record = {
+            "schema": SCHEMA_VERSION,
+            "run": run.to_dict(),
+            "resolved": run.resolved(),
+            "key": key,
+            "key_parts": {"plan": run.plan_key(), "data": data, "encoders": encoders},
+            "status": "ok",
+            "error": None,
+            "metrics": result["metrics"],
+            "reported": get_task(run.task).reported(options.accuracy),
+            "best_epoch": result["best_epoch"],
+            "selection": options.selection if trains else None,
+            "curve": result["curve"],
+            "coverage": task.packed.coverage,
+            "efficiency": result["efficiency"],
+            "provenance": describe_environment(started, result["resumed"]),
+        }
+        write_record(path, record)
+    _say(f"{run.folder}: " + "  ".join(f"{name} {value:.2f}" for name, value in result["metrics"].items()))
+    return path
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`python -m dgsct.engine RUN_FOLDER [MINUTES]`: one run in this process."""
+    argv = sys.argv[1:] if argv is None else argv
+    folder = Path(argv[0])
+    root = Path(*folder.parts[:-7])
+    try:
+        execute(Run.from_folder(folder), root, float(argv[1]) if len(argv) > 1 else None)
+    except DgsctError as error:
+        print(f"dgsct: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

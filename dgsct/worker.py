@@ -1,0 +1,253 @@
+"""Many runs in one process tree: torch and timm are imported once, every run is a fork of that process.
+
+`train RUN_FOLDER` is what the DAG calls. For scales with short runs it hands the run to a small server on this machine
+(started on first use, gone after a minute of idleness), which forks; for long runs it trains in its own process.
+`bundle` does the same for a list of runs without a server. A fork costs a few hundredths of a second; a fresh
+interpreter with torch and timm costs seconds.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from dgsct.errors import DgsctError
+
+IDLE_SECONDS = 60.0
+START_SECONDS = 180.0
+FORWARDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+def preload() -> None:
+    """Import everything that a run needs; no tensor is touched, so no thread or device exists that a fork would break."""
+    import accelerate  # noqa: F401
+    import timm  # noqa: F401
+    import torchaudio.functional  # noqa: F401
+
+    import dgsct.engine
+    import dgsct.methods.dg_sct
+    import dgsct.methods.late_fusion
+    import dgsct.methods.yardsticks
+    import dgsct.tasks.ave  # noqa: F401
+
+
+def fork_run(argv: Sequence[str], stdout: int, stderr: int, cwd: str, env: dict[str, str]) -> int:
+    """Fork; the child becomes the run `argv` (see `engine.main`) with its output on the given descriptors. Returns its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        for name in (*FORWARDED, signal.SIGCHLD):
+            signal.signal(name, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+        os.chdir(cwd)
+        os.environ.clear()
+        os.environ.update(env)
+        from dgsct.engine import main
+
+        code = main(list(argv))
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _socket_path() -> Path:
+    """One server for this user, interpreter and state of the code: edited code is never served by an old process."""
+    package = Path(__file__).resolve().parent
+    digest = hashlib.sha256(f"{sys.executable} {package}".encode())
+    for path in sorted(package.rglob("*.py")):
+        stat = path.stat()
+        digest.update(f"{path} {stat.st_mtime_ns} {stat.st_size}".encode())
+    job = os.environ.get("SLURM_JOB_ID", "")  # a server dies with its allocation, so each allocation has its own
+    return Path(tempfile.gettempdir(), f"dgsct-{os.getuid()}-{job}-{digest.hexdigest()[:16]}.sock")
+
+
+class Server:
+    """Accepts runs on a unix socket, forks each, reports its exit code; a client that vanishes stops its run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.children: dict[int, socket.socket] = {}
+        self.selector = selectors.DefaultSelector()
+        self.used = time.monotonic()
+
+    def serve(self) -> None:
+        """Run until idle for a minute."""
+        preload()
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        os.set_blocking(wake_read, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_write)
+        with socket.socket(socket.AF_UNIX) as listener:
+            self.path.unlink(missing_ok=True)
+            listener.bind(str(self.path))
+            os.chmod(self.path, 0o600)
+            listener.listen(64)
+            self.selector.register(listener, selectors.EVENT_READ, self._accept)
+            self.selector.register(wake_read, selectors.EVENT_READ, self._drain)
+            while self.children or time.monotonic() - self.used < IDLE_SECONDS:
+                for key, _ in self.selector.select(timeout=1.0):
+                    key.data(key.fileobj)
+                self._reap()
+            self.path.unlink(missing_ok=True)
+
+    def _drain(self, pipe: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(pipe, 4096)
+
+    def _accept(self, listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        message, fds, _, _ = socket.recv_fds(connection, 1 << 20, 2)
+        while not message.endswith(b"\n"):
+            message += connection.recv(1 << 20)
+        request = json.loads(message)
+        pid = fork_run(request["argv"], fds[0], fds[1], request["cwd"], request["env"])
+        for fd in fds:
+            os.close(fd)
+        self.children[pid] = connection
+        self.selector.register(connection, selectors.EVENT_READ, lambda c, pid=pid: self._hear(c, pid))
+        self.used = time.monotonic()
+
+    def _hear(self, connection: socket.socket, pid: int) -> None:
+        """A byte is a signal to pass on; the end of the stream means that the client is gone."""
+        number = connection.recv(1)
+        if not number:
+            self.selector.unregister(connection)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number[0] if number else signal.SIGTERM)
+
+    def _reap(self) -> None:
+        for pid in list(self.children):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if not done:
+                continue
+            connection = self.children.pop(pid)
+            code = os.waitstatus_to_exitcode(status)
+            with contextlib.suppress(OSError):
+                connection.sendall(bytes([code if code >= 0 else 128 - code]))
+            with contextlib.suppress(KeyError):
+                self.selector.unregister(connection)
+            connection.close()
+            self.used = time.monotonic()
+
+
+def _connect(path: Path) -> socket.socket:
+    """A connection to the server, which is started if it is not there."""
+    deadline, started = time.monotonic() + START_SECONDS, None
+    with open(path.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        while True:
+            connection = socket.socket(socket.AF_UNIX)
+            try:
+                connection.connect(str(path))
+                return connection
+            except OSError:
+                connection.close()
+            if started is None or started.poll() is not None:
+                if started is not None:
+                    raise DgsctError(f"the run server did not start; see {path.with_suffix('.log')}")
+                log = open(path.with_suffix(".log"), "w")  # noqa: SIM115 - the server keeps it
+                command = [sys.executable, "-m", "dgsct.worker", "serve", str(path)]
+                started = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, pass_fds=()
+                )
+            if time.monotonic() > deadline:
+                raise DgsctError(f"the run server did not answer in {START_SECONDS:.0f} s; see {path.with_suffix('.log')}")
+            time.sleep(0.05)
+
+
+def submit(argv: Sequence[str]) -> int:
+    """Run `argv` (see `engine.main`) in a fork of the server; signals are passed on. Returns the run's exit code."""
+    connection = _connect(_socket_path())
+    request = {"argv": list(argv), "cwd": os.getcwd(), "env": dict(os.environ)}
+    socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], [1, 2])
+    for name in FORWARDED:
+        signal.signal(name, lambda number, _frame: connection.sendall(bytes([number])))
+    answer = connection.recv(1)
+    return answer[0] if answer else 1
+
+
+def bundle(folders: Sequence[Path], jobs: int, say=print) -> dict[Path, int]:
+    """Train the runs of `folders`, `jobs` at a time, each a fork of this process; output goes to each run's `log.txt`.
+
+    Returns the exit code of every run. SIGTERM and SIGUSR1 are passed on, so that the runs save and end with 75.
+    """
+    preload()
+    waiting, running, codes = list(folders), {}, {}
+
+    def forward(number: int, _frame: object) -> None:
+        waiting.clear()
+        for pid in running:
+            os.kill(pid, number)
+
+    previous = {name: signal.signal(name, forward) for name in FORWARDED}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                folder = waiting.pop(0)
+                folder.mkdir(parents=True, exist_ok=True)
+                with open(folder / "log.txt", "a") as log:
+                    pid = fork_run([str(folder)], log.fileno(), log.fileno(), os.getcwd(), dict(os.environ))
+                running[pid] = folder
+            pid, status = os.wait()
+            code = os.waitstatus_to_exitcode(status)
+            folder = running.pop(pid)
+            codes[folder] = code if code >= 0 else 128 - code
+            say(f"{len(codes)}/{len(folders)}  {folder}  {'done' if code == 0 else f'exit code {codes[folder]}'}")
+    finally:
+        for name, handler in previous.items():
+            signal.signal(name, handler)
+    return codes
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the trainer that the DAG starts; argparse, so that it needs torch and timm only."""
+    parser = argparse.ArgumentParser(prog="python -m dgsct.worker", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train", help="one run, by its folder")
+    train.add_argument("folder", type=Path)
+    train.add_argument("--time-budget", type=float, help="minutes until the run must have saved and stopped")
+    serve = commands.add_parser("serve", help="the server behind `train` (started by it)")
+    serve.add_argument("socket", type=Path)
+    args = parser.parse_args(argv)
+    if args.command == "serve":
+        Server(args.socket).serve()
+        return 0
+    budget = [] if args.time_budget is None else [str(args.time_budget)]
+    try:
+        from dgsct.runs import Run
+        from dgsct.scales import get_scale
+
+        run = Run.from_folder(args.folder)
+        if get_scale(run.scale).short_runs:
+            return submit([str(args.folder), *budget])
+    except DgsctError as error:
+        print(f"dgsct: {error}", file=sys.stderr)
+        return error.exit_code
+    from dgsct.engine import main as engine_main
+
+    return engine_main([str(args.folder), *budget])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""The DAG as a user meets it: few calls of the real Snakefile, with stubs in place of the commands."""
+
+import shutil
+import time
+
+import pytest
+from workflow_rig import ROOT, blocked, snakemake, stub_world
+
+EVERYTHING = {"mini_world": 1, "prepare": 1, "pretrain": 2, "efficiency": 2}
+LATEX = shutil.which("pdflatex") is not None
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A folder where all tables and figures are made, with its own copy of the experiment files."""
+    folder = stub_world(tmp_path_factory.mktemp("world"))
+    shutil.copytree(ROOT / "workflow" / "experiments", folder / "experiments")
+    said = snakemake(folder, "all_tables", "all_figures", "--config", "experiments=experiments")
+    assert said.code == 0, said.text
+    return folder, said
+
+
+def replace(folder, name, old, new):
+    path = folder / "experiments" / name
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return lambda: path.write_text(text, encoding="utf-8")
+
+
+def test_everything_is_made(world):
+    folder, said = world
+    wanted = EVERYTHING | {"train": 48, "table": 4, "figure": 1, "all_tables": 1, "all_figures": 1}
+    assert said.jobs == wanted | ({"write_report": 1} if LATEX else {})
+    for name in ("table1", "table5", "table6", "table8"):
+        for end in ("tex", "md", "csv", "html", "json"):
+            assert (folder / "paper_tables/mini/release" / f"{name}.{end}").is_file()
+    assert len(list((folder / "results/runs").glob("**/record.json"))) == 48
+    assert (folder / "results/runs/mini/release/ave/dg-sct/C=off,S=off/s2/benchmark.tsv").is_file()
+    assert "run ave dg-sct default seed 0 (mini, release)" in said.text
+
+
+def test_a_second_call_does_nothing(world):
+    begin = time.monotonic()
+    said = snakemake(world[0], "all_tables", "--config", "experiments=experiments")
+    assert "Nothing to be done" in said.text
+    assert time.monotonic() - begin < 10
+
+
+def test_one_hyperparameter_plans_one_row(world):
+    undo = replace(world[0], "table8.yaml", "overrides: {V2A: off}", "overrides: {V2A: off, alpha: 0.4}")
+    try:
+        said = snakemake(world[0], "all_tables", "all_figures", "-n", "--config", "experiments=experiments")
+    finally:
+        undo()
+    assert said.jobs.pop("train") == 3
+    assert said.jobs.pop("table") == 1
+    assert set(said.jobs) <= {"write_report", "all_tables"}
+
+
+def test_a_caption_plans_its_table_only(world):
+    undo = replace(world[0], "table5.yaml", "title: Ablation", "title: An ablation")
+    try:
+        said = snakemake(world[0], "all_tables", "all_figures", "-n", "--config", "experiments=experiments")
+    finally:
+        undo()
+    assert said.jobs.pop("table") == 1
+    assert set(said.jobs) <= {"write_report", "all_tables"}
+
+
+def test_planning_needs_no_torch_and_filters_hold(tmp_path):
+    """An empty folder, torch forbidden, one task, two methods, one seed, another protocol."""
+    config = ["protocol=clean", "seeds=1", "tasks=ave", "methods=dg-sct,lavish-star"]
+    said = snakemake(tmp_path, "table1", "-n", "--config", *config, env=blocked(tmp_path / "blocker"))
+    assert said.code == 0, said.text
+    assert said.jobs == {"mini_world": 1, "prepare": 1, "pretrain": 2, "train": 2, "table": 1, "table1": 1}
+
+
+def test_a_run_outside_the_matrix(tmp_path):
+    said = snakemake(tmp_path, "results/runs/mini/clean/ave/dg-sct/alpha=0.7/s5/record.json", "-n")
+    assert said.jobs == {"mini_world": 1, "prepare": 1, "pretrain": 2, "train": 1}
+
+
+def test_slurm_profile_from_the_repository_root():
+    said = snakemake(ROOT, "--profile", "slurm", "all_tables", "-n")
+    assert said.code == 0, said.text
+    assert "Using profiles slurm" in said.text
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ("methods=dg-stc", "configuration: unknown method 'dg-stc'; did you mean 'dg-sct'?"),
+        ("scale=paper", "scale paper needs data.ave: give its path in"),
+    ],
+)
+def test_wrong_settings_end_in_a_sentence(tmp_path, config, sentence):
+    said = snakemake(tmp_path, "all_tables", "-n", "--config", config)
+    assert said.code == 1
+    assert sentence in said.text
+    assert "Traceback" not in said.text

@@ -1,0 +1,87 @@
+"""A folder in which the real Snakefile runs with stubs in place of the commands, and what it said."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+STUBS = {
+    "__init__.py": "",
+    "data/__init__.py": "",
+    "encoders/__init__.py": "",
+    "stub.py": """
+from pathlib import Path
+import sys
+def write(*paths):
+    for path in map(Path, paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+def out():
+    return sys.argv[sys.argv.index("--out") + 1]
+""",
+    "data/mini.py": "from dgsct.stub import *; write(sys.argv[2] + '/Annotations.txt')",
+    "encoders/pretrain.py": "from dgsct.stub import *; write(sys.argv[2], sys.argv[2].replace('safetensors', 'json'))",
+    "worker.py": "from dgsct.stub import *; write(sys.argv[2] + '/record.json')",
+    "cli.py": """
+from dgsct.stub import *
+verb, what = sys.argv[1:3]
+ends = {"tables": ["tex", "md", "csv", "html", "json"], "figures": ["pdf", "png", "json"]}
+if verb == "prepare":
+    write(sys.argv[4] + "/manifest.json")
+elif verb == "efficiency":
+    write(out())
+elif verb == "report":
+    write(out() + "/report.pdf")
+else:
+    write(*(f"{out()}/{what}.{end}" for end in ends[verb]))
+""",
+}
+
+BLOCKER = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "torchvision", "timm"):
+            raise ImportError(f"{name} must not be imported while the DAG is planned")
+sys.meta_path.insert(0, Block())
+"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """Exit code, text and job counts of one Snakemake call."""
+
+    code: int
+    text: str
+    jobs: dict[str, int]
+
+
+def stub_world(folder: Path) -> Path:
+    """Write the stubs below `folder`; jobs started there find them before the real package."""
+    for name, text in STUBS.items():
+        path = folder / "dgsct" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def blocked(folder: Path) -> dict[str, str]:
+    """An environment in which torch, torchvision and timm cannot be imported."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sitecustomize.py").write_text(BLOCKER)
+    return {"PYTHONPATH": str(folder)}
+
+
+def snakemake(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> Said:
+    """Run Snakemake in `folder` on the repository's Snakefile."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=120, check=False
+    )
+    text = done.stdout + done.stderr
+    stats = text.split("Job stats:")[1].split("total")[0] if "Job stats:" in text else ""
+    return Said(done.returncode, text, {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", stats, re.M)})
