@@ -1,0 +1,184 @@
+"""One run, for real, on a small generated set: records, determinism, kill and resume, bundles, clear refusals."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dgsct.engine import epoch_batches, execute
+from dgsct.errors import DgsctError
+from dgsct.runs import Run
+
+TIMES = ("seconds", "seconds_per_step", "provenance", "peak_memory_bytes")
+
+
+def without_times(value):
+    """A record without what the clock decides."""
+    if isinstance(value, dict):
+        return {k: without_times(v) for k, v in value.items() if k not in TIMES}
+    return [without_times(v) for v in value] if isinstance(value, list) else value
+
+
+def read(root: Path, run: Run) -> dict:
+    return without_times(json.loads((root / run.folder / "record.json").read_text()))
+
+
+def clone(world: Path, target: Path) -> Path:
+    """A results folder that shares the prepared data and encoders of `world`."""
+    target.mkdir()
+    for name in ("data", "encoders"):
+        (target / name).symlink_to(world / name)
+    return target
+
+
+def command(root: Path, run: Run) -> list[str]:
+    return [sys.executable, "-m", "dgsct.engine", str(root / run.folder)]
+
+
+DG_SCT = Run.make("ave", "dg-sct", seed=1)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(mini_world, tmp_path_factory) -> dict:
+    root = clone(mini_world, tmp_path_factory.mktemp("undisturbed") / "results")
+    subprocess.run(command(root, DG_SCT), check=True, capture_output=True)
+    return read(root, DG_SCT)
+
+
+def test_record_tells_everything(undisturbed):
+    assert undisturbed["status"] == "ok"
+    assert undisturbed["reported"] == "acc_batch8"
+    assert undisturbed["selection"] == "test"
+    assert len(undisturbed["curve"]) == undisturbed["resolved"]["recipe"]["epochs"]
+    assert 0 <= undisturbed["metrics"]["acc_exact"] <= 100
+    assert undisturbed["coverage"]["test"]["present"] == undisturbed["coverage"]["test"]["total"]
+    assert set(undisturbed["curve"][0]["loss_terms"]) == {"relevance", "gate", "events", "av"}
+
+
+def test_learning_rate_falls_by_the_schedule(undisturbed):
+    recipe = undisturbed["resolved"]["recipe"]
+    for entry in undisturbed["curve"]:
+        expected = recipe["lr"] * recipe["lr_gamma"] ** ((entry["epoch"] - 1) // recipe["lr_step"])
+        assert entry["lr"] == pytest.approx(expected)
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_bits(mini_world, tmp_path, undisturbed):
+    root = clone(mini_world, tmp_path / "results")
+    luck = random.Random(5)
+    checkpoints = root / DG_SCT.folder / "checkpoints"
+    kills = 0
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        seen = {p.name for p in checkpoints.glob("step-*")}
+        process = subprocess.Popen(command(root, DG_SCT), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and {p.name for p in checkpoints.glob("step-*")} <= seen:
+            time.sleep(0.02)
+        time.sleep(luck.uniform(0, 0.6))
+        process.send_signal(number)
+        code = process.wait()
+        if code:
+            kills += 1
+            assert code == (75 if number == signal.SIGTERM else -signal.SIGKILL)
+            assert not (root / DG_SCT.folder / "record.json").exists()
+    assert kills >= 2
+    subprocess.run(command(root, DG_SCT), check=True, capture_output=True)
+    assert read(root, DG_SCT) == undisturbed
+    assert len(list(checkpoints.glob("step-*"))) <= 2
+
+
+def test_a_bundle_gives_the_same_records_as_a_run_alone(mini_world, tmp_path, undisturbed):
+    root = clone(mini_world, tmp_path / "results")
+    other = Run.make("ave", "late-fusion", seed=1)
+    folders = [str(root / run.folder) for run in (DG_SCT, other)]
+    done = subprocess.run(
+        [sys.executable, "-m", "dgsct.cli", "bundle", *folders, "--jobs", "2"], check=True, capture_output=True, text=True
+    )
+    assert "2/2" in done.stdout
+    assert read(root, DG_SCT) == undisturbed
+    assert read(root, other)["run"]["method"] == "late-fusion"
+
+
+def test_the_run_server_gives_the_same_record_and_passes_signals_on(mini_world, tmp_path, undisturbed):
+    root = clone(mini_world, tmp_path / "results")
+    worker = [sys.executable, "-m", "dgsct.worker", "train", str(root / DG_SCT.folder)]
+    process = subprocess.Popen(worker, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while process.poll() is None and not list((root / DG_SCT.folder / "checkpoints").glob("step-*")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == 75
+    done = subprocess.run(worker, check=True, capture_output=True, text=True)
+    assert "resumed" in done.stdout
+    assert read(root, DG_SCT) == undisturbed
+
+
+def test_a_valid_record_is_left_alone_and_a_stale_one_is_made_again(mini_world, tmp_path):
+    root = clone(mini_world, tmp_path / "results")
+    run = Run.make("ave", "majority-class")
+    path = execute(run, root)
+    before = path.read_bytes()
+    execute(run, root)
+    assert path.read_bytes() == before
+    record = json.loads(before)
+    path.write_text(json.dumps({**record, "key": "0" * 64}))
+    execute(run, root)
+    assert json.loads(path.read_text())["key"] == record["key"]
+
+
+def test_yardsticks(mini_world, tmp_path):
+    root = clone(mini_world, tmp_path / "results")
+    accuracy = {}
+    for method in ("all-background", "majority-class", "oracle-category"):
+        accuracy[method] = json.loads(execute(Run.make("ave", method), root).read_text())["metrics"]["acc_exact"]
+    assert accuracy["all-background"] + accuracy["oracle-category"] == pytest.approx(100)
+    assert accuracy["majority-class"] < accuracy["oracle-category"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "options"),
+    [("clean", {}), ("paper", {}), ("release", {"S": False, "T": False}), ("release", {"head": "cmbs_full", "tile": 3})],
+)
+def test_every_protocol_and_switch_trains(mini_world, tmp_path, protocol, options):
+    root = clone(mini_world, tmp_path / "results")
+    run = Run.make("ave", "dg-sct", options, protocol)
+    process = subprocess.Popen(command(root, run), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for line in process.stdout:
+        if line.startswith("epoch 1/"):
+            process.send_signal(signal.SIGTERM)
+            assert ("val" in line) == (protocol != "release")
+    assert process.wait() == 75
+
+
+def test_a_second_copy_is_refused_while_the_first_lives(mini_world, tmp_path):
+    root = clone(mini_world, tmp_path / "results")
+    folder = root / DG_SCT.folder
+    folder.mkdir(parents=True)
+    import socket
+
+    lock = {"host": socket.gethostname(), "pid": os.getpid()}
+    (folder / "lock.json").write_text(json.dumps(lock))
+    with pytest.raises(DgsctError, match=f"process {os.getpid()}"):
+        execute(DG_SCT, root)
+
+
+def test_missing_data_is_one_sentence(tmp_path):
+    done = subprocess.run(command(tmp_path, DG_SCT), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("dgsct: ")
+    assert "manifest.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_batches_depend_on_seed_and_epoch_alone_and_cover_every_clip():
+    rows = np.arange(100, 121)
+    first = epoch_batches(rows, 8, seed=3, epoch=2)
+    assert [len(b) for b in first] == [8, 8, 5]
+    assert sorted(np.concatenate(first)) == sorted(rows)
+    assert all(np.array_equal(a, b) for a, b in zip(first, epoch_batches(rows, 8, 3, 2), strict=True))
+    assert not np.array_equal(np.concatenate(first), np.concatenate(epoch_batches(rows, 8, 3, 3)))
