@@ -1,0 +1,264 @@
+"""Reading and writing of clips with PyAV: real H.264/AAC mp4 files, frames as uint8 RGB, sound as float32 mono.
+
+`over_clips` does either for many clips at once, in a process pool.
+"""
+
+import io
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dgsct.errors import DgsctError, UsageError
+
+MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
+AAC_BLOCK = 1024
+
+
+class MediaError(DgsctError):
+    """A clip that cannot be used. `reason`: missing, empty, truncated, no_video, no_audio or unreadable."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Both are arguments of the exception, so that it passes from one process to another."""
+        super().__init__(reason, message)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """The sentence alone."""
+        return str(self.args[1])
+
+
+def _av() -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise DgsctError(
+            "reading and writing video needs the package 'av'; install it with `pip install av`"
+        ) from error
+    return av
+
+
+def write_mp4(path: Path, frames: np.ndarray, fps: int, wave: np.ndarray | None, sample_rate: int) -> None:
+    """Encode `frames` [F, H, W, 3] uint8 (even H and W) at `fps` and mono `wave` [S] float32 in [-1, 1] to an mp4 file.
+
+    One encoder thread, so that the same input gives the same bytes; the file appears whole or not at all. With `wave`
+    None the file has no audio stream.
+    """
+    path = Path(path)
+    data = _encode(frames, fps, wave, sample_rate)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DgsctError(f"cannot write {path} ({error.strerror}); free space or give another folder") from error
+
+
+def _encode(frames: np.ndarray, fps: int, wave: np.ndarray | None, sample_rate: int) -> bytes:
+    av = _av()
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        video = container.add_stream("libx264", rate=fps, options={"preset": "superfast", "crf": "20", "threads": "1"})
+        video.height, video.width, video.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        audio = None
+        if wave is not None:
+            audio = container.add_stream("aac", rate=sample_rate, layout="mono", bit_rate=96000)
+        for image in frames:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        container.mux(video.encode(None))
+        if audio is not None and wave is not None:
+            for start in range(0, len(wave), AAC_BLOCK):
+                samples = np.ascontiguousarray(wave[None, start : start + AAC_BLOCK], dtype=np.float32)
+                block = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+                block.sample_rate, block.pts = sample_rate, start
+                container.mux(audio.encode(block))
+            container.mux(audio.encode(None))
+    return buffer.getvalue()
+
+
+def sampled_indices(total: int, count: int = 10) -> list[int]:
+    """The release's rule: integer parts of `count` equidistant points from 1 to `total` frames, as 0-based indices."""
+    return [int(x) - 1 for x in np.linspace(1, total, count)]
+
+
+def read_frames(path: Path, count: int = 10) -> np.ndarray:
+    """`count` equidistant frames, first and last included, as displayed: [count, H, W, 3] uint8 (AVE, section 2).
+
+    Packets are counted first, so that one pass of decoding keeps `count` images and no more.
+    """
+    path = Path(path)
+    total = _count_packets(path)
+    kept, decoded = _keep_frames(path, sampled_indices(total, count)) if total else ({}, 0)
+    if decoded != total and decoded:
+        # An edit list or a missing reference makes packets that never become frames: n is what can be decoded.
+        total = decoded
+        kept, decoded = _keep_frames(path, sampled_indices(total, count))
+    if not decoded:
+        raise MediaError("unreadable", f"{path} has a video stream without a single frame; download it again")
+    return np.stack([kept[i] for i in sampled_indices(total, count)])
+
+
+def read_audio(path: Path, rate: int = 32000, seconds: int = 10) -> np.ndarray:
+    """Sound of a clip: [rate * seconds] float32 in [-1, 1], the mean of the channels, cut or zero-padded at the end."""
+    av = _av()
+    path, wanted = Path(path), rate * seconds
+    chunks: list[np.ndarray] = []
+    with _open(path) as container:
+        if not container.streams.audio:
+            raise MediaError("no_audio", f"{path} has no audio stream; replace it by a clip with sound")
+        try:
+            for block in _resampled(container.decode(audio=0), rate):
+                # The mean, not swresample's mono mix: that one adds two float channels at -3 dB each and overshoots.
+                chunks.append(block.to_ndarray().mean(axis=0))
+                if sum(map(len, chunks)) >= wanted:
+                    break
+        except (av.FFmpegError, ValueError) as error:
+            raise MediaError(
+                "unreadable", f"{path} has sound that cannot be decoded ({error}); download it again"
+            ) from error
+    if not chunks:
+        raise MediaError(
+            "no_audio", f"{path} has an audio stream without a single sample; replace it by a clip with sound"
+        )
+    wave = np.clip(np.concatenate(chunks)[:wanted], -1.0, 1.0)
+    return np.pad(wave, (0, wanted - len(wave))).astype(np.float32)
+
+
+def _resampled(frames: Iterable[Any], rate: int) -> Iterator[Any]:
+    """Audio frames -> float planar frames at `rate`; a stream may change its format on the way."""
+    av = _av()
+    resampler, form = None, None
+    for frame in frames:
+        found = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if found != form:
+            if resampler is not None:
+                yield from resampler.resample(None)
+            resampler, form = av.AudioResampler(format="fltp", rate=rate), found
+        frame.pts = None
+        yield from resampler.resample(frame)
+    if resampler is not None:
+        yield from resampler.resample(None)
+
+
+def _count_packets(path: Path) -> int:
+    with _open(path) as container:
+        if not container.streams.video:
+            raise MediaError("no_video", f"{path} has no video stream; download it again")
+        return sum(1 for packet in container.demux(video=0) if packet.size and not packet.is_discard)
+
+
+def _keep_frames(path: Path, wanted: Sequence[int]) -> tuple[dict[int, np.ndarray], int]:
+    """Frames at the 0-based indices `wanted`, [H, W, 3] uint8 each, and the number of frames that were decoded."""
+    av = _av()
+    kept: dict[int, np.ndarray] = {}
+    places, decoded = set(wanted), 0
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        try:
+            for i, frame in enumerate(container.decode(stream)):
+                decoded = i + 1
+                if i in places:
+                    size = stream.codec_context
+                    image = frame.to_ndarray(format="rgb24", width=size.width, height=size.height)
+                    # The display matrix gives the turn in degrees, counter-clockwise, as np.rot90 counts.
+                    kept[i] = np.rot90(image, round(frame.rotation / 90) % 4)
+        except av.FFmpegError as error:
+            where = f"breaks off after frame {decoded} ({error})"
+            raise MediaError("unreadable", f"{path} {where}; download it again") from error
+    return kept, decoded
+
+
+def _open(path: Path) -> Any:
+    av = _av()
+    try:
+        size = path.stat().st_size
+        problem = _cut_off(path, size) if size else None
+        if not path.is_file():
+            raise MediaError("unreadable", f"{path} is no file; put the video there")
+    except FileNotFoundError:
+        raise MediaError("missing", f"{path} does not exist; put the video there") from None
+    except OSError as error:
+        raise MediaError(
+            "unreadable", f"{path} cannot be read ({error.strerror}); check the file and its rights"
+        ) from error
+    if not size:
+        raise MediaError("empty", f"{path} is empty; download it again")
+    if problem:
+        raise MediaError("truncated", f"{path} is cut off ({problem}); download it again")
+    try:
+        return av.open(str(path))
+    except av.FFmpegError as error:
+        raise MediaError("unreadable", f"{path} cannot be opened as a video ({error}); download it again") from error
+
+
+def _cut_off(path: Path, size: int) -> str | None:
+    """What an mp4 file lacks, by its boxes' own lengths; None for a whole file and for any other format.
+
+    A decoder conceals missing data, and would show an interrupted download as a shorter clip.
+    """
+    found: set[bytes] = set()
+    position = 0
+    with open(path, "rb") as file:
+        while position < size:
+            file.seek(position)
+            header = file.read(16)
+            kind = header[4:8]
+            if not position and kind not in MP4_FIRST_BOXES:
+                return None
+            length = int.from_bytes(header[:4], "big")
+            if length == 1:
+                length = int.from_bytes(header[8:], "big")
+            elif length == 0:
+                length = size - position
+            if length < 8 or position + length > size:
+                if {b"moov", b"mdat"} <= found and kind not in (b"moof", b"mdat"):
+                    return None  # junk behind a whole clip
+                return f"it ends at byte {size}, within the part that starts at byte {position}"
+            found.add(kind)
+            position += length
+    return None if b"moov" in found else "its index, the moov box, is missing"
+
+
+def over_clips(
+    work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int | None, title: str, progress: bool
+) -> Iterator[Any]:
+    """`work` of each task, in the tasks' order, by `jobs` processes (default: all cores this process may use)."""
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"the number of processes is {jobs}; it must be at least 1")
+    jobs = jobs or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    with ProcessPoolExecutor(jobs) as pool:
+        # Processes fork at the first submission, before a progress bar starts its thread.
+        waiting = iter(tasks)
+        window = deque(pool.submit(work, task) for task in islice(waiting, 4 * jobs))
+        try:
+            for _ in _shown(len(tasks), title, progress):
+                done = window.popleft().result()
+                window.extend(pool.submit(work, task) for task in islice(waiting, 1))
+                yield done
+        except BrokenProcessPool as error:
+            raise DgsctError(f"{title}: a process died, most likely for lack of memory; use fewer jobs") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _shown(total: int, title: str, progress: bool) -> Iterator[int]:
+    """0 to `total` - 1, with a progress bar on a terminal or a line every tenth in a log."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console()
+    if progress and console.is_terminal:
+        yield from track(range(total), title, console=console)
+        return
+    for i in range(total):
+        yield i
+        if progress and (i + 1 == total or (i + 1) % max(total // 10, 1) == 0):
+            print(f"{title}: {i + 1} of {total} clips", flush=True)
