@@ -1,0 +1,148 @@
+"""The neutral table: what every renderer reads. It knows nothing of experiments, runs or files on disk."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+# ok: all seeds. partial: some seeds, the others are named in a footnote. planned: nothing in the harness can fill it.
+CellState = Literal["ok", "partial", "stale", "failed", "corrupt", "missing", "planned"]
+STATE_WORDS: dict[str, str] = {
+    "stale": "stale",
+    "failed": "failed",
+    "corrupt": "corrupt",
+    "missing": "missing",
+    "planned": "not run yet",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One run behind a cell: where its record lies below the results folder, and whether it counts."""
+
+    record: str
+    key: str | None
+    seed: int | None
+    state: str
+    value: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Our number with its spread, the published one beside it, and where both come from."""
+
+    state: CellState
+    mean: float | None = None
+    std: float | None = None
+    sources: tuple[Source, ...] = ()
+    published: float | str | None = None
+    published_source: str = ""
+    notes: tuple[int, ...] = ()
+    published_notes: tuple[int, ...] = ()
+    exact: int | None = None
+
+    @property
+    def seeds(self) -> int:
+        """Number of runs that count in the mean."""
+        return sum(source.value is not None and source.state == "ok" for source in self.sources)
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus published, where both are numbers."""
+        if self.mean is None or not isinstance(self.published, (int, float)):
+            return None
+        return self.mean - self.published
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers. `measured` is false where no cell can have a number of ours: only print is shown."""
+
+    id: str
+    label: str
+    group: str = ""
+    measured: bool = True
+    exact: bool = False
+    notes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: its name, texts and check marks before the numbers, and one cell a column."""
+
+    id: str
+    label: str
+    cells: dict[str, Cell]
+    texts: dict[str, str]
+    marks: dict[str, bool]
+    group: str
+    rule_before: bool = False
+    notes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A whole table. Footnote n is `footnotes[n]`, remarks hold everywhere, the stamp says what the numbers are not."""
+
+    name: str
+    title: str
+    source: str
+    scale: str
+    protocol: str
+    stamp: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    footnotes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    text_columns: tuple[str, ...] = ()
+    mark_columns: tuple[str, ...] = ()
+
+    @property
+    def caption(self) -> str:
+        """Title with the place in the paper."""
+        return f"{self.source} of the paper: {self.title}"
+
+
+def footnote_mark(number: int) -> str:
+    """a ... z, then aa, ab ...: letters, since digits beside numbers would be read as digits."""
+    letters = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        letters = chr(ord("a") + rest) + letters
+    return letters
+
+
+def footnote_marks(numbers: tuple[int, ...]) -> str:
+    """Marks of several footnotes, `a,c`."""
+    return ",".join(footnote_mark(n) for n in sorted(numbers))
+
+
+def number(value: float) -> str:
+    """One decimal, as the paper prints."""
+    return f"{value:.1f}"
+
+
+def signed(value: float) -> str:
+    """One decimal with its sign; a difference that rounds to zero has none."""
+    text = f"{value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def printed(value: float | str | None) -> str:
+    """A published value as text; a dash where the paper has none."""
+    if value is None:
+        return "–"
+    return value if isinstance(value, str) else number(value)
+
+
+def ours(cell: Cell) -> str:
+    """Our number as plain text: `82.1 ± 0.3`, or the state's word."""
+    if cell.mean is None:
+        return STATE_WORDS.get(cell.state, cell.state)
+    spread = f" ± {number(cell.std)}" if cell.std is not None else ""
+    return f"{number(cell.mean)}{spread}"
+
+
+def difference(cell: Cell) -> str:
+    """Difference as plain text; a dash where there is none."""
+    return "–" if cell.difference is None else signed(cell.difference)

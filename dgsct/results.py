@@ -1,0 +1,194 @@
+"""The record: one small JSON file a run, written last and at once, and the judgement whether it still holds.
+
+Everything to the right of a record (tables, figures, status) reads records through this module. No torch, no pydantic:
+the trainer on a bare GPU machine writes records with it.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dgsct.errors import DgsctError
+from dgsct.methods import get_method
+from dgsct.runs import Run, sha256_json
+
+SCHEMA_VERSION = 1
+ENCODERS = ("swin", "htsat")
+KEY_PARTS = ("plan", "data", "encoders")
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "schema": int,
+    "run": dict,
+    "resolved": dict,
+    "key": str,
+    "key_parts": dict,
+    "status": str,
+    "error": (str, type(None)),
+    "metrics": dict,
+    "reported": str,
+    "best_epoch": (int, type(None)),
+    "selection": (str, type(None)),
+    "curve": list,
+    "coverage": dict,
+    "efficiency": dict,
+    "provenance": dict,
+}
+STATES = ("ok", "failed", "stale", "missing", "corrupt")
+
+
+@dataclass(frozen=True)
+class State:
+    """Whether a run's result can be shown: one of `STATES`, the record if it is readable, and why not if it is not."""
+
+    name: str
+    record: dict[str, Any] | None = None
+    reason: str = ""
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all; DgsctError if the disk is full or the place forbidden."""
+    path = Path(path)
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        remedy = "free space on that disk" if error.errno == errno.ENOSPC else "check the folder and its permissions"
+        raise DgsctError(f"cannot write {path}: {error.strerror}; {remedy} and run the same command again") from error
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically; see `write_bytes_atomic`."""
+    write_bytes_atomic(path, text.encode("utf-8"))
+
+
+def write_json_atomic(path: Path, value: Any) -> None:
+    """Write JSON atomically; see `write_bytes_atomic`."""
+    write_text_atomic(path, json.dumps(value, indent=2, allow_nan=True) + "\n")
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Check a record's form and write it; ValueError if a field is missing or of the wrong type."""
+    problem = _problem(record)
+    if problem:
+        raise ValueError(f"record for {path}: {problem}")
+    write_json_atomic(path, record)
+
+
+def _problem(record: Any) -> str | None:
+    if not isinstance(record, dict):
+        return "it is not a JSON object"
+    for name, kind in FIELDS.items():
+        if name not in record:
+            return f"the field {name!r} is missing"
+        if not isinstance(record[name], kind) or isinstance(record[name], bool):
+            return f"the field {name!r} has the wrong type"
+    if record["schema"] != SCHEMA_VERSION:
+        return f"its schema is {record['schema']}, this version reads {SCHEMA_VERSION}"
+    if record["status"] not in ("ok", "failed"):
+        return f"its status {record['status']!r} is unknown"
+    for name in KEY_PARTS:
+        if not isinstance(record["key_parts"].get(name), str):
+            return f"the checksum {name!r} is missing in 'key_parts'"
+    for name, value in record["metrics"].items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return f"the metric {name!r} is no number"
+    if record["status"] == "ok" and record["reported"] not in record["metrics"]:
+        return f"the reported metric {record['reported']!r} is missing"
+    return None
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A checked record; DgsctError names the file, what is wrong with it, and what to do."""
+    path = Path(path)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DgsctError(f"{path} does not exist; run `snakemake {path}` to make it") from None
+    except (OSError, ValueError) as error:
+        raise DgsctError(f"{path} is not a readable record ({error}); delete it and run again") from None
+    problem = _problem(record)
+    if problem:
+        raise DgsctError(f"{path} is not a valid record: {problem}; delete it and run again")
+    return record
+
+
+def _json_or_none(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def data_checksum(root: Path, scale: str, task: str) -> str:
+    """sha256 of the prepared data's manifest; DgsctError where there is none."""
+    path = Path(root) / "data" / scale / task / "packed" / "manifest.json"
+    try:
+        stat = path.stat()
+        return _canonical_checksum(path, (stat.st_mtime_ns, stat.st_size))
+    except (OSError, ValueError):
+        remedy = f"prepare the data with `dgsct prepare {task} ROOT {path.parent}`"
+        raise DgsctError(f"{path} is missing or unreadable; {remedy}") from None
+
+
+@cache
+def _canonical_checksum(path: Path, _stamp: tuple[int, int]) -> str:
+    """Checksum of a JSON file's content; a table asks for the same manifest once a run, so it is read once."""
+    return sha256_json(json.loads(path.read_text(encoding="utf-8")))
+
+
+def encoders_checksum(root: Path, scale: str, method: str) -> str:
+    """sha256 over both encoders' checksums; `none` for methods that do not train."""
+    if not get_method(method).trains:
+        return "none"
+    parts = []
+    for name in ENCODERS:
+        info = _json_or_none(Path(root) / "encoders" / scale / f"{name}.json")
+        parts.append(str(info.get("sha256")) if isinstance(info, dict) else "none")
+    return "none" if set(parts) == {"none"} else hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def validity(run: Run, root: Path) -> State:
+    """Judge a run's record against today's code, data and encoders.
+
+    Where data or encoders are absent on this machine the record's own checksums stand in for them.
+    """
+    root = Path(root)
+    path = root / run.folder / "record.json"
+    if not path.exists():
+        return State("missing", reason="not run yet")
+    try:
+        record = read_record(path)
+    except DgsctError as error:
+        return State("corrupt", reason=str(error))
+    parts = record["key_parts"]
+    try:
+        data = data_checksum(root, run.scale, run.task)
+    except DgsctError:
+        data = parts["data"]
+    encoders = encoders_checksum(root, run.scale, run.method)
+    if encoders == "none":
+        encoders = parts["encoders"]
+    if record["key"] != run.key(data, encoders):
+        now = {"plan": run.plan_key(), "data": data, "encoders": encoders}
+        words = {"plan": "the run's description or code", "data": "the data", "encoders": "the encoders"}
+        changed = " and ".join(words[name] for name in KEY_PARTS if parts[name] != now[name])
+        return State("stale", record, f"{changed or 'the key'} changed since this run")
+    if record["status"] == "failed":
+        return State("failed", record, str(record["error"]))
+    return State("ok", record)
