@@ -33,11 +33,14 @@ def load_site(path):
         raise WorkflowError(
             f"{path}: the site file cannot be read ({error}); see workflow/config/site.yaml"
         ) from None
-    known = {"data", "encoders", "cpus_per_run", "slurm"}
+    known = {"data", "encoders", "run", "slurm"}
     if not isinstance(site, dict) or set(site) != known:
         raise WorkflowError(
             f"{path}: the site file must hold exactly the keys {', '.join(sorted(known))}"
         )
+    for name in ("cpus", "mem_mb", "minutes"):
+        if not isinstance((site["run"] or {}).get(name), int):
+            raise WorkflowError(f"{path}: run.{name} must be a whole number")
     return site
 
 

@@ -11,15 +11,15 @@ rule train:
         f"results/{RUN}/job.log",
     benchmark:
         f"results/{RUN}/benchmark.tsv"
-    threads: lambda w: int(SITE["cpus_per_run"]) if full_size(w) else 1
+    threads: lambda w: SITE["run"]["cpus"] if full_size(w) else 1
     resources:
         **{
             f"slurm_{name}": value
             for name, value in (SITE["slurm"] or {}).items()
             if value
         },
-        mem_mb=lambda w: 48000 if full_size(w) else 3000,
-        runtime=lambda w, attempt: (720 if full_size(w) else 30) * attempt,
+        mem_mb=lambda w: SITE["run"]["mem_mb"] if full_size(w) else 3000,
+        runtime=lambda w: SITE["run"]["minutes"] if full_size(w) else 30,
         gpu=lambda w: get_scale(w.scale).gpus if full_size(w) else 0,
     params:
         key=lambda w: run_of(w).plan_key(),
