@@ -107,7 +107,7 @@ class Training:
             "parameters": sum(p.numel() for p in model.parameters()),
             "trainable": sum(p.numel() for p in trainable),
         }
-        optimizer = torch.optim.Adam(trainable, lr=self.recipe.lr)
+        optimizer = torch.optim.Adam(trainable, lr=self.recipe.lr, fused=True)
         self.schedule = torch.optim.lr_scheduler.StepLR(optimizer, self.recipe.lr_step, self.recipe.lr_gamma)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.accelerator.register_for_checkpointing(self.schedule)

@@ -48,6 +48,7 @@ CLASSES = ((0, 0), (0, 1), (1, 1), (1, 2), (2, 2), (2, 0))  # look and sound of 
 SPLITS = {"train": 96, "val": 24, "test": 60}
 SIDE, FPS, RATE = 64, 10, 32000
 FULL_SHARE = 0.35
+TRIES = 20
 CLIP = 0  # stream of random numbers; pre-training draws from others (dgsct.data.scenes)
 ID_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 MARK = "mini.json"
@@ -71,14 +72,10 @@ def ave_scene(category: int, rng: np.random.Generator) -> tuple[Scene, int, int]
         length = int(rng.integers(3, 9))
         start = int(rng.integers(0, SECONDS - length + 1))
         end = start + length
-    right = [{category} if start <= t < end else set() for t in range(SECONDS)]
     visible, audible = _around(rng, start, end)
     event = random_source(rng, *CLASSES[category], visible, audible)
-    while True:
-        # Any companion may come in; a set of companions that would make another answer right is drawn anew.
-        scene = Scene((*_companions(rng, category), event), int(rng.integers(2**31)), float(rng.uniform(0.005, 0.02)))
-        if classes_by_second(scene) == right:
-            return scene, start, end
+    sources = (*_companions(rng, category, event, (start, end)), event)
+    return Scene(sources, int(rng.integers(2**31)), float(rng.uniform(0.005, 0.02))), start, end
 
 
 def _around(rng: np.random.Generator, start: int, end: int) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
@@ -93,14 +90,25 @@ def _around(rng: np.random.Generator, start: int, end: int) -> tuple[tuple[Inter
     return ((float(visible[0]), float(visible[1])),), ((float(audible[0]), float(audible[1])),)
 
 
-def _companions(rng: np.random.Generator, category: int) -> list[Source]:
-    """Silent bystanders of other looks, and other sounds from off-screen."""
+def _companions(rng: np.random.Generator, category: int, event: Source, seconds: tuple[int, int]) -> list[Source]:
+    """Silent bystanders of other looks, and other sounds from off-screen; one that makes another answer right is
+    drawn anew, and after some tries given up.
+    """
     look, sound = CLASSES[category]
     other_looks = [i for i in range(len(LOOKS)) if i != look]
     other_sounds = [i for i in range(len(SOUNDS)) if i != sound]
-    chosen = [random_source(rng, int(rng.choice(other_looks)), 0, _stretch(rng), ()) for _ in range(rng.integers(0, 3))]
-    if rng.random() < 0.7:
-        chosen.append(random_source(rng, 0, int(rng.choice(other_sounds)), (), _stretch(rng)))
+    right = [{category} if seconds[0] <= t < seconds[1] else set() for t in range(SECONDS)]
+    bystanders, sounds = int(rng.integers(0, 3)), int(rng.random() < 0.7)
+    chosen: list[Source] = []
+    for silent in (True,) * bystanders + (False,) * sounds:
+        for _ in range(TRIES):
+            if silent:
+                one = random_source(rng, int(rng.choice(other_looks)), 0, _stretch(rng), ())
+            else:
+                one = random_source(rng, 0, int(rng.choice(other_sounds)), (), _stretch(rng))
+            if classes_by_second(Scene((*chosen, one, event), 0)) == right:
+                chosen.append(one)
+                break
     return chosen
 
 

@@ -86,7 +86,7 @@ class HTSAT(nn.Module):
         return self.swin.patch_embed(image).flatten(1, 2)
 
     def stages(self) -> list[nn.Module]:
-        """The four stages; stage i > 0 carries the patch merging that precedes it."""
+        """The stages; stage i > 0 carries the patch merging that precedes it."""
         return list(self.swin.layers)
 
     @staticmethod

@@ -37,7 +37,7 @@ class SwinV2(nn.Module):
         return self.swin.patch_embed(frames).flatten(1, 2)
 
     def stages(self) -> list[nn.Module]:
-        """The four stages; stage i > 0 carries the patch merging that precedes it."""
+        """The stages; stage i > 0 carries the patch merging that precedes it."""
         return list(self.swin.layers)
 
     @staticmethod

@@ -26,7 +26,7 @@ class DGSCT(nn.Module):
         self.temporal = TemporalAttention(visual, audio, scale.head, options)
         self.head = EventHead(scale.head, options, scale.classes["ave"])
         # The release creates these three maps between token widths, keeps them frozen and never calls them.
-        widths = [scale.htsat.embed_dim // 4 << i for i in range(4)]
+        widths = [scale.htsat.embed_dim // 4 << i for i in range(len(scale.htsat.depths))]
         self.unused_downsampler = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in zip(widths, widths[1:], strict=False))
         self.unused_downsampler.requires_grad_(False)
 
