@@ -78,3 +78,11 @@ onstart:
             "pdflatex is not installed: all_tables leaves out report.pdf",
             file=sys.stderr,
         )
+
+
+onerror:
+    print(
+        "some jobs failed: `dgsct status` counts them, `dgsct tables` typesets what is there with the reasons, and the"
+        " same command goes on",
+        file=sys.stderr,
+    )

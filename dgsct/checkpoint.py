@@ -1,7 +1,12 @@
-"""Checkpoints of a run: a folder that appears whole or not at all, and the lock that keeps a second copy away.
+"""What a run leaves on the way: checkpoints that appear whole or not at all, its best weights, how it ended, its lock.
 
-They live in `checkpoints/` inside the run's folder and are never a declared output of the DAG, which deletes those
-before a job starts.
+All of it lies in the run's folder and is no declared output of the DAG, which deletes those before a job starts:
+
+    checkpoints/step-XXXXXXXX/   weights, optimiser, schedule, random generators, progress; the two newest
+    checkpoints/best.safetensors the trained weights of the best epoch (frozen encoders are not repeated)
+    checkpoints/finished.json    the outcome of a training that is over; the checkpoints are gone by then
+    failed.json                  why the last attempt failed
+    lock.json                    who is training, with a heartbeat
 """
 
 import contextlib
@@ -14,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dgsct.errors import DgsctError
+from dgsct.results import write_bytes_atomic, write_json_atomic
 
 KEEP = 2
 STALE_AFTER = 120.0
@@ -22,25 +28,56 @@ BEAT_EVERY = 5.0
 
 def save_checkpoint(folder: Path, step: int, accelerator: Any, state: dict[str, Any]) -> Path:
     """Write `step-XXXXXXXX` below `folder` atomically: weights, optimiser, schedule and all RNGs by accelerate, plus
-    `state` as JSON (floats survive exactly). The two newest are kept.
+    `state` as JSON (floats survive exactly). The two newest are kept. Every process of a run calls it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     final, partial = folder / f"step-{step:08d}", folder / f".partial-{step:08d}"
-    for leftover in folder.glob(".partial-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    main = accelerator.is_main_process
     try:
+        if main:
+            folder.mkdir(parents=True, exist_ok=True)
+            for leftover in folder.glob(".partial-*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+        accelerator.wait_for_everyone()
         accelerator.save_state(str(partial))
-        (partial / "state.json").write_text(json.dumps(state))
-        _sync(partial)
-        if final.exists():
-            shutil.rmtree(final)
-        os.replace(partial, final)
-    except OSError as error:
+        accelerator.wait_for_everyone()
+        if main:
+            (partial / "state.json").write_text(json.dumps(state))
+            _sync(partial)
+            if final.exists():
+                shutil.rmtree(final)
+            os.replace(partial, final)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         shutil.rmtree(partial, ignore_errors=True)
-        raise DgsctError(f"cannot write checkpoint {final}: {error.strerror}; free space and start again") from error
-    for old in sorted(folder.glob("step-*"))[:-KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise DgsctError(f"cannot write checkpoint {final}: {reason}; free space and start again") from error
+    if main:
+        for old in sorted(folder.glob("step-*"))[:-KEEP]:
+            shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+def save_best(folder: Path, weights: dict[str, Any], key: str, epoch: int) -> None:
+    """Write the best epoch's weights to `best.safetensors`, with the run's key and the epoch in its header."""
+    from safetensors.torch import save
+
+    content = save({k: t.contiguous() for k, t in weights.items()}, {"key": key, "epoch": str(epoch)})
+    write_bytes_atomic(folder / "best.safetensors", content)
+
+
+def finish(folder: Path, key: str, result: dict[str, Any]) -> None:
+    """Note the outcome of a training and drop the checkpoints that led to it."""
+    write_json_atomic(folder / "finished.json", {"key": key, "result": result})
+    for old in folder.glob("step-*"):
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def finished(folder: Path, key: str) -> dict[str, Any] | None:
+    """The outcome noted by `finish` if it belongs to `key`."""
+    try:
+        noted = json.loads((folder / "finished.json").read_text())
+        return noted["result"] if noted["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _sync(folder: Path) -> None:

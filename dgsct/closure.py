@@ -10,18 +10,15 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "dgsct"
-# What these modules decide stands in a run's description or only in its record: their text re-trains nothing.
-DESCRIBED = frozenset(
+# What these modules decide stands, written out, in `Run.resolved()`, or in the record alone; hashing their text too would
+# train every run again whenever a method, a task or a line of the ledger is added.
+SETTLED = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
-        "errors", "methods", "options", "protocols", "provenance", "results", "runs", "closure", "scales", "tasks"
+        "closure", "errors", "methods", "options", "progress", "protocols", "provenance", "results", "runs", "scales",
+        "tasks",
     )
 )  # fmt: skip
-# What these modules decide stands, written out, in `Run.resolved()`; hashing their text too would train every run
-# again whenever a method, a task or a line of the ledger is added.
-SETTLED = frozenset(
-    f"{PACKAGE}.{name}" for name in ("closure", "errors", "methods", "options", "protocols", "runs", "scales", "tasks")
-)
 ROOT = Path(__file__).resolve().parent
 
 

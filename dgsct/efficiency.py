@@ -22,6 +22,7 @@ from dgsct.encoders.frontend import LogMel
 from dgsct.errors import UsageError
 from dgsct.methods import get_method, resolve_options
 from dgsct.methods.dg_sct import DGSCT
+from dgsct.results import efficiency_key
 from dgsct.scales import get_scale
 
 SEGMENTS = 10
@@ -68,11 +69,11 @@ RULES = {
 def module_macs(model: nn.Module, *inputs: torch.Tensor) -> int:
     """MACs of the modules in `RULES`, by forward hooks."""
     counted: list[int] = []
-    hooks = [
-        module.register_forward_hook(lambda m, i, o, rule=RULES[type(module)]: counted.append(rule(m, i, o)))
-        for module in model.modules()
-        if type(module) in RULES
-    ]
+
+    def count(module: nn.Module, inputs: tuple, output: Any) -> None:
+        counted.append(RULES[type(module)](module, inputs, output))
+
+    hooks = [module.register_forward_hook(count) for module in model.modules() if type(module) in RULES]
     with torch.no_grad():
         model(*inputs)
     for hook in hooks:
@@ -109,7 +110,16 @@ def components(model: DGSCT) -> dict[str, int]:
 def adapter_parts(model: DGSCT) -> dict[str, int]:
     """Parameters of all adapters by kind."""
     adapters = [adapter for m in (model.backbone.p1, model.backbone.p2) for pair in m for adapter in (pair.a2v, pair.v2a)]
-    kinds = {"token_conv": 0, "linear": 0, "attention": 0, "tokens": 0, "down_up": 0, "batch_norm": 0, "layer_norm": 0, "gates": 0}
+    kinds = {
+        "token_conv": 0,
+        "linear": 0,
+        "attention": 0,
+        "tokens": 0,
+        "down_up": 0,
+        "batch_norm": 0,
+        "layer_norm": 0,
+        "gates": 0,
+    }
     for adapter in adapters:
         for name, p in adapter.named_parameters():
             kinds[_kind(name)] += p.numel()
@@ -158,6 +168,7 @@ def efficiency(method: str, scale: str = "paper", **overrides: Any) -> dict[str,
         }
     parts = adapter_parts(ours)
     return {
+        "key": efficiency_key(method, scale),
         "method": method,
         "scale": scale,
         "clip": "10 frames + 10 s",

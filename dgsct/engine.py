@@ -10,7 +10,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -19,12 +19,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from dgsct.checkpoint import RunLock, latest_checkpoint, save_checkpoint
+from dgsct.checkpoint import RunLock, finish, finished, latest_checkpoint, save_best, save_checkpoint
 from dgsct.encoders.weights import load_encoders
 from dgsct.errors import DgsctError, Stopped
 from dgsct.methods import get_method, resolve_options
+from dgsct.progress import Display, display
 from dgsct.provenance import describe_environment
-from dgsct.results import SCHEMA_VERSION, data_checksum, encoders_checksum, read_record, write_record
+from dgsct.results import (
+    SCHEMA_VERSION,
+    data_checksum,
+    encoders_checksum,
+    read_record,
+    write_failure,
+    write_record,
+)
 from dgsct.runs import Run
 from dgsct.scales import get_scale
 from dgsct.tasks import get_task
@@ -51,16 +59,18 @@ class Progress:
 
 
 class StopRequest:
-    """Set by SIGTERM, SIGUSR1 or when the time budget (minutes, less a margin) is nearly spent."""
+    """Set by SIGTERM, SIGUSR1, a first Ctrl-C, or when the time budget (minutes, less a margin) is nearly spent."""
 
     def __init__(self, budget_minutes: float | None = None) -> None:
         self.asked = False
         self.deadline = None if budget_minutes is None else time.monotonic() + budget_minutes * 60 - DEADLINE_MARGIN
-        for name in (signal.SIGTERM, signal.SIGUSR1):
+        for name in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
             signal.signal(name, self._ask)
 
-    def _ask(self, *_: object) -> None:
+    def _ask(self, number: int, _frame: object) -> None:
         self.asked = True
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def __bool__(self) -> bool:
         return self.asked or (self.deadline is not None and time.monotonic() > self.deadline)
@@ -69,7 +79,7 @@ class StopRequest:
 def seed_everything(seed: int) -> None:
     """Seed python, numpy and torch."""
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - libraries draw from the global generator
+    np.random.seed(seed)
     torch.manual_seed(seed)
 
 
@@ -90,12 +100,13 @@ class Training:
         self.scale = get_scale(run.scale)
         self.recipe = self.scale.recipe(run.task)
         self.options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
+        torch.backends.cudnn.allow_tf32 = False  # on by default for convolutions; the ledger's `numerics`
         if self.recipe.threads:
             torch.set_num_threads(self.recipe.threads)
-        bf16 = self.scale.precision == "bf16" and torch.cuda.is_available()
+        mixed = {"fp32": "no", "bf16": "bf16"}[self.options.precision]
         # Some parameters exist only because the release has them: gradients must not be waited for.
         ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.accelerator = Accelerator(mixed_precision="bf16" if bf16 else "no", kwargs_handlers=[ddp])
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed, kwargs_handlers=[ddp])
         self.task = import_module(get_task(run.task).module).open_task(
             root / "data" / run.scale / run.task / "packed", self.scale, self.options
         )
@@ -111,8 +122,8 @@ class Training:
         self.schedule = torch.optim.lr_scheduler.StepLR(optimizer, self.recipe.lr_step, self.recipe.lr_gamma)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.accelerator.register_for_checkpointing(self.schedule)
-        frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-        self.accelerator.register_save_state_pre_hook(lambda _m, weights, _d: _drop_frozen(weights, frozen))
+        self.frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+        self.accelerator.register_save_state_pre_hook(lambda _m, weights, _d: _drop_frozen(weights, self.frozen))
         self.accelerator.register_load_state_pre_hook(_load_partial)
         self.reported = get_task(run.task).reported(self.options.accuracy)
         self.progress = Progress(key)
@@ -135,10 +146,9 @@ class Training:
 
     def save(self) -> None:
         """A checkpoint of the present moment."""
-        if self.accelerator.is_main_process:
-            save_checkpoint(self.folder / "checkpoints", self.progress.step, self.accelerator, asdict(self.progress))
+        save_checkpoint(self.folder / "checkpoints", self.progress.step, self.accelerator, asdict(self.progress))
 
-    def train_epoch(self, stop: StopRequest, lock: RunLock) -> None:
+    def train_epoch(self, stop: StopRequest, lock: RunLock | None, show: Display) -> None:
         """The rest of the current epoch, from the batch at which the progress stands."""
         p = self.progress
         batches = epoch_batches(self.task.splits["train"], self.recipe.batch_size, self.run.seed, p.epoch)
@@ -154,21 +164,33 @@ class Training:
             p.batch += 1
             p.step += 1
             p.seconds += time.perf_counter() - started
-            lock.beat()
+            show.at(p.step)
+            if lock:
+                lock.beat()
             every = self.recipe.checkpoint_every
-            if stop:
+            if self._any(bool(stop)):
                 self.save()
                 raise Stopped(f"{self.run.folder} stopped at epoch {p.epoch + 1}, step {p.step}; start it again to go on")
             if every and p.step % every == 0 and p.batch < len(batches):
                 self.save()
 
+    def _any(self, flag: bool) -> bool:
+        """Whether any process of the run says so; a signal may reach one of them only."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device)).item())
+
     def _step(self, rows: np.ndarray, learns: bool) -> dict[str, float]:
-        frames, audio, targets = self._batch(rows[self.accelerator.process_index :: self.accelerator.num_processes])
+        """One batch; with several processes each takes every n-th clip of it."""
+        share = rows[self.accelerator.process_index :: self.accelerator.num_processes]
+        frames, audio, targets = self._batch(share if len(share) else rows[:1])
         with torch.set_grad_enabled(learns):
             terms = self.plain.losses(self.model(frames, audio), targets)
         loss = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(loss):
-            raise DgsctError(f"{self.run.folder}: the loss is {loss.item()} at step {self.progress.step}; lower the learning rate")
+            raise DgsctError(
+                f"{self.run.folder}: the loss is {loss.item()} at step {self.progress.step}; lower the learning rate"
+            )
         if learns:
             self.optimizer.zero_grad()
             self.accelerator.backward(loss)
@@ -192,7 +214,7 @@ class Training:
             predicted.append(self.plain.predict(self.model(frames, audio)).cpu().numpy())
         return self.task.metrics(np.concatenate(predicted), rows, size)
 
-    def end_epoch(self, say: Callable[[str], None]) -> bool:
+    def end_epoch(self, show: Display) -> bool:
         """Evaluate, select, move the schedule; True when training is over."""
         p = self.progress
         lr = self.schedule.get_last_lr()[0]
@@ -204,13 +226,17 @@ class Training:
             if split != "test":
                 metrics["test"] = self.evaluate("test")
             p.best_metrics = metrics["test"]
+            if self.accelerator.is_main_process:
+                weights = [self.plain.state_dict()]
+                _drop_frozen(weights, self.frozen)
+                save_best(self.folder / "checkpoints", weights[0], self.key, p.best_epoch)
         else:
             p.below_best += 1
         batches = max(p.batch, 1)
         terms = {name: value / batches for name, value in p.loss.items()}
         entry = {"epoch": p.epoch + 1, "loss": sum(terms.values()), "loss_terms": terms, "lr": lr, "seconds": p.seconds}
         p.curve.append({**entry, "metrics": metrics})
-        say(
+        show.say(
             f"epoch {p.epoch + 1}/{self.recipe.epochs}  loss {entry['loss']:.4f}  {split} {score:.2f} "
             f"(best {p.best:.2f} at {p.best_epoch})  {p.seconds:.1f} s"
         )
@@ -233,45 +259,39 @@ def _load_partial(models: list[torch.nn.Module], folder: str) -> None:
         model.load_state_dict(load_file(os.path.join(folder, "model.safetensors")), strict=False)
 
 
-def _say(text: str) -> None:
-    print(text, flush=True)
-
-
-def _epochs(training: Training) -> Iterator[int]:
-    while training.progress.epoch < training.recipe.epochs:
-        yield training.progress.epoch
-
-
-def _train(run: Run, root: Path, key: str, stop: StopRequest, lock: RunLock) -> tuple[dict[str, Any], Any]:
+def _train(run: Run, root: Path, key: str, stop: StopRequest, lock: RunLock | None) -> dict[str, Any]:
+    """Train to the end, or take up the outcome of a training that had ended before its record was written."""
+    checkpoints = root / run.folder / "checkpoints"
+    if (result := finished(checkpoints, key)) is not None:
+        return result
     training = Training(run, root, key)
-    if training.resume():
-        p = training.progress
-        _say(f"resumed at epoch {p.epoch + 1}, batch {p.batch}")
-    over = training.progress.below_best >= training.recipe.patience
-    for _ in _epochs(training):
-        if over:
-            break
-        training.train_epoch(stop, lock)
-        over = training.end_epoch(_say)
-        training.save()
-    p = training.progress
-    steps = sum(e["seconds"] for e in p.curve)
+    resumed = training.resume()
+    p, epochs = training.progress, training.recipe.epochs
+    steps = -(-len(training.task.splits["train"]) // training.recipe.batch_size)
+    over = p.epoch >= epochs or p.below_best >= training.recipe.patience
+    with display(str(run.folder), epochs * steps, p.step, show=training.accelerator.is_main_process) as show:
+        if resumed:
+            show.say(f"resumed at epoch {p.epoch + 1}, batch {p.batch}")
+        while not over:
+            training.train_epoch(stop, lock, show)
+            over = training.end_epoch(show)
+            training.save()
     peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+    seconds = sum(e["seconds"] for e in p.curve) / max(p.step, 1)
     result = {
         "metrics": p.best_metrics,
         "best_epoch": p.best_epoch,
         "curve": p.curve,
-        "efficiency": {
-            **training.parameters,
-            "seconds_per_step": steps / max(p.step, 1),
-            "peak_memory_bytes": peak,
-        },
+        "coverage": training.task.packed.coverage,
+        "efficiency": {**training.parameters, "seconds_per_step": seconds, "peak_memory_bytes": peak},
         "resumed": p.resumed,
     }
-    return result, training.task
+    if training.accelerator.is_main_process:
+        finish(checkpoints, key, result)
+    return result
 
 
-def _yardstick(run: Run, root: Path) -> tuple[dict[str, Any], Any]:
+def _yardstick(run: Run, root: Path) -> dict[str, Any]:
     scale = get_scale(run.scale)
     options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
     module = import_module(get_method(run.method).module)
@@ -279,50 +299,72 @@ def _yardstick(run: Run, root: Path) -> tuple[dict[str, Any], Any]:
     task = import_module(get_task(run.task).module).open_task(folder, scale, options)
     rows = task.splits["test"]
     predicted = module.predict(run.method, task.labels(task.splits["train"]), task.labels(rows), task.background)
-    metrics = task.metrics(predicted, rows, scale.recipe(run.task).batch_size)
-    efficiency = {"parameters": 0, "trainable": 0, "seconds_per_step": None, "peak_memory_bytes": None}
-    return {"metrics": metrics, "best_epoch": None, "curve": [], "efficiency": efficiency, "resumed": 0}, task
+    return {
+        "metrics": task.metrics(predicted, rows, scale.recipe(run.task).batch_size),
+        "best_epoch": None,
+        "curve": [],
+        "coverage": task.packed.coverage,
+        "efficiency": {"parameters": 0, "trainable": 0, "seconds_per_step": None, "peak_memory_bytes": None},
+        "resumed": 0,
+    }
 
 
 def execute(run: Run, root: Path, budget_minutes: float | None = None) -> Path:
     """Train (or compute) `run` below the results folder `root` and write its record; returns the record's path.
 
-    A valid record is left as it is. Raises Stopped (resumable) or another DgsctError; nothing half-written stays.
+    A valid record is left as it is. Raises Stopped (resumable) or another DgsctError; nothing half-written stays, and
+    the reason of a failure is noted in `failed.json` beside the record's place. Under `torchrun` every process calls it.
     """
     started = time.time()
     folder = root / run.folder
     trains = get_method(run.method).trains
-    data = data_checksum(root, run.scale, run.task)
-    encoders = encoders_checksum(root, run.scale, run.method)
-    key = run.key(data, encoders)
+    parts = {
+        "plan": run.plan_key(),
+        "data": data_checksum(root, run.scale, run.task),
+        "encoders": encoders_checksum(root, run.scale, run.method),
+    }
+    key = run.key(parts["data"], parts["encoders"])
     path = folder / "record.json"
-    if path.exists() and (record := read_record(path))["key"] == key and record["status"] == "ok":
-        _say(f"{run.folder} is already done")
+    if path.exists() and read_record(path)["key"] == key:
+        print(f"{run.folder} is already done", flush=True)
         return path
     stop = StopRequest(budget_minutes)
-    with RunLock(folder) as lock:
-        result, task = _train(run, root, key, stop, lock) if trains else _yardstick(run, root)
-        options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
-        record = {
-            "schema": SCHEMA_VERSION,
-            "run": run.to_dict(),
-            "resolved": run.resolved(),
-            "key": key,
-            "key_parts": {"plan": run.plan_key(), "data": data, "encoders": encoders},
-            "status": "ok",
-            "error": None,
-            "metrics": result["metrics"],
-            "reported": get_task(run.task).reported(options.accuracy),
-            "best_epoch": result["best_epoch"],
-            "selection": options.selection if trains else None,
-            "curve": result["curve"],
-            "coverage": task.packed.coverage,
-            "efficiency": result["efficiency"],
-            "provenance": describe_environment(started, result["resumed"]),
-        }
-        write_record(path, record)
-    _say(f"{run.folder}: " + "  ".join(f"{name} {value:.2f}" for name, value in result["metrics"].items()))
+    main_process = int(os.environ.get("RANK", "0")) == 0
+    with RunLock(folder) if main_process else nullcontext() as lock:
+        failure = folder / "failed.json"
+        failure.unlink(missing_ok=True)
+        try:
+            result = _train(run, root, key, stop, lock) if trains else _yardstick(run, root)
+        except Stopped:
+            raise
+        except Exception as error:
+            if main_process:
+                write_failure(failure, key, error)
+            raise
+        if main_process:
+            write_record(path, _record(run, key, parts, result, started))
+            metrics = "  ".join(f"{name} {value:.2f}" for name, value in result["metrics"].items())
+            print(f"{run.folder}: {metrics}", flush=True)
     return path
+
+
+def _record(run: Run, key: str, parts: dict[str, str], result: dict[str, Any], started: float) -> dict[str, Any]:
+    options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
+    return {
+        "schema": SCHEMA_VERSION,
+        "run": run.to_dict(),
+        "resolved": run.resolved(),
+        "key": key,
+        "key_parts": parts,
+        "metrics": result["metrics"],
+        "reported": get_task(run.task).reported(options.accuracy),
+        "best_epoch": result["best_epoch"],
+        "selection": options.selection if get_method(run.method).trains else None,
+        "curve": result["curve"],
+        "coverage": result["coverage"],
+        "efficiency": result["efficiency"],
+        "provenance": describe_environment(started, result["resumed"]),
+    }
 
 
 def main(argv: list[str] | None = None) -> int:

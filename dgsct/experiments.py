@@ -181,9 +181,7 @@ class Experiment(_Model):
             _known(scale, "scale", SCALES)
             if count < 1:
                 raise ValueError(f"seeds of scale {scale!r} must be at least 1, not {count}")
-        wanted, unwanted = (
-            (("panels",), ("columns", "rows")) if self.kind == "figure" else (("columns", "rows"), ("panels",))
-        )
+        wanted, unwanted = (("panels",), ("columns", "rows")) if self.kind == "figure" else (("columns", "rows"), ("panels",))
         for key in wanted:
             if not getattr(self, key):
                 raise ValueError(f"kind {self.kind!r} needs the key {key!r}")
@@ -356,9 +354,7 @@ def _runs(
     return tuple(dict.fromkeys(runs))
 
 
-def _metric(
-    settings: Settings, metric: str, task: str | None, method: str | None, overrides: dict[str, Any]
-) -> str | None:
+def _metric(settings: Settings, metric: str, task: str | None, method: str | None, overrides: dict[str, Any]) -> str | None:
     """Name of a cell's metric; `reported` is the task's own under the run's `accuracy` option."""
     if metric != "reported":
         return metric

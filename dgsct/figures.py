@@ -69,9 +69,7 @@ def _draw_panel(axes: Axes, panel: Panel, points: list[Point], paper: bool) -> N
         axes.plot([p.value for p in gone], [0.04] * len(gone), "x", color="0.45", transform=place, label="no result")
         for p in gone:
             word = "not run yet" if p.state == "planned" else p.state
-            axes.text(
-                p.value, 0.09, word, rotation=90, fontsize=6.5, color="0.45", ha="center", va="bottom", transform=place
-            )
+            axes.text(p.value, 0.09, word, rotation=90, fontsize=6.5, color="0.45", ha="center", va="bottom", transform=place)
     if panel.optimum is not None:
         axes.axvline(panel.optimum, color="0.4", linewidth=1, linestyle=":", label="published optimum")
     for p in points if paper else []:

@@ -72,9 +72,7 @@ class FrozenEncoders(nn.Module):
         batch, segments = frames.shape[:2]
         visual = self.swin((frames.flatten(0, 1).to(self.mean.dtype) - self.mean) / self.std)
         sound = self.htsat(audio.flatten(0, 1), self.tile)
-        return Features(
-            visual.mean(dim=1).view(batch, segments, -1), sound.mean(dim=1).view(batch, segments, -1)
-        )
+        return Features(visual.mean(dim=1).view(batch, segments, -1), sound.mean(dim=1).view(batch, segments, -1))
 
 
 def stage_shapes(side: int, embed_dim: int, stages: int) -> list[tuple[int, int]]:

@@ -21,11 +21,15 @@ Accumulation = Literal["release", "off"]
 Selection = Literal["test", "val"]
 Accuracy = Literal["batch8", "exact"]
 Modality = Literal["both", "audio", "visual"]
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
 class Options:
-    """Switches of DG-SCT and its baselines. Names follow the paper: S, C, T (Table 5), A2V, V2A (Table 8), alpha, beta, gamma (eq. 6-7)."""
+    """Switches of DG-SCT and its baselines.
+
+    Names follow the paper: S, C, T (Table 5), A2V, V2A (Table 8), alpha, beta, gamma (eq. 6-7).
+    """
 
     S: bool = True
     C: bool = True
@@ -48,6 +52,7 @@ class Options:
     selection: Selection = "test"
     accuracy: Accuracy = "batch8"
     accumulation: Accumulation = "release"
+    precision: Precision = "fp32"
 
     def replace(self, **changes: Any) -> "Options":
         """A copy with `changes` applied and checked; UsageError names an unknown option or a bad value."""

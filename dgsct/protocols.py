@@ -180,7 +180,9 @@ LEDGER: tuple[Entry, ...] = (
         paper="not stated",
         release="fp32 without autocast, cudnn benchmark on; convolutions may use TF32 on an A100 *inferred*",
         effect="relative differences of about 1e-3",
-        note="same in all protocols: fp32 with TF32 off, so that tests of parity mean something",
+        option="precision", values=_pick("fp32", "fp32", "fp32"),
+        note="TF32 is off, so that tests of parity mean something; `bf16` is offered as a switch (autocast, with the "
+        "spectrogram and the losses in fp32)",
     ),
     Entry(
         "selection", "ave 7.1", "model selection",

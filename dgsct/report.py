@@ -50,9 +50,7 @@ def report_tex(folder: Path, title: str) -> str:
     tables = _in_order([p for p in folder.glob("*.tex") if p.stem != "report"])
     figures = _in_order([p for p in folder.glob("*.pdf") if p.stem != "report"])
     if not tables and not figures:
-        raise DgsctError(
-            f"{folder} holds no table (*.tex) and no figure (*.pdf); make them first: snakemake all_tables"
-        )
+        raise DgsctError(f"{folder} holds no table (*.tex) and no figure (*.pdf); make them first: snakemake all_tables")
     parts = [rf"{{\large\bfseries {escape(title)}\par}}"]
     parts += [rf"\input{{{path.name}}}" for path in tables]
     parts += [rf"{{\centering\includegraphics[width=.8\linewidth]{{{path.name}}}\par}}" for path in figures]
@@ -85,9 +83,7 @@ def _pdflatex(folder: Path, scratch: Path, program: str) -> Path:
     if done.returncode or not pdf.exists():
         log = scratch / "report.log"
         text = log.read_text(errors="replace") if log.exists() else done.stdout.decode(errors="replace")
-        raise DgsctError(
-            f"pdflatex failed on {folder / 'report.tex'}: {_error_line(text)}; mend that table and run again"
-        )
+        raise DgsctError(f"pdflatex failed on {folder / 'report.tex'}: {_error_line(text)}; mend that table and run again")
     return pdf
 
 
@@ -101,9 +97,7 @@ def write_report(folder: Path) -> Path:
     source = report_tex(folder, f"DG-SCT benchmark: scale {scale}, protocol {protocol}")
     program = shutil.which("pdflatex")
     if program is None:
-        raise DgsctError(
-            "pdflatex is not installed; install texlive-latex-recommended, or read the tables as .md or .html"
-        )
+        raise DgsctError("pdflatex is not installed; install texlive-latex-recommended, or read the tables as .md or .html")
     write_text_atomic(folder / "report.tex", source)
     with tempfile.TemporaryDirectory(prefix="dgsct-report-") as scratch:
         pdf = _pdflatex(folder, Path(scratch), program)

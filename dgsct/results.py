@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dgsct.closure import code_hash
 from dgsct.errors import DgsctError
 from dgsct.methods import get_method
 from dgsct.runs import Run, sha256_json
@@ -28,8 +29,6 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "resolved": dict,
     "key": str,
     "key_parts": dict,
-    "status": str,
-    "error": (str, type(None)),
     "metrics": dict,
     "reported": str,
     "best_epoch": (int, type(None)),
@@ -100,15 +99,13 @@ def _problem(record: Any) -> str | None:
             return f"the field {name!r} has the wrong type"
     if record["schema"] != SCHEMA_VERSION:
         return f"its schema is {record['schema']}, this version reads {SCHEMA_VERSION}"
-    if record["status"] not in ("ok", "failed"):
-        return f"its status {record['status']!r} is unknown"
     for name in KEY_PARTS:
         if not isinstance(record["key_parts"].get(name), str):
             return f"the checksum {name!r} is missing in 'key_parts'"
     for name, value in record["metrics"].items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return f"the metric {name!r} is no number"
-    if record["status"] == "ok" and record["reported"] not in record["metrics"]:
+    if record["reported"] not in record["metrics"]:
         return f"the reported metric {record['reported']!r} is missing"
     return None
 
@@ -128,6 +125,13 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
+def write_failure(path: Path, key: str, error: Exception) -> None:
+    """Note in `failed.json` why a run failed. Where even that cannot be written, the error itself goes on alone."""
+    kind = "" if isinstance(error, DgsctError) else f"{type(error).__name__}: "
+    with contextlib.suppress(DgsctError):
+        write_json_atomic(path, {"schema": SCHEMA_VERSION, "key": key, "error": f"{kind}{error}"})
+
+
 def _json_or_none(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -142,7 +146,7 @@ def data_checksum(root: Path, scale: str, task: str) -> str:
         stat = path.stat()
         return _canonical_checksum(path, (stat.st_mtime_ns, stat.st_size))
     except (OSError, ValueError):
-        remedy = f"prepare the data with `dgsct prepare {task} ROOT {path.parent}`"
+        remedy = f"make it with `snakemake {path}`, or from your own copy with `dgsct prepare {task} ROOT {path.parent}`"
         raise DgsctError(f"{path} is missing or unreadable; {remedy}") from None
 
 
@@ -169,14 +173,14 @@ def validity(run: Run, root: Path) -> State:
     Where data or encoders are absent on this machine the record's own checksums stand in for them.
     """
     root = Path(root)
-    path = root / run.folder / "record.json"
-    if not path.exists():
-        return State("missing", reason="not run yet")
-    try:
-        record = read_record(path)
-    except DgsctError as error:
-        return State("corrupt", reason=str(error))
-    parts = record["key_parts"]
+    folder = root / run.folder
+    record = None
+    if (folder / "record.json").exists():
+        try:
+            record = read_record(folder / "record.json")
+        except DgsctError as error:
+            return State("corrupt", reason=str(error))
+    parts = record["key_parts"] if record else dict.fromkeys(KEY_PARTS, "none")
     try:
         data = data_checksum(root, run.scale, run.task)
     except DgsctError:
@@ -184,11 +188,35 @@ def validity(run: Run, root: Path) -> State:
     encoders = encoders_checksum(root, run.scale, run.method)
     if encoders == "none":
         encoders = parts["encoders"]
-    if record["key"] != run.key(data, encoders):
+    key = run.key(data, encoders)
+    if record is None:
+        failure = _json_or_none(folder / "failed.json")
+        if isinstance(failure, dict) and failure.get("key") == key:
+            return State("failed", reason=str(failure.get("error")))
+        return State("missing", reason="not run yet")
+    if record["key"] != key:
         now = {"plan": run.plan_key(), "data": data, "encoders": encoders}
         words = {"plan": "the run's description or code", "data": "the data", "encoders": "the encoders"}
         changed = " and ".join(words[name] for name in KEY_PARTS if parts[name] != now[name])
         return State("stale", record, f"{changed or 'the key'} changed since this run")
-    if record["status"] == "failed":
-        return State("failed", record, str(record["error"]))
     return State("ok", record)
+
+
+def efficiency_key(method: str, scale: str = "paper") -> str:
+    """Hash of what a count of Table 6 depends on: the model's description, and the code that counts."""
+    run = Run.make("ave", method, scale=scale)
+    described = {name: run.resolved()[name] for name in ("options", "sizes")}
+    return sha256_json({**described, "code": code_hash("dgsct.efficiency", get_method(method).module)})
+
+
+def efficiency_state(method: str, root: Path) -> State:
+    """Judge `efficiency/{method}.json` as `validity` judges a record."""
+    path = Path(root) / "efficiency" / f"{method}.json"
+    if not path.exists():
+        return State("missing", reason="not counted yet")
+    counted = _json_or_none(path)
+    if not isinstance(counted, dict) or "key" not in counted:
+        return State("corrupt", reason=f"{path} is not a readable count")
+    if counted["key"] != efficiency_key(method):
+        return State("stale", counted, "the model's description or code changed since this count")
+    return State("ok", counted)

@@ -106,7 +106,6 @@ class Run:
             "reduction": scale.reduction,
             "groups": scale.groups,
             "classes": scale.classes[self.task],
-            "precision": scale.precision,
         }
         options = asdict(resolve_options(self.task, self.method, self.protocol, dict(self.overrides)))
         recipe = describe(scale.recipe(self.task))

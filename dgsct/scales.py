@@ -44,6 +44,12 @@ class HtsatSizes:
     time_stripe: int = 64
     mel_stripe: int = 8
 
+    @property
+    def front_end(self) -> dict[str, Any]:
+        """What a log-mel spectrogram depends on."""
+        names = ("n_fft", "hop", "mel_bins", "f_min", "f_max", "sample_rate")
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclass(frozen=True)
 class HeadSizes:
@@ -85,7 +91,6 @@ class Scale:
     recipes: dict[str, Recipe]
     generated_data: bool
     short_runs: bool
-    precision: str = "fp32"
     gpus: int = 1
 
     def recipe(self, task: str) -> Recipe:
@@ -112,18 +117,14 @@ PAPER = Scale(
 MINI = Scale(
     name="mini",
     swin=SwinSizes(32, 4, 24, (1, 3, 1), (1, 2, 4), 4, 8),
-    htsat=HtsatSizes(
-        32000, 2048, 1280, 16, 50.0, 14000.0, 64, 8, 24, (1, 1, 1), (1, 2, 4), 4, 8, time_stripe=16, mel_stripe=2
-    ),
+    htsat=HtsatSizes(32000, 2048, 1280, 16, 50.0, 14000.0, 64, 8, 24, (1, 1, 1), (1, 2, 4), 4, 8, time_stripe=16, mel_stripe=2),
     head=HeadSizes(visual_hidden=64, audio_hidden=64, width=64, feed_forward=128, num_heads=4),
     num_tokens=4,
     reduction=4,
     groups=2,
     classes={"ave": 6},
     recipes={
-        "ave": Recipe(
-            epochs=10, patience=10, batch_size=8, lr=2e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=10
-        )
+        "ave": Recipe(epochs=10, patience=10, batch_size=8, lr=2e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=10)
     },
     generated_data=True,
     short_runs=True,

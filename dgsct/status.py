@@ -1,6 +1,5 @@
 """What is done and what is not, per table: counts of runs by state, coloured in a terminal and plain elsewhere."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from dgsct.experiments import Experiment, Settings, all_runs, expand
 from dgsct.methods import METHODS
-from dgsct.results import STATES, State, validity
+from dgsct.results import STATES, State, efficiency_state, validity
 from dgsct.runs import Run
 from dgsct.tables import fill_command
 
@@ -43,9 +42,7 @@ def status_rows(experiments: Mapping[str, Experiment], settings: Settings, resul
     for experiment in experiments.values():
         if experiment.kind == "efficiency":
             states = list(_efficiency_states(experiment, root))
-            planned = len({row.method for row in experiment.rows if row.method not in METHODS}) * len(
-                experiment.columns
-            )
+            planned = len({row.method for row in experiment.rows if row.method not in METHODS}) * len(experiment.columns)
         else:
             runs = all_runs([experiment], settings)
             known.update({run: validity(run, root) for run in runs if run not in known})
@@ -65,29 +62,19 @@ def status_rows(experiments: Mapping[str, Experiment], settings: Settings, resul
 
 
 def _efficiency_states(experiment: Experiment, root: Path) -> Iterable[str]:
-    for method in dict.fromkeys(row.method for row in experiment.rows):
-        if method not in METHODS:
-            continue
-        path = root / "efficiency" / f"{method}.json"
-        try:
-            yield "ok" if isinstance(json.loads(path.read_text(encoding="utf-8")), dict) else "corrupt"
-        except FileNotFoundError:
-            yield "missing"
-        except (OSError, ValueError):
-            yield "corrupt"
+    methods = dict.fromkeys(row.method for row in experiment.rows if row.method in METHODS)
+    return (efficiency_state(method, root).name for method in methods)
 
 
 def plain_status(rows: list[StatusRow]) -> str:
     """The status as lines of plain text, columns aligned by spaces."""
     heads = ["table", "done", *STATES[1:], "not in harness", "title"]
     table = [
-        [r.name, f"{r.counts['ok']}/{r.total}", *(str(r.counts[s]) for s in STATES[1:]), str(r.planned), r.title]
-        for r in rows
+        [r.name, f"{r.counts['ok']}/{r.total}", *(str(r.counts[s]) for s in STATES[1:]), str(r.planned), r.title] for r in rows
     ]
     widths = [max(len(line[i]) for line in [heads, *table]) for i in range(len(heads))]
     lines = [
-        "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()
-        for line in [heads, *table]
+        "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in [heads, *table]
     ]
     return "\n".join([*lines, *_hints(rows)])
 
@@ -96,7 +83,7 @@ def _hints(rows: list[StatusRow]) -> list[str]:
     """What to type for the tables that are not complete."""
     hints = [f"{row.name}: {row.command}" for row in rows if not row.complete]
     if any(row.counts["failed"] or row.counts["corrupt"] for row in rows):
-        hints.append("failed and corrupt records are in the way: the tables' footnotes name the files to delete first")
+        hints.append("why a run failed, and which corrupt file to delete, stands in the footnotes of `dgsct tables`")
     return hints or ["everything is done"]
 
 

@@ -3,7 +3,6 @@
 Reads records (and the efficiency files) only; always builds, whatever is missing.
 """
 
-import json
 import statistics
 from collections.abc import Iterable
 from dataclasses import replace
@@ -17,7 +16,7 @@ from dgsct.experiments import Row as WantedRow
 from dgsct.methods import METHODS
 from dgsct.render import Cell, Column, Row, Source, Table
 from dgsct.render.model import CellState
-from dgsct.results import validity
+from dgsct.results import efficiency_state, validity
 from dgsct.runs import Run
 from dgsct.scales import get_scale
 
@@ -29,7 +28,7 @@ MINI_STAMP = "mini scale: generated clips, tiny encoders; not a reproduction of 
 class Footnotes:
     """The footnotes of one table, each text once, numbered in order of first use."""
 
-    def __init__(self) -> None:  # noqa: D107
+    def __init__(self) -> None:
         self.texts: list[str] = []
 
     def __call__(self, *texts: str) -> tuple[int, ...]:
@@ -104,7 +103,7 @@ def state_notes(sources: tuple[Source, ...], command: str) -> list[str]:
             reason = source.reason.removesuffix("; delete it and run again")
             notes.append(f"corrupt: {reason}; delete it in the results folder, then {command}")
         else:
-            notes.append(f"failed: {source.reason}; delete {source.record} in the results folder, then {command}")
+            notes.append(f"failed: {source.reason}; mend that, then {command}")
     return list(dict.fromkeys(notes))
 
 
@@ -117,9 +116,7 @@ def _planned_note(task: str | None, method: str | None) -> str:
     return "not run yet: left out by the filters (tasks, methods) of this command"
 
 
-def _accuracy_cell(
-    wanted: Wanted, row: WantedRow, column: WantedColumn, root: Path, command: str, note: Footnotes
-) -> Cell:
+def _accuracy_cell(wanted: Wanted, row: WantedRow, column: WantedColumn, root: Path, command: str, note: Footnotes) -> Cell:
     sources = tuple(source_of(run, str(wanted.metric), root) for run in wanted.runs)
     mean, std = mean_and_spread(sources)
     texts = state_notes(sources, command) if sources else [_planned_note(column.task, row.method)]
@@ -139,11 +136,14 @@ def _efficiency_cell(wanted: Wanted, row: WantedRow, root: Path, command: str, n
     if row.method not in METHODS:
         return Cell("planned", notes=note(_planned_note(None, row.method)), **published)
     path = Path("efficiency", f"{row.method}.json")
-    if not (root / path).exists():
+    state = efficiency_state(str(row.method), root)
+    if state.name == "missing":
         return Cell("missing", notes=note(f"missing: fill with {command}"), **published)
+    if state.name == "stale":
+        return Cell("stale", notes=note(f"stale: {state.reason}; make it again with {command}"), **published)
     try:
-        value, exact, remark = _count(json.loads((root / path).read_text(encoding="utf-8")), str(wanted.metric))
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        value, exact, remark = _count(state.record or {}, str(wanted.metric))
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         what = f"corrupt: {path} has no readable {wanted.metric} ({type(error).__name__})"
         text = f"{what}; delete it in the results folder, then {command}"
         return Cell("corrupt", notes=note(text), **published)
@@ -164,8 +164,8 @@ def _count(counted: dict, metric: str) -> tuple[float, int | None, str]:
         return 100 * trainable / total, trainable, f"{text}; {unused:,} of the trainable never get a gradient"
     macs = counted["macs"]
     name = metric.removeprefix("macs_").removesuffix("_g")
-    every = f"every multiply-accumulate: {macs['release_order'] / 1e9:.1f} G in the release's order"
-    return macs[name] / 1e9, None, f"{every}, {macs['ours'] / 1e9:.1f} G as computed here"
+    remark = f"as computed here: {macs['ours'] / 1e9:.1f} G" if name == "release_order" else ""
+    return macs[name] / 1e9, None, remark
 
 
 def _columns(experiment: Experiment, cells: dict[tuple[str, str], Cell], note: Footnotes) -> tuple[Column, ...]:
@@ -209,8 +209,7 @@ def _in_reading_order(table: Table) -> Table:
         return replace(cell, notes=move(cell.notes), published_notes=move(cell.published_notes))
 
     rows = (
-        replace(row, notes=move(row.notes), cells={name: moved(cell) for name, cell in row.cells.items()})
-        for row in table.rows
+        replace(row, notes=move(row.notes), cells={name: moved(cell) for name, cell in row.cells.items()}) for row in table.rows
     )
     columns = (replace(column, notes=move(column.notes)) for column in table.columns)
     texts = tuple(table.footnotes[n] for n in used)

@@ -76,9 +76,7 @@ def _unused_parameters(sizes: HeadSizes) -> nn.ModuleDict:
     """What the release creates, counts as trainable and saves, and never calls: layer templates and self-attentions."""
     parts = nn.ModuleDict()
     for modality in ("video", "audio"):
-        parts[f"{modality}_encoder_layer"] = nn.TransformerEncoderLayer(
-            sizes.width, sizes.num_heads, sizes.feed_forward
-        )
+        parts[f"{modality}_encoder_layer"] = nn.TransformerEncoderLayer(sizes.width, sizes.num_heads, sizes.feed_forward)
         parts[f"{modality}_decoder_layer"] = DecoderLayer(sizes)
         parts[f"{modality}_decoder_layer_self"] = nn.MultiheadAttention(sizes.width, sizes.num_heads)
         parts[f"{modality}_decoder_self"] = nn.MultiheadAttention(sizes.width, sizes.num_heads)

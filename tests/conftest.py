@@ -1,5 +1,7 @@
 """Shared by all tests: one thread (determinism on any machine) and the place of the real annotation files."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,16 @@ def mini_world(tmp_path_factory) -> Path:
     for name, model in (("swin", SwinV2(MINI.swin)), ("htsat", HTSAT(MINI.htsat))):
         publish(model, encoder_file(root, "mini", name), {"encoder": name})
     return root
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 3 MiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = shutil.which("mount")
+    done = mount and subprocess.run([mount, "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], capture_output=True)
+    if not done or done.returncode:
+        pytest.skip("mounting a small file system is not permitted here")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)

@@ -121,10 +121,20 @@ def test_pooled_features(backbone, clip):
     """Six of the sixteen printed values differ by one in the last digit (at most 1.02e-6); everything before agrees."""
     visual, audio = backbone(*clip)
     assert_golden(
-        visual, -0.036532, 0.953927, "0.103941 -1.626912 -0.660469 -1.142366 0.164004 0.421910 0.688719 0.701653", (1, 10, 128), 1.1e-6
+        visual,
+        -0.036532,
+        0.953927,
+        "0.103941 -1.626912 -0.660469 -1.142366 0.164004 0.421910 0.688719 0.701653",
+        (1, 10, 128),
+        1.1e-6,
     )
     assert_golden(
-        audio, 0.137060, 5.881786, "0.580389 -4.060518 -0.734235 -3.857591 -3.688136 -1.884178 -3.188023 3.206379", (1, 10, 64), 1.1e-6
+        audio,
+        0.137060,
+        5.881786,
+        "0.580389 -4.060518 -0.734235 -3.857591 -3.688136 -1.884178 -3.188023 3.206379",
+        (1, 10, 64),
+        1.1e-6,
     )
 
 
@@ -157,5 +167,3 @@ def test_frozen_parts_keep_no_gradient_and_follow_freeze_mode():
     assert all(p.requires_grad for p in model.p1.parameters())
     assert model.train().encoders.training
     assert not tiny(freeze_mode="eval").train().encoders.training
-
-

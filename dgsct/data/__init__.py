@@ -1,0 +1,1 @@
+"""Data sets: their files, their preparation, and generated ones."""

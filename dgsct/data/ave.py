@@ -94,13 +94,9 @@ def read_split(root: Path, split: str, rows: tuple[Row, ...] | None = None) -> n
     indices = []
     for row in read_annotations(text):
         if row not in places:
-            raise UsageError(
-                f"{text}: {row.line()!r} is not in Annotations.txt; take both files from one version of the set"
-            )
+            raise UsageError(f"{text}: {row.line()!r} is not in Annotations.txt; take both files from one version of the set")
         if not places[row]:
-            raise UsageError(
-                f"{text}: {row.line()!r} occurs more often than in Annotations.txt; remove the repeated line"
-            )
+            raise UsageError(f"{text}: {row.line()!r} occurs more often than in Annotations.txt; remove the repeated line")
         indices.append(places[row].pop())
     return np.array(indices, dtype=np.int64)
 
@@ -137,9 +133,7 @@ def _row(line: str, where: str) -> Row:
     if not category or not video_id or "/" in video_id:
         raise UsageError(f"{where}: {line!r} lacks a category or a video id; write it as {HEADER}")
     if not start <= end <= SEGMENTS:
-        raise UsageError(
-            f"{where}: seconds {start} to {end} do not lie in order within 0 to {SEGMENTS}; correct the row"
-        )
+        raise UsageError(f"{where}: seconds {start} to {end} do not lie in order within 0 to {SEGMENTS}; correct the row")
     return Row(category, video_id, quality, start, end)
 
 
@@ -161,11 +155,7 @@ def _read_order(path: Path, count: int) -> np.ndarray:
         with h5py.File(path) as file:
             order = np.asarray(file["order"], dtype=np.int64)
     except (OSError, KeyError) as error:
-        raise DgsctError(
-            f"{path} is no order file with the key 'order' ({error}); put the public file there"
-        ) from error
+        raise DgsctError(f"{path} is no order file with the key 'order' ({error}); put the public file there") from error
     if order.ndim != 1 or (len(order) and not 0 <= order.min() <= order.max() < count):
-        raise UsageError(
-            f"{path} points outside the {count} annotation rows; take both files from one version of the set"
-        )
+        raise UsageError(f"{path} points outside the {count} annotation rows; take both files from one version of the set")
     return order

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dgsct.errors import DgsctError, UsageError
+from dgsct.progress import counted
 
 MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
 AAC_BLOCK = 1024
@@ -38,9 +39,7 @@ def _av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise DgsctError(
-            "reading and writing video needs the package 'av'; install it with `pip install av`"
-        ) from error
+        raise DgsctError("reading and writing video needs the package 'av'; install it with `pip install av`") from error
     return av
 
 
@@ -120,13 +119,9 @@ def read_audio(path: Path, rate: int = 32000, seconds: int = 10) -> np.ndarray:
                 if sum(map(len, chunks)) >= wanted:
                     break
         except (av.FFmpegError, ValueError) as error:
-            raise MediaError(
-                "unreadable", f"{path} has sound that cannot be decoded ({error}); download it again"
-            ) from error
+            raise MediaError("unreadable", f"{path} has sound that cannot be decoded ({error}); download it again") from error
     if not chunks:
-        raise MediaError(
-            "no_audio", f"{path} has an audio stream without a single sample; replace it by a clip with sound"
-        )
+        raise MediaError("no_audio", f"{path} has an audio stream without a single sample; replace it by a clip with sound")
     wave = np.clip(np.concatenate(chunks)[:wanted], -1.0, 1.0)
     return np.pad(wave, (0, wanted - len(wave))).astype(np.float32)
 
@@ -186,9 +181,7 @@ def _open(path: Path) -> Any:
     except FileNotFoundError:
         raise MediaError("missing", f"{path} does not exist; put the video there") from None
     except OSError as error:
-        raise MediaError(
-            "unreadable", f"{path} cannot be read ({error.strerror}); check the file and its rights"
-        ) from error
+        raise MediaError("unreadable", f"{path} cannot be read ({error.strerror}); check the file and its rights") from error
     if not size:
         raise MediaError("empty", f"{path} is empty; download it again")
     if problem:
@@ -227,9 +220,7 @@ def _cut_off(path: Path, size: int) -> str | None:
     return None if b"moov" in found else "its index, the moov box, is missing"
 
 
-def over_clips(
-    work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int | None, title: str, progress: bool
-) -> Iterator[Any]:
+def over_clips(work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int | None, title: str, progress: bool) -> Iterator[Any]:
     """`work` of each task, in the tasks' order, by `jobs` processes (default: all cores this process may use)."""
     if jobs is not None and jobs < 1:
         raise UsageError(f"the number of processes is {jobs}; it must be at least 1")
@@ -239,7 +230,7 @@ def over_clips(
         waiting = iter(tasks)
         window = deque(pool.submit(work, task) for task in islice(waiting, 4 * jobs))
         try:
-            for _ in _shown(len(tasks), title, progress):
+            for _ in counted(len(tasks), title, "clips", progress):
                 done = window.popleft().result()
                 window.extend(pool.submit(work, task) for task in islice(waiting, 1))
                 yield done
@@ -247,18 +238,3 @@ def over_clips(
             raise DgsctError(f"{title}: a process died, most likely for lack of memory; use fewer jobs") from error
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _shown(total: int, title: str, progress: bool) -> Iterator[int]:
-    """0 to `total` - 1, with a progress bar on a terminal or a line every tenth in a log."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console()
-    if progress and console.is_terminal:
-        yield from track(range(total), title, console=console)
-        return
-    for i in range(total):
-        yield i
-        if progress and (i + 1 == total or (i + 1) % max(total // 10, 1) == 0):
-            print(f"{title}: {i + 1} of {total} clips", flush=True)

@@ -60,8 +60,7 @@ def classes_by_second(scene: Scene) -> list[set[int]]:
     looks = [{e.source.look for e in found if e.seen[t]} for t in range(scene.duration)]
     sounds = [{e.source.sound for e in found if e.heard[t]} for t in range(scene.duration)]
     return [
-        {c for c, (look, sound) in enumerate(CLASSES) if look in looks[t] and sound in sounds[t]}
-        for t in range(scene.duration)
+        {c for c, (look, sound) in enumerate(CLASSES) if look in looks[t] and sound in sounds[t]} for t in range(scene.duration)
     ]
 
 

@@ -158,8 +158,7 @@ class Packed:
             raise DgsctError(f"the arrays in {folder} do not fit the rows of its manifest; {AGAIN}")
         # A row whose clip is absent cannot be trained on or measured: it is counted in `coverage` and left out here.
         self.splits = {
-            split: np.array([i for i in rows if media[i] >= 0], dtype=np.int64)
-            for split, rows in manifest["splits"].items()
+            split: np.array([i for i in rows if media[i] >= 0], dtype=np.int64) for split, rows in manifest["splits"].items()
         }
 
     @classmethod

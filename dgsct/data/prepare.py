@@ -58,8 +58,7 @@ def decode_clip(path: Path, scale: Scale) -> Clip:
 
 def front_end(scale: Scale) -> dict[str, Any]:
     """What the stored log-mel depends on; a run that asks for something else computes its own from the wave."""
-    names = ("n_fft", "hop", "mel_bins", "f_min", "f_max", "sample_rate")
-    return {"tile": TILE, **{name: getattr(scale.htsat, name) for name in names}}
+    return {"tile": TILE, **scale.htsat.front_end}
 
 
 def prepare_ave(root: Path, out: Path, scale: Scale, jobs: int | None = None, progress: bool = True) -> dict[str, Any]:

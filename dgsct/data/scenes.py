@@ -224,9 +224,7 @@ def render_wave(scene: Scene, rate: int) -> np.ndarray:
     return np.clip(wave, -1, 1).astype(np.float32)
 
 
-def _moments(
-    count: int, seed: int, stream: int, most: int, make: Callable[[np.random.Generator, int], Source]
-) -> list[Scene]:
+def _moments(count: int, seed: int, stream: int, most: int, make: Callable[[np.random.Generator, int], Source]) -> list[Scene]:
     """One-second scenes with none to `most` sources of different kinds."""
     scenes = []
     for i in range(count):

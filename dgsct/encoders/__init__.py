@@ -1,0 +1,1 @@
+"""Encoders: thin wrappers on timm and torch, called piece by piece by `dgsct.interaction`."""

@@ -94,8 +94,9 @@ class LogMel(nn.Module):
         return (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
 
     def forward(self, wave: Tensor) -> Tensor:
-        """`wave` [B, samples] -> log-mel [B, frames, mel_bins] in dB re 1, floor -100 dB."""
-        return 10.0 * torch.log10((self.power(wave) @ self.mel).clamp(min=AMIN))
+        """`wave` [B, samples] -> log-mel [B, frames, mel_bins] in dB re 1, floor -100 dB; never in reduced precision."""
+        with torch.autocast(wave.device.type, enabled=False):
+            return 10.0 * torch.log10((self.power(wave) @ self.mel).clamp(min=AMIN))
 
     def tiled(self, second: Tensor, tile: int) -> Tensor:
         """Log-mel [B, tile * period + 1, mel_bins] of `second` [B, samples] repeated `tile` times."""

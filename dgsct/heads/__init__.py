@@ -1,0 +1,1 @@
+"""Heads: one file a task, with its loss terms and decoding."""

@@ -83,9 +83,7 @@ class EventHead(nn.Module):
         The release feeds the gate, a probability, to a loss that expects logits (`gate_loss=double_sigmoid`): the term
         cannot fall below 0.3133 where an event is and 0.6931 where none is.
         """
-        criterion = (
-            F.binary_cross_entropy_with_logits if self.gate_loss == "double_sigmoid" else F.binary_cross_entropy
-        )
+        criterion = F.binary_cross_entropy_with_logits if self.gate_loss == "double_sigmoid" else F.binary_cross_entropy
         return {
             "relevance": F.binary_cross_entropy_with_logits(output.relevance, relevant),
             "gate": criterion(output.gate, relevant),

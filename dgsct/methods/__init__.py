@@ -6,7 +6,8 @@ from typing import Any
 from dgsct.errors import UsageError
 from dgsct.options import OPTION_NAMES, Options, parse_option
 
-_RECIPE = ("selection", "accuracy", "accumulation")
+_RECIPE = ("selection", "accuracy", "accumulation", "precision")
+_MEASURE = ("accuracy",)
 _ENCODERS = ("tile", "freeze_mode")
 _HEAD = ("head", "gate_loss")
 
@@ -56,7 +57,7 @@ METHODS: dict[str, MethodInfo] = {
             "yardstick: every segment is background",
             ("ave",),
             trains=False,
-            options=_RECIPE,
+            options=_MEASURE,
         ),
         MethodInfo(
             "majority-class",
@@ -64,7 +65,7 @@ METHODS: dict[str, MethodInfo] = {
             "yardstick: every segment is the most frequent event class of the training split",
             ("ave",),
             trains=False,
-            options=_RECIPE,
+            options=_MEASURE,
         ),
         MethodInfo(
             "oracle-category",
@@ -72,7 +73,7 @@ METHODS: dict[str, MethodInfo] = {
             "oracle: the clip's true category in every segment (reads test labels)",
             ("ave",),
             trains=False,
-            options=_RECIPE,
+            options=_MEASURE,
             sees_test_labels=True,
         ),
     )

@@ -1,7 +1,9 @@
 """DG-SCT, and LAVisH* as its ablation: adapters between frozen encoders, temporal attention, the task's head.
 
-    frames, sound -> DualBackbone -> pooled segments -> TemporalAttention -> head -> scores
+frames, sound -> DualBackbone -> pooled segments -> TemporalAttention -> head -> scores
 """
+
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -27,7 +29,7 @@ class DGSCT(nn.Module):
         self.head = EventHead(scale.head, options, scale.classes["ave"])
         # The release creates these three maps between token widths, keeps them frozen and never calls them.
         widths = [scale.htsat.embed_dim // 4 << i for i in range(len(scale.htsat.depths))]
-        self.unused_downsampler = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in zip(widths, widths[1:], strict=False))
+        self.unused_downsampler = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairwise(widths))
         self.unused_downsampler.requires_grad_(False)
 
     def forward(self, frames: Tensor, wave: Tensor) -> EventOutput:

@@ -2,7 +2,7 @@
 
 from html import escape
 
-from dgsct.render.model import Cell, Column, Row, Table, difference, footnote_mark, footnote_marks, ours, printed
+from dgsct.render.model import Cell, Column, Row, Table, difference, footnote_mark, footnote_marks, ours, own_head, printed
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #888; --warn: #b3261e; --late: #a15c00; }
@@ -80,7 +80,7 @@ def _header(table: Table) -> list[str]:
         repeated = not column.group or column.group == column.label
         label = _noted(escape(column.label if repeated else f"{column.group} {column.label}"), column.notes)
         tops += f'<th colspan="{3 if column.measured else 1}">{label}</th>'
-        names += ["<th>ours</th>"] if column.measured else []
+        names += [f"<th>{own_head(table)}</th>"] if column.measured else []
         names += ["<th>printed</th>"]
         names += ["<th>difference</th>"] if column.measured else []
     return [f"<tr>{lead}{tops}</tr>", f"<tr>{''.join(names)}</tr>"]

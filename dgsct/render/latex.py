@@ -15,6 +15,7 @@ from dgsct.render.model import (
     footnote_marks,
     number,
     ours,
+    own_head,
     printed,
 )
 
@@ -105,7 +106,7 @@ def _header(table: Table) -> list[str]:
         cells, rules = _spans(table, [(labels[c.id], _width(c)) for c in table.columns])
         lines += [rf"{blank} & {cells} \\", rules]
         labels = dict.fromkeys(labels, "")
-    last = [r"ours & printed & $\Delta$" if c.measured else _gray(labels[c.id]) for c in table.columns]
+    last = [rf"{own_head(table)} & printed & $\Delta$" if c.measured else _gray(labels[c.id]) for c in table.columns]
     lines.append(" & ".join([*names, *last]) + r" \\")
     return [line for line in lines if line]
 

@@ -2,7 +2,7 @@
 
 import re
 
-from dgsct.render.model import Column, Row, Table, difference, footnote_mark, footnote_marks, ours, printed
+from dgsct.render.model import Column, Row, Table, difference, footnote_mark, footnote_marks, ours, own_head, printed
 
 
 def escape(text: str) -> str:
@@ -19,7 +19,7 @@ def _heads(table: Table, column: Column) -> list[str]:
     repeated = not column.group or column.group == column.label
     name = escape(column.label if repeated else f"{column.group} {column.label}")
     name = _noted(name, column.notes)
-    return [f"{name} ours", f"{name} printed", "difference"] if column.measured else [f"{name} printed"]
+    return [f"{name} {own_head(table)}", f"{name} printed", "difference"] if column.measured else [f"{name} printed"]
 
 
 def _cells(column: Column, row: Row) -> list[str]:

@@ -102,6 +102,11 @@ class Table:
         return f"{self.source} of the paper: {self.title}"
 
 
+def own_head(table: Table) -> str:
+    """Head of our numbers' columns; the scale stands there too, so that no crop of a table hides it."""
+    return "ours" if table.scale == "paper" else f"ours ({table.scale})"
+
+
 def footnote_mark(number: int) -> str:
     """a ... z, then aa, ab ...: letters, since digits beside numbers would be read as digits."""
     letters = ""

@@ -23,10 +23,8 @@ class Ave:
         self.packed = Packed.open(folder)
         self.background = scale.classes["ave"]
         self.splits = {split: np.asarray(self.packed.splits[split], dtype=np.int64) for split in SPLITS}
-        stored = self.packed.manifest["front_end"]
-        wanted = {name: getattr(scale.htsat, name) for name in stored if name != "tile"}
         # What was computed once at preparation is used where it is what the run asks for; else the wave itself is.
-        self.precomputed = stored == {**wanted, "tile": options.tile}
+        self.precomputed = self.packed.manifest["front_end"] == {"tile": options.tile, **scale.htsat.front_end}
         labels = self.packed.labels
         if int(labels.max()) > self.background:
             raise ValueError(f"{folder} has label {int(labels.max())}, but this scale has {self.background} classes")

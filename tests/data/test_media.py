@@ -156,6 +156,7 @@ def test_other_broken_clips_have_a_reason_and_one_sentence(tmp_path):
 def test_damage_inside_never_ends_in_another_error(clip):
     data = np.frombuffer(clip.read_bytes(), np.uint8).copy()
     rng = np.random.default_rng(0)
+    reasons = set()
     for _ in range(15):
         broken = data.copy()
         broken[rng.integers(0, len(data), 300)] = rng.integers(0, 256, 300)
@@ -164,7 +165,8 @@ def test_damage_inside_never_ends_in_another_error(clip):
             try:
                 read(clip)
             except MediaError as error:
-                assert error.reason in {"truncated", "unreadable", "no_video", "no_audio"}
+                reasons.add(error.reason)
+    assert reasons <= {"truncated", "unreadable", "no_video", "no_audio"}
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -151,7 +151,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(mini, "write_index", full)
-    with pytest.raises(DgsctError, match="cannot write .*No space left on device.*; free space"):
+    with pytest.raises(DgsctError, match=r"cannot write .*No space left on device.*; free space"):
         write_mini_ave(tmp_path / "raw", splits=SMALL, progress=False)
     assert list(tmp_path.iterdir()) == []
 

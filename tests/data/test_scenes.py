@@ -77,8 +77,7 @@ def test_position_decides_left_and_right():
 def test_loudness_scales_the_sound():
     quiet = random_source(np.random.default_rng(0), 0, 1, (), ((0.0, 1.0),))
     levels = [
-        render_wave(Scene((replace(quiet, loudness=level),), 0, noise=0.0, duration=1), RATE).std()
-        for level in (0.1, 0.3)
+        render_wave(Scene((replace(quiet, loudness=level),), 0, noise=0.0, duration=1), RATE).std() for level in (0.1, 0.3)
     ]
     assert levels[1] == pytest.approx(3 * levels[0], rel=1e-3)
 

@@ -68,9 +68,7 @@ def test_image(signals, name, tile, mean, std, first):
     assert_golden(image, mean, std, first, (1, 1, 256, 256))
     if (name, tile) == ("m", 10):
         assert image[0, 0, 64, :4].tolist() == pytest.approx([-19.595986, -20.734638, -21.942501, -22.856012], abs=6e-7)
-        assert image[0, 0, 200, 100:104].tolist() == pytest.approx(
-            [-14.187577, -14.824220, -15.571942, -14.479980], abs=6e-7
-        )
+        assert image[0, 0, 200, 100:104].tolist() == pytest.approx([-14.187577, -14.824220, -15.571942, -14.479980], abs=6e-7)
 
 
 @pytest.mark.parametrize("sizes", [PAPER.htsat, MINI.htsat])

@@ -17,8 +17,9 @@ from dgsct.errors import DgsctError
 from dgsct.experiments import EXPERIMENTS, all_runs, load_experiments, make_settings
 from dgsct.methods import METHODS
 from dgsct.protocols import PROTOCOLS
-from dgsct.runs import Run
-from dgsct.scales import SCALES, get_scale
+from dgsct.results import efficiency_key
+from dgsct.runs import Run, sha256_json
+from dgsct.scales import SCALES, describe, get_scale
 from dgsct.tasks import TASKS
 
 
@@ -175,6 +176,19 @@ def table_files(name):
 def figure_files(name):
     """What is written for a figure."""
     return multiext(f"{OUT}/{name}", ".pdf", ".png", ".json")
+
+
+def data_key(scale):
+    """Hash of what prepared data depend on beside the clips: the code, and the sizes that they are made for."""
+    sizes = get_scale(scale)
+    made_for = [sizes.swin.image_size, sizes.htsat.front_end]
+    return sha256_json([code_hash("dgsct.data.prepare"), made_for])
+
+
+def encoder_key(encoder):
+    """Hash of what a mini encoder depends on."""
+    sizes = describe(getattr(get_scale("mini"), encoder))
+    return sha256_json([code_hash("dgsct.encoders.pretrain"), sizes])
 
 
 def experiment_key(name, module):

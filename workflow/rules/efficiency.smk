@@ -10,7 +10,7 @@ rule efficiency:
         mem_mb=8000,
         runtime=30,
     params:
-        key=lambda w: code_hash("dgsct.efficiency", METHODS[w.method].module),
+        key=lambda w: efficiency_key(w.method),
     message:
         "count {wildcards.method} at full size"
     shell:

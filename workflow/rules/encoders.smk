@@ -11,7 +11,7 @@ rule pretrain:
         mem_mb=4000,
         runtime=60,
     params:
-        key=code_hash("dgsct.encoders.pretrain"),
+        key=lambda w: encoder_key(w.encoder),
     message:
         "pretrain the mini encoder {wildcards.encoder}"
     shell:
