@@ -76,11 +76,11 @@ def blocked(folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
-def snakemake(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> Said:
+def snakemake(folder: Path, *arguments: str, env: dict[str, str] | None = None, timeout: float = 120) -> Said:
     """Run Snakemake in `folder` on the repository's Snakefile."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments]
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=folder, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=timeout, check=False
     )
     text = done.stdout + done.stderr
     stats = text.split("Job stats:")[1].split("total")[0] if "Job stats:" in text else ""

@@ -1,0 +1,39 @@
+"""What the order of operations saves, at full size on one thread: each pair computes the same numbers two ways.
+
+`reference` is the release's order (its convolutions, every copy of a tiled second), `fast` is what the package runs.
+"""
+
+import pytest
+import torch
+
+from dgsct.adapter import Prompt
+from dgsct.encoders.frontend import LogMel
+from dgsct.scales import PAPER
+
+WAYS = pytest.mark.parametrize("release", [True, False], ids=["reference", "fast"])
+SECONDS, FRAMES = 2, 2
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+
+
+@WAYS
+def test_log_mel_of_tiled_seconds(benchmark, release):
+    front = LogMel(PAPER.htsat, as_convolution=release)
+    wave = torch.randn(SECONDS, PAPER.htsat.sample_rate) * 0.1
+    with torch.no_grad():
+        assert benchmark(front.tiled, wave, 10).shape == (SECONDS, 1001, 64)
+
+
+# (tokens, guide tokens, channels, guide channels) of the first and the last adapters, audio to visual and back.
+@WAYS
+@pytest.mark.parametrize("place", [(2304, 4096, 192, 96), (36, 64, 1536, 768), (64, 36, 768, 1536)], ids=str)
+def test_prompt(benchmark, place, release):
+    tokens, guide_tokens, dim, guide_dim = place
+    prompt = Prompt(tokens, guide_tokens, dim, guide_dim, release_order=release)
+    y = torch.randn(FRAMES, guide_tokens, guide_dim)
+    with torch.no_grad():
+        assert benchmark(prompt, y).shape == (FRAMES, tokens, dim)
