@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from dgsct.atomic import write_bytes_atomic, write_json_atomic
 from dgsct.errors import DgsctError
-from dgsct.results import write_bytes_atomic, write_json_atomic
 
 KEEP = 2
 STALE_AFTER = 120.0

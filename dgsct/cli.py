@@ -140,7 +140,7 @@ def efficiency(
 
     result = count(method, scale)
     if out:
-        from dgsct.results import write_json_atomic
+        from dgsct.atomic import write_json_atomic
 
         write_json_atomic(out, result)
     if as_json:

@@ -15,7 +15,7 @@ PACKAGE = "dgsct"
 SETTLED = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
-        "closure", "errors", "methods", "options", "progress", "protocols", "provenance", "results", "runs", "scales",
+        "atomic", "closure", "errors", "methods", "options", "progress", "protocols", "provenance", "results", "runs", "scales",
         "tasks",
     )
 )  # fmt: skip

@@ -15,10 +15,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dgsct.atomic import write_bytes_atomic, write_text_atomic
 from dgsct.experiments import Experiment, Panel, Published, Settings, expand
 from dgsct.render.json_sidecar import finite
 from dgsct.render.model import CellState, Source, printed
-from dgsct.results import write_bytes_atomic, write_text_atomic
 from dgsct.runs import format_value
 from dgsct.scales import get_scale
 from dgsct.tables import fill_command, mean_and_spread, source_of, stamp, state_of

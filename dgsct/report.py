@@ -7,9 +7,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from dgsct.atomic import write_bytes_atomic, write_text_atomic
 from dgsct.errors import DgsctError
 from dgsct.render.latex_text import escape
-from dgsct.results import write_bytes_atomic, write_text_atomic
 
 TIMEOUT_SECONDS = 120
 # The page is typeset wider and wider, each time shrunk to the text's width, until it is not too high. Beyond twice

@@ -5,16 +5,14 @@ the trainer on a bare GPU machine writes records with it.
 """
 
 import contextlib
-import errno
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dgsct.atomic import write_json_atomic
 from dgsct.closure import code_hash
 from dgsct.errors import DgsctError
 from dgsct.methods import get_method
@@ -48,37 +46,6 @@ class State:
     name: str
     record: dict[str, Any] | None = None
     reason: str = ""
-
-
-def write_bytes_atomic(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all; DgsctError if the disk is full or the place forbidden."""
-    path = Path(path)
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        remedy = "free space on that disk" if error.errno == errno.ENOSPC else "check the folder and its permissions"
-        raise DgsctError(f"cannot write {path}: {error.strerror}; {remedy} and run the same command again") from error
-
-
-def write_text_atomic(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically; see `write_bytes_atomic`."""
-    write_bytes_atomic(path, text.encode("utf-8"))
-
-
-def write_json_atomic(path: Path, value: Any) -> None:
-    """Write JSON atomically; see `write_bytes_atomic`."""
-    write_text_atomic(path, json.dumps(value, indent=2, allow_nan=True) + "\n")
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:

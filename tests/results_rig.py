@@ -1,29 +1,26 @@
 """Records without training, and a small table in which every state occurs."""
 
-import json
 from pathlib import Path
 
+from dgsct.atomic import write_json_atomic
+from dgsct.errors import DgsctError
 from dgsct.experiments import Experiment
 from dgsct.render import Cell, Column, Row, Source, Table
-from dgsct.results import write_record
+from dgsct.results import efficiency_key, write_failure, write_record
 from dgsct.runs import Run
 
-NO_DATA = "d" * 64
-NO_ENCODERS = "e" * 64
+DATA = "d" * 64
+ENCODERS = "e" * 64
 
 
-def record_of(run: Run, value: float = 80.0, status: str = "ok", error: str | None = None, **changes) -> dict:
-    parts = {"plan": run.plan_key(), "data": NO_DATA, "encoders": NO_ENCODERS}
-    metrics = {"acc_batch8": value, "acc_exact": value - 0.1} if status == "ok" else {}
+def record_of(run: Run, value: float = 80.0, data: str = DATA, encoders: str = ENCODERS, **changes) -> dict:
     record = {
         "schema": 1,
         "run": run.to_dict(),
         "resolved": run.resolved(),
-        "key": run.key(NO_DATA, NO_ENCODERS),
-        "key_parts": parts,
-        "status": status,
-        "error": error,
-        "metrics": metrics,
+        "key": run.key(data, encoders),
+        "key_parts": {"plan": run.plan_key(), "data": data, "encoders": encoders},
+        "metrics": {"acc_batch8": value, "acc_exact": value - 0.1},
         "reported": "acc_batch8",
         "best_epoch": 3,
         "selection": "test",
@@ -41,23 +38,41 @@ def place(root: Path, run: Run, value: float = 80.0, **changes) -> Path:
     return path
 
 
+def place_stale(root: Path, run: Run, value: float = 80.0) -> Path:
+    """A record of another description: what an edit leaves behind."""
+    parts = {"plan": "0" * 64, "data": DATA, "encoders": ENCODERS}
+    return place(root, run, value, key="0" * 64, key_parts=parts)
+
+
+def place_failure(root: Path, run: Run, error: str = "the loss is nan at step 3") -> Path:
+    """A failure where neither data nor encoders lie in `root`, as `validity` then reckons."""
+    path = root / run.folder / "failed.json"
+    write_failure(path, run.key("none", "none"), DgsctError(error))
+    return path
+
+
+def place_corrupt(root: Path, run: Run) -> Path:
+    path = place(root, run)
+    path.write_text(path.read_text(encoding="utf-8")[:200], encoding="utf-8")
+    return path
+
+
 def place_efficiency(root: Path) -> None:
     counted = {
-        "dg-sct": (461282531, 201160647, 4740144, 98435280, 460_530_000_000),
-        "lavish-star": (374888243, 114766359, 4740144, 98435280, 415_780_000_000),
+        "dg-sct": (461_282_531, 201_160_647, 86_394_288, 460_528_873_984, 544_216_508_544, 482_971_764_864),
+        "lavish-star": (374_888_243, 114_766_359, 0, 415_780_000_000, 499_480_000_000, 440_000_000_000),
     }
-    for method, (total, trainable, unused, main, macs) in counted.items():
-        path = root / "efficiency" / f"{method}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
+    for method, (total, trainable, attention, module, release_order, ours) in counted.items():
         value = {
+            "key": efficiency_key(method),
             "method": method,
             "scale": "paper",
             "clip": "10 frames + 10 s",
-            "parameters": {"total": total, "trainable": trainable, "without_gradient": unused, "components": {}},
-            "trainable_parts": {"conv_linear": main, "attention": 86394288},
-            "macs": {"module": macs, "release_order": macs + 10**9, "ours": macs - 10**9},
+            "parameters": {"total": total, "trainable": trainable, "without_gradient": 4_740_144, "components": {}},
+            "trainable_parts": {"conv_linear": 98_435_280, "attention": attention},
+            "macs": {"module": module, "release_order": release_order, "ours": ours},
         }
-        path.write_text(json.dumps(value), encoding="utf-8")
+        write_json_atomic(root / "efficiency" / f"{method}.json", value)
 
 
 def small_experiment(**changes) -> Experiment:
@@ -96,7 +111,8 @@ def table_of_all_states() -> Table:
     """A neutral table with each state, marks, texts, footnotes of every kind, and text that needs escaping."""
 
     def source(seed: int, state: str = "ok", value: float | None = 80.0) -> Source:
-        return Source(f"runs/x/s{seed}/record.json", "0123456789abcdef" * 4, seed, state, value)
+        key = None if state == "missing" else "0123456789abcdef" * 4
+        return Source(f"runs/x/s{seed}/record.json", key, seed, state, value)
 
     cells = {
         "ok": Cell("ok", 81.26, 0.34, (source(0, value=81.5), source(1, value=81.02)), 82.2, "Table 0"),
@@ -111,7 +127,7 @@ def table_of_all_states() -> Table:
     rows = [
         Row(
             name,
-            f"{name} & 100 % of *A_B*",
+            f"{name} | <b> & 100 % of *A_B*",
             {"ave": cell, "avqa": other},
             {"Visual": "Swin"},
             {"S": i % 2 == 0},
@@ -119,15 +135,19 @@ def table_of_all_states() -> Table:
         )
         for i, (name, cell) in enumerate(cells.items())
     ]
-    counted = Cell("ok", 461.282531, None, (), 461.3, "Table 6", exact=461282531)
+    counts = (Source("efficiency/dg-sct.json", "fedcba9876543210" * 4, None, "ok", 461.282531),)
+    counted = Cell("ok", 461.282531, None, counts, 461.3, "Table 6", exact=461282531)
     rows.append(Row("yard", "yardstick", {"ave": counted, "avqa": Cell("planned")}, {}, {}, "yardstick", True, (8,)))
     notes = [
         "print only",
-        "1 of 2 seeds",
+        "mean of 1 of 2 seeds",
         "failed: CUDA error",
         "as printed",
         "stale: code changed",
         "corrupt: no JSON",
+        "missing: fill with snakemake states --config seeds=2",
+        "not run yet: no method",
+        "no training",
     ]
     return Table(
         name="states",
@@ -138,12 +158,7 @@ def table_of_all_states() -> Table:
         stamp="mini scale; not a reproduction",
         columns=(Column("ave", "Accuracy (%)", "AVE", exact=True), Column("avqa", "Avg", "AVQA", False, notes=(0,))),
         rows=tuple(rows),
-        footnotes=(
-            *notes,
-            "missing: fill with snakemake states --config seeds=2",
-            "not run yet: no method",
-            "no training",
-        ),
+        footnotes=tuple(notes),
         remarks=("ours: mean ± sample standard deviation",),
         text_columns=("Visual",),
         mark_columns=("S",),

@@ -12,7 +12,6 @@ ROOT = Path(__file__).resolve().parent.parent
 STUBS = {
     "__init__.py": "",
     "data/__init__.py": "",
-    "encoders/__init__.py": "",
     "stub.py": """
 from pathlib import Path
 import sys
@@ -24,7 +23,7 @@ def out():
     return sys.argv[sys.argv.index("--out") + 1]
 """,
     "data/mini.py": "from dgsct.stub import *; write(sys.argv[2] + '/Annotations.txt')",
-    "encoders/pretrain.py": "from dgsct.stub import *; write(sys.argv[2], sys.argv[2].replace('safetensors', 'json'))",
+    "pretrain.py": "from dgsct.stub import *; write(sys.argv[2], sys.argv[2].replace('safetensors', 'json'))",
     "worker.py": "from dgsct.stub import *; write(sys.argv[2] + '/record.json')",
     "cli.py": """
 from dgsct.stub import *

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dgsct.atomic import write_bytes_atomic
 from dgsct.errors import DgsctError, UsageError
 from dgsct.progress import counted
 
@@ -49,15 +50,7 @@ def write_mp4(path: Path, frames: np.ndarray, fps: int, wave: np.ndarray | None,
     One encoder thread, so that the same input gives the same bytes; the file appears whole or not at all. With `wave`
     None the file has no audio stream.
     """
-    path = Path(path)
-    data = _encode(frames, fps, wave, sample_rate)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise DgsctError(f"cannot write {path} ({error.strerror}); free space or give another folder") from error
+    write_bytes_atomic(Path(path), _encode(frames, fps, wave, sample_rate))
 
 
 def _encode(frames: np.ndarray, fps: int, wave: np.ndarray | None, sample_rate: int) -> bytes:

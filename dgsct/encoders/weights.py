@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from dgsct.atomic import write_json_atomic
 from dgsct.errors import DgsctError
-from dgsct.results import write_json_atomic
 
 ENCODERS = ("swin", "htsat")
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from dgsct.atomic import write_text_atomic
 from dgsct.render import csv, html, json_sidecar, latex, markdown
 from dgsct.render.model import Cell, Column, Row, Source, Table
-from dgsct.results import write_text_atomic
 
 __all__ = ["Cell", "Column", "Row", "Source", "Table", "write_table"]
 

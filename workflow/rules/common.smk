@@ -188,7 +188,7 @@ def data_key(scale):
 def encoder_key(encoder):
     """Hash of what a mini encoder depends on."""
     sizes = describe(getattr(get_scale("mini"), encoder))
-    return sha256_json([code_hash("dgsct.encoders.pretrain"), sizes])
+    return sha256_json([code_hash("dgsct.pretrain"), sizes])
 
 
 def experiment_key(name, module):

@@ -15,4 +15,4 @@ rule pretrain:
     message:
         "pretrain the mini encoder {wildcards.encoder}"
     shell:
-        "{python} -m dgsct.encoders.pretrain {wildcards.encoder} {output.weights:q} > {log:q} 2>&1"
+        "{python} -m dgsct.pretrain {wildcards.encoder} {output.weights:q} > {log:q} 2>&1"

@@ -1,6 +1,6 @@
 """Pre-training of the mini encoders, each on its own modality, on generated data that share no scene with the clips.
 
-`python -m dgsct.encoders.pretrain swin OUT.safetensors` (or `htsat`): a multi-label classification of what is seen (or
+`python -m dgsct.pretrain swin OUT.safetensors` (or `htsat`): a multi-label classification of what is seen (or
 heard), a few hundred steps; the classification layer is thrown away and the encoder is frozen from then on.
 """
 
@@ -103,7 +103,7 @@ def pretrain(encoder: str, say=print) -> tuple[nn.Module, dict]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line: which encoder, where to."""
-    parser = argparse.ArgumentParser(prog="python -m dgsct.encoders.pretrain", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dgsct.pretrain", description=__doc__)
     parser.add_argument("encoder", choices=("swin", "htsat"))
     parser.add_argument("out", type=Path)
     args = parser.parse_args(argv)
