@@ -2,7 +2,7 @@
 
 The trainer's contract: checkpoints are atomic and sit beside the declared output; SIGTERM, SIGUSR1 or the run's own
 deadline lead to a checkpoint and exit code 75; the record is written last, at once; the same seed gives the same
-metrics, in one go or killed and resumed at any moment.
+metrics on one kind of machine, in one go or killed and resumed at any moment.
 """
 
 import os
@@ -48,6 +48,7 @@ class Progress:
     epoch: int = 0
     batch: int = 0
     step: int = 0
+    updates: int = 0
     loss: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     best: float = -1.0
@@ -163,6 +164,7 @@ class Training:
                 p.loss[name] = p.loss.get(name, 0.0) + value
             p.batch += 1
             p.step += 1
+            p.updates += learns
             p.seconds += time.perf_counter() - started
             show.at(p.step)
             if lock:
@@ -182,11 +184,13 @@ class Training:
 
     def _step(self, rows: np.ndarray, learns: bool) -> dict[str, float]:
         """One batch; with several processes each takes every n-th clip of it."""
-        share = rows[self.accelerator.process_index :: self.accelerator.num_processes]
+        processes = self.accelerator.num_processes
+        share = rows[self.accelerator.process_index :: processes]
         frames, audio, targets = self._batch(share if len(share) else rows[:1])
         with torch.set_grad_enabled(learns):
             terms = self.plain.losses(self.model(frames, audio), targets)
-        loss = torch.stack(list(terms.values())).sum()
+        # Gradients are averaged over processes, so each loss weighs as many clips as its process holds.
+        loss = torch.stack(list(terms.values())).sum() * (len(share) * processes / len(rows))
         if not torch.isfinite(loss):
             raise DgsctError(
                 f"{self.run.folder}: the loss is {loss.item()} at step {self.progress.step}; lower the learning rate"
@@ -277,13 +281,13 @@ def _train(run: Run, root: Path, key: str, stop: StopRequest, lock: RunLock | No
             over = training.end_epoch(show)
             training.save()
     peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
-    seconds = sum(e["seconds"] for e in p.curve) / max(p.step, 1)
+    seconds = sum(e["seconds"] for e in p.curve)
     result = {
         "metrics": p.best_metrics,
         "best_epoch": p.best_epoch,
         "curve": p.curve,
         "coverage": training.task.packed.coverage,
-        "efficiency": {**training.parameters, "seconds_per_step": seconds, "peak_memory_bytes": peak},
+        "efficiency": {**training.parameters, "seconds_per_update": seconds / max(p.updates, 1), "peak_memory_bytes": peak},
         "resumed": p.resumed,
     }
     if training.accelerator.is_main_process:
@@ -304,7 +308,7 @@ def _yardstick(run: Run, root: Path) -> dict[str, Any]:
         "best_epoch": None,
         "curve": [],
         "coverage": task.packed.coverage,
-        "efficiency": {"parameters": 0, "trainable": 0, "seconds_per_step": None, "peak_memory_bytes": None},
+        "efficiency": {"parameters": 0, "trainable": 0, "seconds_per_update": None, "peak_memory_bytes": None},
         "resumed": 0,
     }
 

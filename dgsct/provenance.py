@@ -45,6 +45,7 @@ def describe_environment(started: float, resumed: int) -> dict[str, Any]:
     """Code, libraries, hardware and times of one run; `started` in seconds since the epoch."""
     import torch
 
+    processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     finished = time.time()
     return {
@@ -52,7 +53,7 @@ def describe_environment(started: float, resumed: int) -> dict[str, Any]:
         "git": _git_commit(),
         "python": platform.python_version(),
         "libraries": {name: _version(name) for name in LIBRARIES},
-        "hardware": {"cpu": _processor(), "gpu": gpu, "threads": torch.get_num_threads()},
+        "hardware": {"cpu": _processor(), "gpu": gpu, "threads": torch.get_num_threads(), "processes": processes},
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "finished": datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
         "wall_seconds": round(finished - started, 3),

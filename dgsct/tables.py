@@ -164,7 +164,7 @@ def _count(counted: dict, metric: str) -> tuple[float, int | None, str]:
         return 100 * trainable / total, trainable, f"{text}; {unused:,} of the trainable never get a gradient"
     macs = counted["macs"]
     name = metric.removeprefix("macs_").removesuffix("_g")
-    remark = f"as computed here: {macs['ours'] / 1e9:.1f} G" if name == "release_order" else ""
+    remark = f"as computed here: {macs['ours'] / 1e9:.1f} G, FFT not counted" if name == "release_order" else ""
     return macs[name] / 1e9, None, remark
 
 

@@ -4,6 +4,7 @@ A BiLSTM and a small transformer encoder summarise each modality over time; a de
 the gate of one modality scales the decoded segments of the other.
 """
 
+from copy import deepcopy
 from typing import NamedTuple
 
 import torch
@@ -28,9 +29,9 @@ class Encoder(nn.Module):
     def __init__(self, dim: int, sizes: HeadSizes, layers: int = 2) -> None:
         super().__init__()
         self.affine = nn.Linear(dim, sizes.width)
-        self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(sizes.width, sizes.num_heads, sizes.feed_forward) for _ in range(layers)
-        )
+        # Copies of one template, as in CMBS: both layers start with equal weights (inferred for DG-SCT).
+        template = nn.TransformerEncoderLayer(sizes.width, sizes.num_heads, sizes.feed_forward)
+        self.layers = nn.ModuleList(deepcopy(template) for _ in range(layers))
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` [T, B, dim] -> [T, B, width]."""

@@ -7,7 +7,7 @@ from dgsct.errors import DgsctError
 from dgsct.experiments import Experiment
 from dgsct.render import Cell, Column, Row, Source, Table
 from dgsct.results import efficiency_key, write_failure, write_record
-from dgsct.runs import Run
+from dgsct.runs import Run, sha256_json
 
 DATA = "d" * 64
 ENCODERS = "e" * 64
@@ -39,9 +39,9 @@ def place(root: Path, run: Run, value: float = 80.0, **changes) -> Path:
 
 
 def place_stale(root: Path, run: Run, value: float = 80.0) -> Path:
-    """A record of another description: what an edit leaves behind."""
+    """A record of other code: what an edit leaves behind."""
     parts = {"plan": "0" * 64, "data": DATA, "encoders": ENCODERS}
-    return place(root, run, value, key="0" * 64, key_parts=parts)
+    return place(root, run, value, key=sha256_json(parts), key_parts=parts)
 
 
 def place_failure(root: Path, run: Run, error: str = "the loss is nan at step 3") -> Path:

@@ -19,7 +19,7 @@ from dgsct.errors import DgsctError
 from dgsct.results import validity
 from dgsct.runs import Run
 
-TIMES = ("seconds", "seconds_per_step", "provenance", "peak_memory_bytes")
+TIMES = ("seconds", "seconds_per_update", "provenance", "peak_memory_bytes")
 
 
 def without_times(value):

@@ -76,8 +76,9 @@ def read_annotations(path: Path) -> tuple[Row, ...]:
 
 
 def read_split(root: Path, split: str, rows: tuple[Row, ...] | None = None) -> np.ndarray:
-    """Row indices [n] int64 of a split, from `trainSet.txt` and its like or else from `train_order.h5` and its like.
+    """Row indices [n] int64 of a split, from `train_order.h5` and its like or else from `trainSet.txt` and its like.
 
+    Where both are present the order file counts, as in every public code; text lists of some archives differ from it.
     Lines of a text file are found among `rows` (default: the set's annotations) by content; a line that occurs twice
     means the first and the second such row.
     """
@@ -86,7 +87,7 @@ def read_split(root: Path, split: str, rows: tuple[Row, ...] | None = None) -> n
         raise UsageError(f"unknown split {split!r}; choose one of: {', '.join(SPLIT_FILES)}")
     rows = read_annotations(root / "Annotations.txt") if rows is None else rows
     text, order = root / SPLIT_FILES[split], root / f"{split}_order.h5"
-    if not text.exists() and order.exists():
+    if order.exists():
         return _read_order(order, len(rows))
     places: dict[Row, list[int]] = defaultdict(list)
     for i, row in reversed(list(enumerate(rows))):

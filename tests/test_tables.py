@@ -1,0 +1,245 @@
+"""From records to the neutral table: numbers, states, footnotes with their remedy, stamps, and Table 6's units."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from results_rig import place, place_corrupt, place_efficiency, place_failure, place_stale, small_experiment
+
+from dgsct.experiments import Settings, load_experiments
+from dgsct.render import Source
+from dgsct.render.model import difference, ours
+from dgsct.runs import Run
+from dgsct.tables import build_table, mean_and_spread, stamp
+
+TWO = Settings(seeds=2)
+FILL = "snakemake table0 --config scale=mini protocol=release seeds=2"
+
+
+def full(seed: int = 0) -> Run:
+    return Run.make("ave", "dg-sct", seed=seed)
+
+
+def cells(table, column: str = "ave") -> dict:
+    return {row.id: row.cells[column] for row in table.rows}
+
+
+def notes(table, numbers) -> list[str]:
+    return [table.footnotes[n] for n in numbers]
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=9))
+def test_mean_and_spread_are_numpys(values):
+    sources = [Source("r", "k", seed, "ok", value) for seed, value in enumerate(values)]
+    sources.append(Source("r", "k", 99, "stale", 1e6))
+    mean, std = mean_and_spread(sources)
+    assert mean == pytest.approx(np.mean(values))
+    if len(values) == 1:
+        assert std is None
+    else:
+        assert std == pytest.approx(np.std(values, ddof=1), abs=1e-9)
+
+
+def test_no_good_seed_no_number():
+    assert mean_and_spread([Source("r", None, 0, "missing", None)]) == (None, None)
+
+
+def test_a_complete_cell(tmp_path):
+    for seed, value in enumerate((81.0, 82.0)):
+        place(tmp_path, full(seed), value)
+    cell = cells(build_table(small_experiment(), TWO, tmp_path))["full"]
+    assert (cell.state, cell.mean, cell.seeds, cell.published) == ("ok", 81.5, 2, 82.2)
+    assert cell.std == pytest.approx(math.sqrt(0.5))
+    assert cell.difference == pytest.approx(-0.7)
+    assert (ours(cell), difference(cell)) == ("81.5 ± 0.7", "-0.7")
+    assert cell.notes == ()
+    for seed, source in enumerate(cell.sources):
+        record = json.loads((tmp_path / source.record).read_text(encoding="utf-8"))
+        assert (source.key, source.seed, source.value) == (record["key"], seed, record["metrics"]["acc_batch8"])
+
+
+def test_the_protocol_picks_the_metric(tmp_path):
+    place(tmp_path, Run.make("ave", "dg-sct", protocol="clean"), 80.0)
+    cell = cells(build_table(small_experiment(), Settings(protocol="clean", seeds=1), tmp_path))["full"]
+    assert cell.mean == pytest.approx(79.9)
+
+
+def test_one_seed_has_no_spread(tmp_path):
+    place(tmp_path, full(), 80.0)
+    table = build_table(small_experiment(), Settings(seeds=1), tmp_path)
+    assert ours(cells(table)["full"]) == "80.0"
+    assert table.remarks == ("ours: one seed",)
+    assert build_table(small_experiment(), TWO, tmp_path).remarks == ("ours: mean ± sample standard deviation over 2 seeds",)
+
+
+def test_a_yardstick_has_one_run_whatever_the_seeds(tmp_path):
+    place(tmp_path, Run.make("ave", "all-background"), 17.0)
+    table = build_table(small_experiment(), Settings(seeds=5), tmp_path)
+    cell = cells(table)["zero"]
+    assert (cell.state, cell.mean, cell.std, cell.seeds, cell.difference) == ("ok", 17.0, None, 1, None)
+    assert [row.rule_before for row in table.rows] == [False, False, False, True]
+
+
+def test_a_missing_seed_is_named_and_the_others_count(tmp_path):
+    place(tmp_path, full(0), 81.0)
+    table = build_table(small_experiment(), TWO, tmp_path)
+    cell = cells(table)["full"]
+    assert (cell.state, cell.mean, cell.std, cell.seeds) == ("partial", 81.0, None, 1)
+    assert notes(table, cell.notes) == ["mean of 1 of 2 seeds (seed 1 missing)", f"missing: fill with {FILL}"]
+
+
+@pytest.mark.parametrize(
+    ("put", "state", "note"),
+    [
+        (lambda root, run: None, "missing", f"missing: fill with {FILL}"),
+        (
+            place_stale,
+            "stale",
+            f"stale: the run's description or code changed since this run; make it again with {FILL}",
+        ),
+        (place_failure, "failed", f"failed: the loss is nan at step 3; mend that, then {FILL}"),
+        (place_corrupt, "corrupt", f"; delete it in the results folder, then {FILL}"),
+        (lambda root, run: place(root, run, math.nan), "corrupt", "record.json has no finite metric 'acc_batch8'"),
+        (lambda root, run: place(root, run, metrics={"x": 1.0}, reported="x"), "corrupt", "has no finite metric"),
+    ],
+)
+def test_every_state_has_its_word_and_a_footnote_with_the_remedy(tmp_path, put, state, note):
+    for seed in range(2):
+        put(tmp_path, full(seed))
+    table = build_table(small_experiment(), TWO, tmp_path)
+    cell = cells(table)["full"]
+    assert (cell.state, cell.mean, cell.std, cell.difference) == (state, None, None, None)
+    assert ours(cell) == state
+    assert cell.published == 82.2
+    texts = notes(table, cell.notes)
+    assert any(note in text for text in texts)
+    assert all(text.startswith(f"{state}: ") and text.endswith(FILL) for text in texts)
+    assert str(tmp_path) not in " ".join(texts)
+
+
+def test_the_worst_state_names_a_cell_without_a_good_seed(tmp_path):
+    place_stale(tmp_path, full(0))
+    place_failure(tmp_path, full(1))
+    assert cells(build_table(small_experiment(), TWO, tmp_path))["full"].state == "failed"
+    assert cells(build_table(small_experiment(), Settings(seeds=3), tmp_path))["full"].state == "failed"
+
+
+def test_planned_cells_show_print_only(tmp_path):
+    table = build_table(small_experiment(), TWO, tmp_path)
+    cell = cells(table)["cmbs"]
+    assert (cell.state, ours(cell), cell.published, cell.sources) == ("planned", "not run yet", 79.3, ())
+    assert notes(table, cell.notes) == ["not run yet: this method is not in the harness yet; only the printed number is shown"]
+    assert notes(table, cell.published_notes) == ["a re-run"]
+    measured, print_only = table.columns
+    assert measured.measured
+    assert not print_only.measured
+    assert "not run yet: this task is not in the harness yet; only printed numbers are shown" in notes(table, print_only.notes)
+    assert {cell.state for cell in cells(table, "avqa").values()} == {"planned"}
+    assert cells(table, "avqa")["full"].published == 74.8
+
+
+def test_cells_that_filters_left_out_say_so(tmp_path):
+    place(tmp_path, full())
+    table = build_table(small_experiment(), Settings(seeds=1, methods=("lavish-star",)), tmp_path)
+    cell = cells(table)["full"]
+    assert (cell.state, cell.mean) == ("planned", None)
+    said = [*notes(table, cell.notes), *(text for column in table.columns for text in notes(table, column.notes))]
+    assert "not run yet: left out by the filters (tasks, methods) of this command" in said
+
+
+def in_reading_order(table) -> list[int]:
+    found = [n for column in table.columns for n in column.notes]
+    for row in table.rows:
+        found += row.notes
+        for cell in row.cells.values():
+            found += [*cell.notes, *cell.published_notes]
+    return list(dict.fromkeys(found))
+
+
+def test_footnotes_are_numbered_in_reading_order(tmp_path):
+    place_failure(tmp_path, full(0))
+    place(tmp_path, full(1))
+    table = build_table(small_experiment(note="A remark"), TWO, tmp_path)
+    assert len(table.footnotes) == len(set(table.footnotes)) >= 5
+    assert in_reading_order(table) == list(range(len(table.footnotes)))
+    assert table.remarks[-1] == "A remark"
+    place_efficiency(tmp_path)
+    for experiment in load_experiments().values():
+        if experiment.kind != "figure":
+            table = build_table(experiment, TWO, tmp_path)
+            assert in_reading_order(table) == list(range(len(table.footnotes)))
+
+
+def test_the_stamp_names_scale_and_protocol(tmp_path):
+    table = build_table(small_experiment(), Settings("mini", "clean"), tmp_path)
+    assert table.stamp == stamp("mini", "clean")
+    assert "mini scale" in table.stamp
+    assert "not a reproduction of the published numbers" in table.stamp
+    assert table.stamp.endswith("; protocol clean")
+    assert build_table(small_experiment(), Settings("paper"), tmp_path).stamp == "paper scale; protocol release"
+
+
+def test_scales_do_not_mix(tmp_path):
+    place(tmp_path, full())
+    assert cells(build_table(small_experiment(), Settings("paper", seeds=1), tmp_path))["full"].state == "missing"
+
+
+def test_table_5_from_records(tmp_path):
+    """The row `none` and LAVisH* of Table 1 are the same run, placed once."""
+    place(tmp_path, Run.make("ave", "lavish-star"), 70.0)
+    place(tmp_path, Run.make("ave", "dg-sct", {"S": False, "T": False}), 75.0)
+    experiments, one = load_experiments(), Settings(seeds=1)
+    table = build_table(experiments["table5"], one, tmp_path)
+    assert {name: cell.mean for name, cell in cells(table).items() if cell.mean} == {"none": 70.0, "c": 75.0}
+    assert cells(build_table(experiments["table1"], one, tmp_path))["lavish-star"].mean == 70.0
+    assert table.mark_columns == ("S", "C", "T")
+    assert table.rows[1].marks == {"S": False, "C": True, "T": False}
+    assert [column.id for column in table.columns if column.measured] == ["ave"]
+
+
+def test_table_6_in_the_papers_units(tmp_path):
+    place_efficiency(tmp_path)
+    table = build_table(load_experiments()["table6"], Settings(scale="mini", protocol="clean"), tmp_path)
+    ours_row, star = table.rows[3].cells, table.rows[2].cells
+    assert {name: ours(cell) for name, cell in ours_row.items()} == {
+        "trainable": "43.6", "params": "461.3", "gflops": "460.5", "all_macs": "544.2",
+    }  # fmt: skip
+    assert {name: ours(star[name]) for name in ("trainable", "params", "gflops")} == {
+        "trainable": "30.6", "params": "374.9", "gflops": "415.8",
+    }  # fmt: skip
+    assert (ours_row["trainable"].exact, ours_row["params"].exact) == (201_160_647, 461_282_531)
+    assert difference(ours_row["gflops"]) == "-0.3"
+    assert ours_row["params"].sources[0].record == "efficiency/dg-sct.json"
+    said = notes(table, ours_row["trainable"].notes)[0]
+    assert said.startswith("counted 21.3 + 22.3: 98,435,280 in token convolutions and linear layers, 102,725,367 elsewhere")
+    assert "4,740,144 of the trainable never get a gradient" in said
+    assert notes(table, ours_row["all_macs"].notes) == ["as computed here: 483.0 G"]
+    assert (table.scale, table.protocol) == ("paper", "release")
+    assert table.stamp == "paper scale, protocol release: counted, nothing trained"
+    assert {cell.state for cell in table.rows[0].cells.values()} == {"planned"}
+
+
+def test_table_6_states(tmp_path):
+    experiment, fill = load_experiments()["table6"], "snakemake table6 --config scale=mini protocol=release seeds=3"
+    table = build_table(experiment, Settings(), tmp_path)
+    assert {cell.state for cell in table.rows[3].cells.values()} == {"missing"}
+    assert f"missing: fill with {fill}" in table.footnotes
+    place_efficiency(tmp_path)
+    path = tmp_path / "efficiency/dg-sct.json"
+    counted = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**counted, "key": "0" * 64}), encoding="utf-8")
+    table = build_table(experiment, Settings(), tmp_path)
+    assert {cell.state for cell in table.rows[3].cells.values()} == {"stale"}
+    assert any(text.startswith("stale: ") and text.endswith(fill) for text in table.footnotes)
+    path.write_text(json.dumps({**counted, "macs": {}}), encoding="utf-8")
+    row = build_table(experiment, Settings(), tmp_path).rows[3].cells
+    assert {name: cell.state for name, cell in row.items()} == {
+        "trainable": "ok", "params": "ok", "gflops": "corrupt", "all_macs": "corrupt",
+    }  # fmt: skip
+    path.write_text("{", encoding="utf-8")
+    table = build_table(experiment, Settings(), tmp_path)
+    assert {cell.state for cell in table.rows[3].cells.values()} == {"corrupt"}
+    assert any("efficiency/dg-sct.json" in text and text.endswith(fill) for text in table.footnotes)
