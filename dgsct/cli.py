@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from dgsct.errors import DgsctError, UsageError
+from dgsct.errors import UsageError, exit_code
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,6 +24,7 @@ Protocol = Annotated[str, typer.Option(help="release, paper or clean")]
 Seeds = Annotated[int, typer.Option(min=1, help="seeds 0 ... N-1 of every cell")]
 Results = Annotated[Path, typer.Option(help="folder of data, encoders and records")]
 Experiments = Annotated[Path | None, typer.Option(help="folder of experiment files")]
+Out = Annotated[Path | None, typer.Option(help="default: paper_tables/SCALE/PROTOCOL")]
 
 
 def _settings(scale: str, protocol: str, seeds: int):
@@ -173,7 +174,7 @@ def tables(
     scale: Scale = "mini",
     protocol: Protocol = "release",
     seeds: Seeds = 3,
-    out: Annotated[Path | None, typer.Option(help="default: paper_tables/SCALE/PROTOCOL")] = None,
+    out: Out = None,
     results: Results = Path("results"),
     experiments: Experiments = None,
 ) -> None:
@@ -181,12 +182,10 @@ def tables(
     from dgsct.render import write_table
     from dgsct.tables import build_table
 
-    folder = out or Path("paper_tables", scale, protocol)
-    settings = _settings(scale, protocol, seeds)
+    folder, settings = out or Path("paper_tables", scale, protocol), _settings(scale, protocol, seeds)
     for experiment in _experiments(names or [], experiments).values():
         if experiment.kind != "figure":
-            for path in write_table(build_table(experiment, settings, results), folder):
-                typer.echo(path)
+            _echo(write_table(build_table(experiment, settings, results), folder))
 
 
 @app.command()
@@ -195,19 +194,22 @@ def figures(
     scale: Scale = "mini",
     protocol: Protocol = "release",
     seeds: Seeds = 3,
-    out: Annotated[Path | None, typer.Option(help="default: paper_tables/SCALE/PROTOCOL")] = None,
+    out: Out = None,
     results: Results = Path("results"),
     experiments: Experiments = None,
 ) -> None:
     """Draw figures from the records that are there."""
     from dgsct.figures import write_figure
 
-    folder = out or Path("paper_tables", scale, protocol)
-    settings = _settings(scale, protocol, seeds)
+    folder, settings = out or Path("paper_tables", scale, protocol), _settings(scale, protocol, seeds)
     for experiment in _experiments(names or [], experiments).values():
         if experiment.kind == "figure":
-            for path in write_figure(experiment, settings, results, folder):
-                typer.echo(path)
+            _echo(write_figure(experiment, settings, results, folder))
+
+
+def _echo(paths: list[Path]) -> None:
+    for path in paths:
+        typer.echo(path)
 
 
 @app.command()
@@ -215,7 +217,7 @@ def report(
     scale: Scale = "mini",
     protocol: Protocol = "release",
     seeds: Seeds = 3,
-    out: Annotated[Path | None, typer.Option(help="default: paper_tables/SCALE/PROTOCOL")] = None,
+    out: Out = None,
 ) -> None:
     """Collect the tables and figures of a folder on one PDF page (needs pdflatex)."""
     from dgsct.report import write_report
@@ -247,11 +249,7 @@ def ledger() -> None:
 
 def main() -> None:
     """Entry point: user errors become one sentence and an exit code."""
-    try:
-        app()
-    except DgsctError as error:
-        print(f"dgsct: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    sys.exit(exit_code(app))
 
 
 if __name__ == "__main__":

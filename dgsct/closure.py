@@ -15,8 +15,8 @@ PACKAGE = "dgsct"
 SETTLED = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
-        "atomic", "closure", "errors", "methods", "options", "progress", "protocols", "provenance", "results", "runs", "scales",
-        "tasks",
+        "atomic", "checksum", "closure", "errors", "methods", "options", "progress", "protocols", "provenance", "results",
+        "runs", "scales", "tasks",
     )
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parent

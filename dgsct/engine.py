@@ -21,7 +21,7 @@ import torch
 
 from dgsct.checkpoint import RunLock, finish, finished, latest_checkpoint, save_best, save_checkpoint
 from dgsct.encoders.weights import load_encoders
-from dgsct.errors import DgsctError, Stopped
+from dgsct.errors import DgsctError, Stopped, exit_code
 from dgsct.methods import get_method, resolve_options
 from dgsct.progress import Display, display
 from dgsct.provenance import describe_environment
@@ -376,12 +376,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     folder = Path(argv[0])
     root = Path(*folder.parts[:-7])
-    try:
-        execute(Run.from_folder(folder), root, float(argv[1]) if len(argv) > 1 else None)
-    except DgsctError as error:
-        print(f"dgsct: {error}", file=sys.stderr, flush=True)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: execute(Run.from_folder(folder), root, float(argv[1]) if len(argv) > 1 else None))
 
 
 if __name__ == "__main__":

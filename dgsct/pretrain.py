@@ -7,6 +7,7 @@ heard), a few hundred steps; the classification layer is thrown away and the enc
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from dgsct.encoders.frontend import log_mel_compact
 from dgsct.encoders.htsat import HTSAT
 from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD, SwinV2
 from dgsct.encoders.weights import publish
-from dgsct.errors import DgsctError
+from dgsct.errors import exit_code
 from dgsct.scales import MINI
 
 SEED = 7
@@ -72,7 +73,7 @@ def _average_precision(logits: Tensor, labels: Tensor) -> float:
     return float(average_precision_score(labels.numpy(), logits.numpy(), average="macro"))
 
 
-def pretrain(encoder: str, say=print) -> tuple[nn.Module, dict]:
+def pretrain(encoder: str) -> tuple[nn.Module, dict[str, Any]]:
     """Train one mini encoder; returns it and what to know of it (mean average precision on held-out data)."""
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
@@ -97,7 +98,7 @@ def pretrain(encoder: str, say=print) -> tuple[nn.Module, dict]:
         with torch.no_grad():
             logits = torch.cat([model(chunk) for chunk in inputs[test].split(100)])
         precision = _average_precision(logits, labels[test])
-        say(f"{encoder} epoch {epoch + 1}/{EPOCHS}  loss {total / count:.4f}  held-out mAP {precision:.3f}")
+        print(f"{encoder} epoch {epoch + 1}/{EPOCHS}  loss {total / count:.4f}  held-out mAP {precision:.3f}", flush=True)
     return model.encoder, {"encoder": encoder, "scale": "mini", "examples": EXAMPLES, "held_out_map": round(precision, 4)}
 
 
@@ -107,13 +108,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("encoder", choices=("swin", "htsat"))
     parser.add_argument("out", type=Path)
     args = parser.parse_args(argv)
-    try:
-        model, info = pretrain(args.encoder, lambda text: print(text, flush=True))
-        publish(model, args.out, info)
-    except DgsctError as error:
-        print(f"dgsct: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: publish(args.out, *pretrain(args.encoder)))
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from dgsct.atomic import write_json_atomic
+from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
 from dgsct.errors import DgsctError
 from dgsct.methods import get_method
-from dgsct.runs import Run, sha256_json
+from dgsct.runs import Run
 
 SCHEMA_VERSION = 1
 ENCODERS = ("swin", "htsat")

@@ -1,12 +1,12 @@
 """A Run: task x method x overrides x protocol x scale x seed. Its folder is readable, its key decides validity."""
 
-import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
 from dgsct.errors import UsageError
 from dgsct.methods import get_method, resolve_options
@@ -14,11 +14,6 @@ from dgsct.options import parse_option
 from dgsct.protocols import check_protocol
 from dgsct.scales import describe, get_scale
 from dgsct.tasks import get_task
-
-
-def sha256_json(value: Any) -> str:
-    """sha256 of a JSON value in canonical form."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def format_value(value: Any) -> str:

@@ -22,7 +22,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from dgsct.errors import DgsctError
+from dgsct.errors import DgsctError, exit_code
 
 IDLE_SECONDS = 60.0
 START_SECONDS = 180.0
@@ -234,19 +234,19 @@ def main(argv: list[str] | None = None) -> int:
         Server(args.socket).serve()
         return 0
     budget = [] if args.time_budget is None else [str(args.time_budget)]
-    try:
-        from dgsct.runs import Run
-        from dgsct.scales import get_scale
+    return exit_code(lambda: _train([str(args.folder), *budget]))
 
-        run = Run.from_folder(args.folder)
-        if get_scale(run.scale).short_runs:
-            return submit([str(args.folder), *budget])
-    except DgsctError as error:
-        print(f"dgsct: {error}", file=sys.stderr)
-        return error.exit_code
+
+def _train(argv: list[str]) -> int:
+    """The run of `argv` (see `engine.main`) by the server where runs are short, else in this process."""
+    from dgsct.runs import Run
+    from dgsct.scales import get_scale
+
+    if get_scale(Run.from_folder(Path(argv[0])).scale).short_runs:
+        return submit(argv)
     from dgsct.engine import main as engine_main
 
-    return engine_main([str(args.folder), *budget])
+    return engine_main(argv)
 
 
 if __name__ == "__main__":

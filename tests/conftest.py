@@ -38,7 +38,7 @@ def mini_world(tmp_path_factory) -> Path:
     prepare_ave(root / "data/mini/ave/raw", root / "data/mini/ave/packed", MINI, progress=False)
     torch.manual_seed(0)
     for name, model in (("swin", SwinV2(MINI.swin)), ("htsat", HTSAT(MINI.htsat))):
-        publish(model, encoder_file(root, "mini", name), {"encoder": name})
+        publish(encoder_file(root, "mini", name), model, {"encoder": name})
     return root
 
 

@@ -34,7 +34,7 @@ from dgsct.data.scenes import (
     render_frames,
     render_wave,
 )
-from dgsct.errors import DgsctError, UsageError
+from dgsct.errors import UsageError, exit_code
 
 CATEGORIES = (
     "Disc, humming",
@@ -182,12 +182,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, help="processes (default: all cores)")
     args = parser.parse_args(argv)
-    try:
-        SETS[args.task](args.out, seed=args.seed, jobs=args.jobs)
-    except DgsctError as error:
-        print(f"dgsct: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: SETS[args.task](args.out, seed=args.seed, jobs=args.jobs))
 
 
 if __name__ == "__main__":

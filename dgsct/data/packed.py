@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from dgsct.checksum import sha256_json
 from dgsct.errors import DgsctError, UsageError
 
 SCHEMA_VERSION = 2
@@ -26,11 +27,6 @@ FIELDS: dict[str, type] = {
     "clips": dict, "coverage": dict, "arrays": dict,
 }  # fmt: skip
 AGAIN = "prepare the data again (`dgsct prepare`)"
-
-
-def canonical_sha256(value: Any) -> str:
-    """Checksum of a JSON value, whatever its layout in the file."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 @contextmanager
@@ -147,7 +143,7 @@ class Packed:
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         """Map the arrays of `folder`; `open` is the way in."""
         self.manifest = manifest
-        self.sha256 = canonical_sha256(manifest)
+        self.sha256 = sha256_json(manifest)
         arrays = {name: _map(Path(folder) / f"{name}.npy", manifest["arrays"][name]) for name in ARRAYS}
         self.frames, self.wave, self.logmel, self.labels = (arrays[name] for name in ARRAYS)
         self.coverage: dict[str, dict[str, int]] = manifest["coverage"]

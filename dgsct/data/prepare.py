@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from dgsct.checksum import sha256_json
 from dgsct.data.ave import SEGMENTS, AveIndex, media_path, read_index
 from dgsct.data.media import MediaError, over_clips, read_audio, read_frames
-from dgsct.data.packed import Packed, PackedWriter, canonical_sha256, new_folder
+from dgsct.data.packed import Packed, PackedWriter, new_folder
 from dgsct.encoders.frontend import compact_copies, frames_per_second, log_mel_compact
 from dgsct.errors import DgsctError
 from dgsct.scales import Scale
@@ -95,7 +96,7 @@ def _fingerprint(root: Path, index: AveIndex, scale: Scale) -> str:
         clips.append([video_id, found and found.st_size, found and found.st_mtime_ns])
     rows = [row.line() for row in index.rows]
     splits = {name: indices.tolist() for name, indices in index.splits.items()}
-    return canonical_sha256([rows, splits, clips, scale.name, scale.swin.image_size, front_end(scale)])
+    return sha256_json([rows, splits, clips, scale.name, scale.swin.image_size, front_end(scale)])
 
 
 def _prepared(out: Path, source: str) -> dict[str, Any] | None:

@@ -37,7 +37,7 @@ def load_encoders(model: nn.Module, scale: str, root: Path) -> None:
                 raise DgsctError(f"encoder weights {path} do not fit at key {wrong!r}; delete the file and make it again")
 
 
-def publish(encoder: nn.Module, path: Path, info: dict[str, Any]) -> None:
+def publish(path: Path, encoder: nn.Module, info: dict[str, Any]) -> None:
     """Write an encoder's weights to `path` and, beside it, `info` with their checksum; each appears whole or not at all."""
     from safetensors.torch import save_file
 

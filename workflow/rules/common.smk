@@ -12,13 +12,14 @@ BASE = Path(workflow.basedir)
 if str(BASE) not in sys.path:
     sys.path.insert(0, str(BASE))
 
+from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
 from dgsct.errors import DgsctError
 from dgsct.experiments import EXPERIMENTS, all_runs, load_experiments, make_settings
 from dgsct.methods import METHODS
 from dgsct.protocols import PROTOCOLS
 from dgsct.results import efficiency_key
-from dgsct.runs import Run, sha256_json
+from dgsct.runs import Run
 from dgsct.scales import SCALES, describe, get_scale
 from dgsct.tasks import TASKS
 
