@@ -1,6 +1,6 @@
 # DG-SCT benchmark: from generated or real clips to the paper's tables and figures.
 #
-#   snakemake                              all tables at scale mini, on this machine (profile workflow/profiles/default)
+#   snakemake                              all tables and figures at scale mini, on this machine (profile workflow/profiles/default)
 #   snakemake table1 -n                    what would be run for one table
 #   snakemake --config scale=paper         full size: fill in workflow/config/site.yaml first
 #   snakemake --profile slurm all_tables   the same on a cluster (profile workflow/profiles/slurm)
@@ -27,15 +27,15 @@ localrules:
 rule all_tables:
     default_target: True
     input:
-        [table_files(name) for name in TABLES],
+        [made_from_records(name) for name in [*TABLES, *FIGURES]],
         REPORT if HAS_LATEX else [],
     message:
-        "all tables are in {OUT}"
+        "all tables and figures are in {OUT}"
 
 
 rule all_figures:
     input:
-        [figure_files(name) for name in FIGURES],
+        [made_from_records(name) for name in FIGURES],
     message:
         "all figures are in {OUT}"
 
@@ -54,7 +54,7 @@ for _name in TABLES:
         name:
             _name
         input:
-            table_files(_name),
+            made_from_records(_name),
         localrule: True
         message:
             "{rule} is in {OUT}"
@@ -66,7 +66,7 @@ for _name in FIGURES:
         name:
             _name
         input:
-            figure_files(_name),
+            made_from_records(_name),
         localrule: True
         message:
             "{rule} is in {OUT}"

@@ -47,6 +47,13 @@ def test_a_second_call_does_nothing(world):
     assert time.monotonic() - begin < 10
 
 
+def test_tables_that_came_with_the_checkout_are_no_results(tmp_path):
+    shutil.copytree(ROOT / "paper_tables", tmp_path / "paper_tables")
+    said = snakemake(tmp_path, "all_tables", "-n")
+    assert said.jobs["train"] == 48
+    assert said.jobs["table"] == 4
+
+
 def test_one_hyperparameter_plans_one_row(world):
     undo = replace(world[0], "table8.yaml", "overrides: {V2A: off}", "overrides: {V2A: off, alpha: 0.4}")
     try:

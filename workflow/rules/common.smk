@@ -179,6 +179,12 @@ def figure_files(name):
     return multiext(f"{OUT}/{name}", ".pdf", ".png", ".json")
 
 
+def made_from_records(name):
+    """What is written for an experiment, and what it is made from: a table that came with the checkout is no result."""
+    figure = EXPERIMENT[name].kind == "figure"
+    return [*(figure_files(name) if figure else table_files(name)), *table_inputs(name)]
+
+
 def data_key(scale):
     """Hash of what prepared data depend on beside the clips: the code, and the sizes that they are made for."""
     sizes = get_scale(scale)
