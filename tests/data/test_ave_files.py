@@ -1,16 +1,22 @@
-"""The AVE set's own files: the real ones, both public variants, and malformed ones."""
+"""The AVE set's own files: the real ones, both public variants, and malformed ones; how frames are resized."""
 
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2.functional import resize as tv_resize
 
 from dgsct.data import ave
 from dgsct.data.ave import AveIndex, Row, read_annotations, read_index, read_split, segment_labels, write_index
+from dgsct.data.prepare import resize
 from dgsct.errors import DgsctError, UsageError
+from dgsct.methods.yardsticks import predict
+from dgsct.metrics.ave import segment_accuracy
 
 CATEGORIES = ("Church bell", "Male speech, man speaking", "Frying (food)")
 
@@ -46,6 +52,21 @@ def test_the_real_files(real):
     assert set(np.concatenate(list(index.splits.values()))) == set(range(4143))
 
 
+def test_statistics_of_the_real_files(real):
+    index = read_index(real)
+    labels = {split: index.labels[rows] for split, rows in index.splits.items()}
+    assert {split: int((found != 28).sum()) for split, found in labels.items()} == {
+        "train": 27_759,
+        "val": 3_288,
+        "test": 3_305,
+    }
+    ids = {split: {index.rows[i].video_id for i in rows} for split, rows in index.splits.items()}
+    assert (len(ids["test"] & ids["train"]), len(ids["val"] & ids["train"])) == (8, 10)
+    test = labels["test"]
+    for name, accuracy in (("all-background", 17.79), ("oracle-category", 82.21)):
+        assert round(segment_accuracy(predict(name, labels["train"], test, 28), test), 2) == accuracy
+
+
 def test_the_copy_without_header_reads_the_same(real, tmp_path):
     folder = copied(real, tmp_path / "set", "Annotations.txt", "trainSet.txt", "valSet.txt", "testSet.txt")
     lines = (folder / "Annotations.txt").read_text().splitlines(keepends=True)
@@ -59,10 +80,16 @@ def test_the_copy_without_header_reads_the_same(real, tmp_path):
 def test_order_files_and_text_lists_agree(real, tmp_path):
     pytest.importorskip("h5py")
     orders = copied(real, tmp_path / "set", "Annotations.txt", "train_order.h5", "val_order.h5", "test_order.h5")
-    by_text, by_order = read_index(real), read_index(orders)
+    texts = copied(real, tmp_path / "texts", "Annotations.txt", "trainSet.txt", "valSet.txt", "testSet.txt")
+    by_text, by_order = read_index(texts), read_index(orders)
     for split in ("train", "val", "test"):
         assert np.array_equal(by_text.splits[split], by_order.splits[split])
     assert np.array_equal(read_split(orders, "val"), by_order.splits["val"])
+    # Where both are present and differ, the order file counts.
+    for name in ("trainSet.txt", "valSet.txt", "testSet.txt"):
+        (orders / name).write_text((texts / "valSet.txt").read_text())
+    by_both = read_index(orders)
+    assert all(np.array_equal(by_both.splits[split], by_order.splits[split]) for split in by_order.splits)
 
 
 @given(start=st.integers(0, 10), length=st.integers(0, 10), category=st.sampled_from(CATEGORIES))
@@ -161,3 +188,16 @@ def test_an_order_file_of_another_set_is_refused(tmp_path):
         file["order"] = np.array([0, 1])
     with pytest.raises(DgsctError, match="points outside the 1 annotation rows"):
         read_split(tmp_path, "train")
+
+
+def test_frames_are_resized_as_by_torchvision_without_antialiasing():
+    frames = np.random.default_rng(0).integers(0, 256, (2, 360, 640, 3), dtype=np.uint8)
+    ours = resize(frames, 192)
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2) / 255
+    plain, smooth = (tv_resize(pixels, [192, 192], InterpolationMode.BICUBIC, antialias=a) for a in (False, True))
+    assert (ours.shape, ours.dtype) == ((2, 3, 192, 192), np.float16)
+    assert np.array_equal(ours, plain.half().numpy())
+    assert (plain - smooth).abs().mean().item() == pytest.approx(0.171, abs=2e-3)
+    # Bicubic interpolation overshoots the range of colours, and nothing is clipped.
+    assert ours.min() < -0.1
+    assert ours.max() > 1.1

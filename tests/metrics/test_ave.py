@@ -1,12 +1,20 @@
 """Segment accuracy: the fact sheet's examples, and properties."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from dgsct.data.packed import PackedWriter
+from dgsct.heads.ave import EventOutput, decode
 from dgsct.metrics.ave import batch_mean_accuracy, category_accuracy, relevance_accuracy, segment_accuracy
+from dgsct.options import Options
+from dgsct.scales import MINI
+from dgsct.tasks.ave import open_task
 
 BACKGROUND = 28
 LABELS = np.full((2, 10), BACKGROUND)
@@ -14,28 +22,59 @@ LABELS[0, 2:7] = 3
 LABELS[1, :] = 5
 
 
-def predictions(category: int = 3) -> np.ndarray:
-    predicted = np.full((2, 10), BACKGROUND)
-    predicted[0, 2:6] = category
-    predicted[1, 0:8] = 5
-    return predicted
+def decoded(category: int = 3, background_logit: float = -1.0) -> np.ndarray:
+    """Predictions from logits: clip 0 holds `category` in segments 2 to 5, clip 1 class 5 in 0 to 7."""
+    relevance, events = torch.full((2, 10), -1.0), torch.zeros(2, BACKGROUND)
+    relevance[0, 2:6] = relevance[1, :8] = 1.0
+    relevance[0, 9] = background_logit
+    events[0, category] = events[1, 5] = 1.0
+    return decode(EventOutput(relevance, events, torch.zeros_like(events), torch.zeros_like(relevance))).numpy()
 
 
 def test_hand_made_example():
-    assert segment_accuracy(predictions(), LABELS) == pytest.approx(85.0)
-    assert segment_accuracy(predictions(category=4), LABELS) == pytest.approx(65.0)
+    assert segment_accuracy(decoded(), LABELS) == pytest.approx(85.0)
+    assert segment_accuracy(decoded(category=4), LABELS) == pytest.approx(65.0)
+    assert segment_accuracy(decoded(background_logit=0.0), LABELS) == pytest.approx(85.0)
+    assert segment_accuracy(decoded(background_logit=1e-6), LABELS) == pytest.approx(80.0)
 
 
-def test_the_published_checkpoint_value_is_a_mean_over_batches_of_eight():
+@pytest.mark.parametrize(("b", "exact"), [(20, 81.92), (16, 82.21), (10, 82.66)])
+def test_the_published_checkpoint_value_is_a_mean_over_batches_of_eight(b, exact):
     """82.18 is no multiple of 1/4020, but 3353/4080: 50 batches of 8 and one of 2, whose segments weigh four times."""
     labels = np.zeros((402, 10), dtype=int)
     predicted = np.ones_like(labels)
-    predicted[400:] = 0  # 20 right segments among the last two clips count as 80
-    right = predicted[:400].reshape(-1)
-    right[: 3353 - 80] = 0
+    predicted[400:].reshape(-1)[:b] = 0  # b right segments among the last two clips count as 4 b
+    predicted[:400].reshape(-1)[: 3353 - 4 * b] = 0
     assert batch_mean_accuracy(predicted, labels) == pytest.approx(100 * 3353 / 4080)
-    assert segment_accuracy(predicted, labels) == pytest.approx(100 * (3353 - 60) / 4020)
     assert round(batch_mean_accuracy(predicted, labels), 2) == 82.18
+    assert round(segment_accuracy(predicted, labels), 2) == exact
+
+
+def packed_set(folder: Path) -> Path:
+    """Six annotation rows of five videos without content: test row 4 is training row 1's video in another category."""
+    shapes = {"frames": (10, 3, 1, 1), "wave": (10, 1), "logmel": (10, 1, 1)}
+    folder.mkdir()
+    writer = PackedWriter(folder, {name: (shape, "float32") for name, shape in shapes.items()})
+    for _ in range(5):
+        writer.append(**{name: np.zeros(shape) for name, shape in shapes.items()})
+    labels = np.repeat([[0], [1], [2], [3], [4], [5]], 10, axis=1)
+    rows = [{"media": media} for media in (4, 3, 2, 1, 3, 0)]
+    described = {"task": "ave", "scale": "mini", "image_size": 1, "front_end": {}, "categories": [], "clips": {}}
+    splits = {"train": [0, 1], "val": [2], "test": [3, 4, 5]}
+    writer.finish(labels, {**described, "rows": rows, "splits": splits, "coverage": {}})
+    writer.close()
+    return folder
+
+
+def test_accuracy_without_the_videos_that_training_saw(tmp_path):
+    task = open_task(packed_set(tmp_path / "packed"), MINI, Options())
+    rows = task.splits["test"]
+    predicted = task.labels(rows).copy()
+    predicted[0, :2] = predicted[1, :] = 0  # 18 of the 20 unseen segments are right, and none of the seen 10
+    metrics = task.metrics(predicted, rows, 8)
+    assert metrics["acc_exact"] == pytest.approx(60.0)
+    assert metrics["acc_exact_unseen_ids"] == pytest.approx(90.0)
+    assert "acc_exact_unseen_ids" not in task.metrics(task.labels(task.splits["val"]), task.splits["val"], 8)
 
 
 CLASSES = st.integers(0, BACKGROUND)
