@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from dgsct.atomic import write_json_atomic
+from dgsct.checksum import sha256_json
 from dgsct.errors import DgsctError
 from dgsct.experiments import Experiment
 from dgsct.render import Cell, Column, Row, Source, Table
 from dgsct.results import efficiency_key, write_failure, write_record
-from dgsct.runs import Run, sha256_json
+from dgsct.runs import Run
 
 DATA = "d" * 64
 ENCODERS = "e" * 64
@@ -26,7 +27,7 @@ def record_of(run: Run, value: float = 80.0, data: str = DATA, encoders: str = E
         "selection": "test",
         "curve": [],
         "coverage": {"test": {"present": 12, "total": 12}},
-        "efficiency": {"parameters": 10, "trainable": 4, "seconds_per_step": 0.1, "peak_memory_bytes": None},
+        "efficiency": {"parameters": 10, "trainable": 4, "seconds_per_update": 0.1, "peak_memory_bytes": None},
         "provenance": {"resumed": 0},
     }
     return {**record, **changes}

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from results_rig import place, place_corrupt, place_efficiency, place_failure, place_stale, small_experiment
 
@@ -31,6 +31,7 @@ def notes(table, numbers) -> list[str]:
     return [table.footnotes[n] for n in numbers]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=9))
 def test_mean_and_spread_are_numpys(values):
     sources = [Source("r", "k", seed, "ok", value) for seed, value in enumerate(values)]
@@ -216,7 +217,7 @@ def test_table_6_in_the_papers_units(tmp_path):
     said = notes(table, ours_row["trainable"].notes)[0]
     assert said.startswith("counted 21.3 + 22.3: 98,435,280 in token convolutions and linear layers, 102,725,367 elsewhere")
     assert "4,740,144 of the trainable never get a gradient" in said
-    assert notes(table, ours_row["all_macs"].notes) == ["as computed here: 483.0 G"]
+    assert notes(table, ours_row["all_macs"].notes)[0].startswith("as computed here: 483.0 G")
     assert (table.scale, table.protocol) == ("paper", "release")
     assert table.stamp == "paper scale, protocol release: counted, nothing trained"
     assert {cell.state for cell in table.rows[0].cells.values()} == {"planned"}

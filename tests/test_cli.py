@@ -1,0 +1,249 @@
+"""The command line as a user meets it: real processes, their output, their exit codes, and never a traceback."""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from results_rig import place, place_efficiency
+
+from dgsct.experiments import EXPERIMENTS, load_experiments
+from dgsct.methods import METHODS
+from dgsct.protocols import PROTOCOLS
+from dgsct.results import efficiency_state, read_record
+from dgsct.runs import Run
+from dgsct.tasks import TASKS
+
+COMMANDS = ("ls", "run", "bundle", "prepare", "efficiency", "tables", "figures", "report", "status", "ledger")
+
+
+@dataclass(frozen=True)
+class Said:
+    """Exit code and both streams of one call."""
+
+    code: int
+    out: str
+    err: str
+
+
+def start(folder: Path, *arguments: object, python: tuple[str, ...] = (), **env: str) -> subprocess.Popen:
+    command = [sys.executable, *python, "-m", "dgsct.cli", *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=folder, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process: subprocess.Popen) -> Said:
+    out, err = process.communicate(timeout=120)
+    assert "Traceback" not in out + err
+    return Said(process.returncode, out, err)
+
+
+def dgsct(folder: Path, *arguments: object, **options) -> Said:
+    return finish(start(folder, *arguments, **options))
+
+
+def test_help_answers_at_once_and_names_every_command(tmp_path):
+    seconds = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        said = dgsct(tmp_path, "--help")
+        seconds.append(time.perf_counter() - begin)
+    assert said.code == 0
+    assert statistics.median(seconds) < 0.5
+    for command in COMMANDS:
+        assert f" {command} " in said.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "without"),
+    [
+        (["--help"], ("torch", "pandas", "matplotlib", "yaml", "numpy")),
+        (["run", "--help"], ("torch", "pandas", "matplotlib", "yaml", "numpy")),
+        (["ls"], ("torch", "pandas", "matplotlib", "numpy")),
+        (["ledger"], ("torch", "pandas", "matplotlib", "yaml", "numpy")),
+        (["status"], ("torch", "matplotlib")),
+        (["tables", "table1", "--out", "out"], ("torch", "matplotlib")),
+    ],
+)
+def test_what_is_not_needed_is_not_imported(tmp_path, arguments, without):
+    said = dgsct(tmp_path, *arguments, python=("-X", "importtime"))
+    assert said.code == 0
+    imported = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in said.err.splitlines() if line.count("|") == 2}
+    assert "dgsct" in imported
+    assert not imported & set(without)
+
+
+def test_ls_names_everything(tmp_path):
+    said = dgsct(tmp_path, "ls")
+    assert said.code == 0
+    words = said.out.split()
+    for name in (*TASKS, *METHODS, *load_experiments(), *PROTOCOLS):
+        assert name in words
+
+
+def test_ledger_is_the_page(tmp_path, repository):
+    said = dgsct(tmp_path, "ledger")
+    assert said.code == 0
+    assert said.out == (repository / "docs" / "deviations.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "ave", "dg-stc"], "unknown method 'dg-stc'; known methods: dg-sct, "),
+        (["run", "avee", "dg-sct"], "unknown task 'avee'; known tasks: ave "),
+        (["run", "ave", "dg-sct", "--set", "S"], "--set 'S' must have the form NAME=VALUE, for example --set S=off"),
+        (["run", "ave", "dg-sct", "--set", "alhpa=1"], "unknown option 'alhpa'; known options: S, C, T, "),
+        (["run", "ave", "dg-sct", "--set", "S=maybe"], "option S='maybe' must be on or off"),
+        (["run", "ave", "lavish-star", "--set", "S=on"], "method 'lavish-star' has no option 'S'; its options: "),
+        (["run", "ave", "dg-sct", "--scale", "huge"], "unknown scale 'huge'; choose one of: paper, mini"),
+        (["run", "ave", "dg-sct", "--protocol", "papr"], "unknown protocol 'papr'; did you mean 'paper'? choose one of: "),
+        (["bundle", "runs/mini"], "runs/mini is no run folder; it should end in runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED"),
+        (["tables", "table99"], "unknown experiment 'table99'; known: fig8, table1, "),
+        (["tables", "--scale", "huge"], "unknown scale 'huge'; choose one of: paper, mini"),
+        (["status", "--protocol", "papr"], "unknown protocol 'papr'; did you mean 'paper'?"),
+        (["status", "--experiments", "nowhere"], "nowhere: no experiment files (*.yaml) there; give the folder that"),
+        (["prepare", "avqa", "raw", "out"], "unknown task 'avqa'; known tasks: ave "),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path, arguments, sentence):
+    said = dgsct(tmp_path, *arguments)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"dgsct: {sentence}")
+    assert said.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["tables", "--bogus"], "--bogus"),
+        (["tabels"], "tabels"),
+        (["run", "ave"], "method"),
+        (["status", "--seeds", "0"], "--seeds"),
+        (["run", "ave", "dg-sct", "--seed", "one"], "--seed"),
+    ],
+)
+def test_a_wrong_option_or_command_is_named_with_exit_code_2(tmp_path, arguments, word):
+    said = dgsct(tmp_path, *arguments)
+    assert (said.code, said.out) == (2, "")
+    assert word in said.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_malformed_experiment_file_is_named_with_its_line(tmp_path):
+    folder = tmp_path / "experiments"
+    shutil.copytree(EXPERIMENTS, folder)
+    path = folder / "table8.yaml"
+    text = path.read_text(encoding="utf-8")
+    wrong = next(i for i, line in enumerate(text.splitlines(), start=1) if line.startswith("source:"))
+    path.write_text(text.replace("source: Table 8", "source: [Table 8", 1), encoding="utf-8")
+    said = dgsct(tmp_path, "tables", "table1", "--experiments", folder)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"dgsct: {path}, line {wrong + 1}: not valid YAML (")
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["tables", "report"])
+def test_a_folder_that_takes_no_files_is_one_sentence_and_exit_code_1(small_disk, command):
+    (small_disk / "filler").write_text("% no table")
+    (small_disk / "filler.tex").write_text("% no table")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    said = dgsct(small_disk.parent, command, "--out", small_disk)
+    assert (said.code, said.out) == (1, "")
+    name = {"tables": "table1.tex", "report": "report.tex"}[command]
+    assert said.err.startswith(f"dgsct: cannot write {small_disk / name}: Read-only file system; check the folder")
+    assert said.err.count("\n") == 1
+
+
+def test_a_run_without_data_is_one_sentence_and_exit_code_1(tmp_path):
+    said = dgsct(tmp_path, "run", "ave", "majority-class")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith("dgsct: results/data/mini/ave/packed/manifest.json is missing or unreadable; make it with ")
+    assert said.err.count("\n") == 1
+
+
+def test_a_report_without_pdflatex_is_one_sentence_and_exit_code_1(tmp_path):
+    (tmp_path / "table1.tex").write_text("a table")
+    said = dgsct(tmp_path, "report", "--out", tmp_path, PATH="")
+    assert said.code == 1
+    assert said.err.startswith("dgsct: pdflatex is not installed; install ")
+    assert said.err.count("\n") == 1
+
+
+def test_a_run_prints_where_its_record_is(mini_world, tmp_path):
+    for name in ("data", "encoders"):
+        (tmp_path / name).symlink_to(mini_world / name)
+    said = dgsct(tmp_path, "run", "ave", "majority-class", "--results", tmp_path)
+    assert said.code == 0
+    path = Path(said.out.splitlines()[-1])
+    assert path == tmp_path / "runs/mini/release/ave/majority-class/default/s0/record.json"
+    assert f"acc_exact {read_record(path)['metrics']['acc_exact']:.2f}" in said.out
+
+
+def test_efficiency_prints_the_counts_and_json_holds_the_same(tmp_path):
+    file = tmp_path / "results/efficiency/dg-sct.json"
+    calls = [start(tmp_path, "efficiency", "dg-sct"), start(tmp_path, "efficiency", "dg-sct", "--json", "--out", file)]
+    shown, printed = map(finish, calls)
+    assert (shown.code, printed.code) == (0, 0)
+    counted = json.loads(printed.out)
+    assert (counted["parameters"]["total"], counted["parameters"]["trainable"]) == (461_282_531, 201_160_647)
+    for number in (461_282_531, 201_160_647, *counted["macs"].values()):
+        assert f"{number:,}" in shown.out
+    assert "43.61" in shown.out
+    assert json.loads(file.read_text(encoding="utf-8")) == counted
+    assert efficiency_state("dg-sct", tmp_path / "results").name == "ok"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    root = tmp_path_factory.mktemp("cli") / "results"
+    for seed, value in enumerate((81.0, 82.0, 83.0)):
+        place(root, Run.make("ave", "dg-sct", seed=seed), value)
+    place_efficiency(root)
+    return root
+
+
+def test_tables_prints_what_it_wrote(results, tmp_path):
+    said = dgsct(tmp_path, "tables", "table1", "table6", "--results", results)
+    assert (said.code, said.err) == (0, "")
+    names = [f"table{n}.{ending}" for n in (1, 6) for ending in ("tex", "md", "csv", "html", "json")]
+    assert said.out.split() == [f"paper_tables/mini/release/{name}" for name in names]
+    assert "82.0 ± 1.0" in (tmp_path / "paper_tables/mini/release/table1.md").read_text(encoding="utf-8")
+    assert "461,282,531" in (tmp_path / "paper_tables/mini/release/table6.md").read_text(encoding="utf-8")
+
+
+def test_tables_default_to_all_and_take_scale_protocol_and_seeds(results, tmp_path):
+    said = dgsct(tmp_path, "tables", "--protocol", "clean", "--seeds", "1", "--results", results, "--out", "out")
+    assert said.code == 0
+    assert len(said.out.split()) == 4 * 5
+    value = json.loads((tmp_path / "out/table1.json").read_text(encoding="utf-8"))
+    assert (value["protocol"], len(value["rows"][11]["cells"]["ave"]["runs"])) == ("clean", 1)
+
+
+def test_figures_prints_what_it_wrote(results, tmp_path):
+    said = dgsct(tmp_path, "figures", "--results", results, "--out", "out")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.split() == ["out/fig8.pdf", "out/fig8.png", "out/fig8.json"]
+    assert all((tmp_path / name).stat().st_size for name in said.out.split())
+
+
+def test_status_counts(results, tmp_path):
+    said = dgsct(tmp_path, "status", "--results", results)
+    assert (said.code, said.err) == (0, "")
+    counts = {line.split()[0]: line.split()[1] for line in said.out.splitlines()}
+    assert (counts["table1"], counts["table5"], counts["table6"], counts["fig8"]) == ("3/18", "3/18", "2/2", "1/13")
+    assert "table1: snakemake table1 --config scale=mini protocol=release seeds=3" in said.out
+
+
+def test_status_of_an_empty_folder_is_no_failure(tmp_path):
+    said = dgsct(tmp_path, "status")
+    assert said.code == 0
+    assert "0/18" in said.out
