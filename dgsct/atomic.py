@@ -24,12 +24,14 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+        temporary = None
     except OSError as error:
+        remedy = "free space on that disk" if error.errno == errno.ENOSPC else "check the folder and its permissions"
+        raise DgsctError(f"cannot write {path}: {error.strerror}; {remedy} and run the same command again") from error
+    finally:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        remedy = "free space on that disk" if error.errno == errno.ENOSPC else "check the folder and its permissions"
-        raise DgsctError(f"cannot write {path}: {error.strerror}; {remedy} and run the same command again") from error
 
 
 def write_text_atomic(path: Path, text: str) -> None:

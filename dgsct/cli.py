@@ -33,20 +33,26 @@ def _settings(scale: str, protocol: str, seeds: int):
     return make_settings({"scale": scale, "protocol": protocol, "seeds": seeds})
 
 
-def _experiments(names: list[str], folder: Path | None) -> dict:
+def _experiments(names: list[str] | None, folder: Path | None, figures: bool | None = None) -> dict:
+    """The experiments by these names (default: all); with `figures` given, figures only or tables only."""
     from dgsct.experiments import EXPERIMENTS, load_experiments
 
     known = load_experiments(folder or EXPERIMENTS)
-    for name in names:
+    for name in names or []:
         if name not in known:
             raise UsageError(f"unknown experiment {name!r}; known: {', '.join(known)}")
-    return {name: known[name] for name in names or known}
+        if figures is not None and (known[name].kind == "figure") != figures:
+            this, other = ("figure", "tables") if figures else ("table", "figures")
+            raise UsageError(f"{name} is no {this}; use `dgsct {other} {name}`")
+    chosen = names or [n for n, e in known.items() if figures is None or (e.kind == "figure") == figures]
+    return {name: known[name] for name in chosen}
 
 
 @app.command("ls")
 def list_everything() -> None:
     """Tasks, methods, experiments and protocols, one line each."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from dgsct.experiments import load_experiments
@@ -64,7 +70,7 @@ def list_everything() -> None:
     for title, entries in groups.items():
         table = Table.grid(padding=(0, 2))
         for name, summary in entries.items():
-            table.add_row(f"  [bold]{name}[/]", summary)
+            table.add_row(f"  [bold]{name}[/]", escape(summary))
         console.print(f"[bold cyan]{title}[/]")
         console.print(table)
 
@@ -179,13 +185,13 @@ def tables(
     experiments: Experiments = None,
 ) -> None:
     """Write tables (LaTeX, Markdown, CSV, HTML, JSON) from the records that are there."""
+    chosen = _experiments(names, experiments, figures=False)
     from dgsct.render import write_table
     from dgsct.tables import build_table
 
     folder, settings = out or Path("paper_tables", scale, protocol), _settings(scale, protocol, seeds)
-    for experiment in _experiments(names or [], experiments).values():
-        if experiment.kind != "figure":
-            _echo(write_table(build_table(experiment, settings, results), folder))
+    for experiment in chosen.values():
+        _echo(write_table(build_table(experiment, settings, results), folder))
 
 
 @app.command()
@@ -199,12 +205,12 @@ def figures(
     experiments: Experiments = None,
 ) -> None:
     """Draw figures from the records that are there."""
+    chosen = _experiments(names, experiments, figures=True)
     from dgsct.figures import write_figure
 
     folder, settings = out or Path("paper_tables", scale, protocol), _settings(scale, protocol, seeds)
-    for experiment in _experiments(names or [], experiments).values():
-        if experiment.kind == "figure":
-            _echo(write_figure(experiment, settings, results, folder))
+    for experiment in chosen.values():
+        _echo(write_figure(experiment, settings, results, folder))
 
 
 def _echo(paths: list[Path]) -> None:
@@ -222,7 +228,8 @@ def report(
     """Collect the tables and figures of a folder on one PDF page (needs pdflatex)."""
     from dgsct.report import write_report
 
-    typer.echo(write_report(out or Path("paper_tables", scale, protocol)))
+    settings = _settings(scale, protocol, seeds)
+    typer.echo(write_report(out or Path("paper_tables", scale, protocol), settings.scale, settings.protocol))
 
 
 @app.command()
@@ -236,7 +243,7 @@ def status(
     """What is done, stale, failed and missing, per table."""
     from dgsct.status import print_status, status_rows
 
-    print_status(status_rows(_experiments([], experiments), _settings(scale, protocol, seeds), results))
+    print_status(status_rows(_experiments(None, experiments), _settings(scale, protocol, seeds), results))
 
 
 @app.command()
@@ -244,7 +251,7 @@ def ledger() -> None:
     """The deviation ledger: paper against release, and what each protocol picks."""
     from dgsct.protocols import ledger_markdown
 
-    typer.echo(ledger_markdown())
+    typer.echo(ledger_markdown(), nl=False)
 
 
 def main() -> None:

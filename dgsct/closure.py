@@ -47,7 +47,8 @@ def _without_docstrings(tree: ast.AST) -> str:
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             value = body[0].value
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                body[0] = ast.Pass()
+                # A body of nothing but a docstring keeps a statement, as a body must.
+                body[:1] = [] if len(body) > 1 else [ast.Pass()]
     return ast.dump(tree)
 
 

@@ -87,13 +87,12 @@ def _pdflatex(folder: Path, scratch: Path, program: str) -> Path:
     return pdf
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, scale: str, protocol: str) -> Path:
     """Write `report.tex` and `report.pdf` below `folder` and return the PDF's path.
 
     DgsctError says what is missing (tables, pdflatex) or shows LaTeX's own error line; an older PDF then stays.
     """
     folder = Path(folder)
-    scale, protocol = folder.parent.name, folder.name
     source = report_tex(folder, f"DG-SCT benchmark: scale {scale}, protocol {protocol}")
     program = shutil.which("pdflatex")
     if program is None:

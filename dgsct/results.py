@@ -60,13 +60,13 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
 def _problem(record: Any) -> str | None:
     if not isinstance(record, dict):
         return "it is not a JSON object"
+    if "schema" in record and record["schema"] != SCHEMA_VERSION:
+        return f"its schema is {record['schema']}, this version reads {SCHEMA_VERSION}"
     for name, kind in FIELDS.items():
         if name not in record:
             return f"the field {name!r} is missing"
         if not isinstance(record[name], kind) or isinstance(record[name], bool):
             return f"the field {name!r} has the wrong type"
-    if record["schema"] != SCHEMA_VERSION:
-        return f"its schema is {record['schema']}, this version reads {SCHEMA_VERSION}"
     for name in KEY_PARTS:
         if not isinstance(record["key_parts"].get(name), str):
             return f"the checksum {name!r} is missing in 'key_parts'"
@@ -85,7 +85,7 @@ def read_record(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DgsctError(f"{path} does not exist; run `snakemake {path}` to make it") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DgsctError(f"{path} is not a readable record ({error}); delete it and run again") from None
     problem = _problem(record)
     if problem:
@@ -132,7 +132,14 @@ def encoders_checksum(root: Path, scale: str, method: str) -> str:
     for name in ENCODERS:
         info = _json_or_none(Path(root) / "encoders" / scale / f"{name}.json")
         parts.append(str(info.get("sha256")) if isinstance(info, dict) else "none")
-    return "none" if set(parts) == {"none"} else hashlib.sha256(" ".join(parts).encode()).hexdigest()
+    return "none" if "none" in parts else hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise DgsctError(f"{path} cannot be read: {error.strerror}; check the folder's permissions") from None
 
 
 def validity(run: Run, root: Path) -> State:
@@ -143,7 +150,7 @@ def validity(run: Run, root: Path) -> State:
     root = Path(root)
     folder = root / run.folder
     record = None
-    if (folder / "record.json").exists():
+    if _there(folder / "record.json"):
         try:
             record = read_record(folder / "record.json")
         except DgsctError as error:
@@ -157,10 +164,11 @@ def validity(run: Run, root: Path) -> State:
     if encoders == "none":
         encoders = parts["encoders"]
     key = run.key(data, encoders)
-    if record is None:
+    if record is None or record["key"] != key:
         failure = _json_or_none(folder / "failed.json")
         if isinstance(failure, dict) and failure.get("key") == key:
             return State("failed", reason=str(failure.get("error")))
+    if record is None:
         return State("missing", reason="not run yet")
     if record["key"] != key:
         now = {"plan": run.plan_key(), "data": data, "encoders": encoders}
@@ -180,7 +188,7 @@ def efficiency_key(method: str, scale: str = "paper") -> str:
 def efficiency_state(method: str, root: Path) -> State:
     """Judge `efficiency/{method}.json` as `validity` judges a record."""
     path = Path(root) / "efficiency" / f"{method}.json"
-    if not path.exists():
+    if not _there(path):
         return State("missing", reason="not counted yet")
     counted = _json_or_none(path)
     if not isinstance(counted, dict) or "key" not in counted:

@@ -90,6 +90,7 @@ def _hints(rows: list[StatusRow]) -> list[str]:
 def print_status(rows: list[StatusRow]) -> None:
     """Print the status: a coloured table in a terminal, plain lines in a pipe or a log."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -100,7 +101,7 @@ def print_status(rows: list[StatusRow]) -> None:
     for row in rows:
         done = f"[{'green' if row.complete else 'bold'}]{row.counts['ok']}/{row.total}[/]"
         others = [f"[{COLORS[s]}]{row.counts[s]}[/]" if row.counts[s] else "[dim]·[/]" for s in STATES[1:]]
-        table.add_row(row.name, done, *others, str(row.planned), row.title)
+        table.add_row(row.name, done, *others, str(row.planned), escape(row.title))
     console.print(table)
     for hint in _hints(rows):
         console.print(hint, style="dim", highlight=False, markup=False, soft_wrap=True)

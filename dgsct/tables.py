@@ -3,6 +3,7 @@
 Reads records (and the efficiency files) only; always builds, whatever is missing.
 """
 
+import re
 import statistics
 from collections.abc import Iterable
 from dataclasses import replace
@@ -65,7 +66,7 @@ def source_of(run: Run, metric: str, root: Path) -> Source:
 
 def _relative(text: str, root: Path) -> str:
     """Reasons name files; in a table they stand relative to the results folder."""
-    return text.replace(f"{root}/", "")
+    return re.sub(rf"(?<![\w./-]){re.escape(str(root))}/", "", text)
 
 
 def mean_and_spread(sources: Iterable[Source]) -> tuple[float | None, float | None]:
@@ -141,13 +142,14 @@ def _efficiency_cell(wanted: Wanted, row: WantedRow, root: Path, command: str, n
         return Cell("missing", notes=note(f"missing: fill with {command}"), **published)
     if state.name == "stale":
         return Cell("stale", notes=note(f"stale: {state.reason}; make it again with {command}"), **published)
+    counted, reason = state.record or {}, _relative(state.reason, root)
     try:
-        value, exact, remark = _count(state.record or {}, str(wanted.metric))
+        value, exact, remark = _count(counted, str(wanted.metric))
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-        what = f"corrupt: {path} has no readable {wanted.metric} ({type(error).__name__})"
-        text = f"{what}; delete it in the results folder, then {command}"
+        what = reason or f"{path} has no readable {wanted.metric} ({type(error).__name__})"
+        text = f"corrupt: {what}; delete it in the results folder, then {command}"
         return Cell("corrupt", notes=note(text), **published)
-    source = Source(path.as_posix(), None, None, "ok", value)
+    source = Source(path.as_posix(), counted["key"], None, "ok", value)
     return Cell("ok", value, None, (source,), exact=exact, notes=note(remark), **published)
 
 

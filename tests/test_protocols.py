@@ -16,8 +16,9 @@ MODEL_CHOICES = {"S", "C", "T", "A2V", "V2A", "alpha", "beta", "gamma", "modalit
 def test_every_row_of_the_fact_sheets_is_cited_once():
     cited = [part.strip() for entry in LEDGER for part in entry.source.split(",")]
     wanted = [f"core 12.{i}" for i in range(1, 21)] + [f"ave 7.{i}" for i in range(1, 18)]
-    assert sorted(cited) == sorted(wanted)
-    assert len({entry.id for entry in LEDGER}) == len(LEDGER) == 34
+    ours = ["ave 2", "core 4.1", "ave 5", "core 9"]  # deviations that the sheets state elsewhere
+    assert sorted(cited) == sorted(wanted + ours)
+    assert len({entry.id for entry in LEDGER}) == len(LEDGER) == 37
 
 
 def test_switches_are_the_options_that_are_no_choice_of_model():
@@ -49,6 +50,7 @@ def test_protocols():
         "pooling": "mean",
         "tile": 1,
         "freeze_mode": "eval",
+        "gate_loss": "probability",
         "accumulation": "off",
         "selection": "val",
         "accuracy": "exact",

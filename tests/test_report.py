@@ -45,7 +45,7 @@ def small(folder, tmp_path):
 
 @LATEX
 def test_one_page_with_every_table_and_the_figure(folder):
-    pdf = write_report(folder)
+    pdf = write_report(folder, "mini", "release")
     assert pdf == folder / "report.pdf"
     assert pdf.read_bytes().startswith(b"%PDF-")
     assert {path.suffix for path in folder.iterdir()} == {".tex", ".md", ".csv", ".html", ".json", ".pdf", ".png"}
@@ -65,9 +65,9 @@ def test_one_page_with_every_table_and_the_figure(folder):
 
 @LATEX
 def test_the_same_tables_give_the_same_bytes(small):
-    first = write_report(small).read_bytes()
+    first = write_report(small, "mini", "release").read_bytes()
     (small / "report.pdf").unlink()
-    assert write_report(small).read_bytes() == first
+    assert write_report(small, "mini", "release").read_bytes() == first
 
 
 def test_tables_stand_in_the_order_of_their_numbers(tmp_path):
@@ -80,7 +80,7 @@ def test_tables_stand_in_the_order_of_their_numbers(tmp_path):
 def test_without_tables_one_sentence(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(DgsctError) as error:
-            write_report(folder)
+            write_report(folder, "mini", "release")
         assert str(error.value) == (
             f"{folder} holds no table (*.tex) and no figure (*.pdf); make them first: snakemake all_tables"
         )
@@ -91,7 +91,7 @@ def test_without_pdflatex_one_sentence_and_the_older_pdf_stays(small, monkeypatc
     (small / "report.pdf").write_bytes(b"older")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(DgsctError, match="pdflatex is not installed; install texlive-latex-recommended, or read") as error:
-        write_report(small)
+        write_report(small, "mini", "release")
     assert error.value.exit_code == 1
     assert (small / "report.pdf").read_bytes() == b"older"
 
@@ -108,7 +108,7 @@ def test_a_broken_table_gives_latexs_own_line(small, text, line):
     (small / "report.pdf").write_bytes(b"older")
     (small / "table7.tex").write_text(text)
     with pytest.raises(DgsctError) as error:
-        write_report(small)
+        write_report(small, "mini", "release")
     message = str(error.value)
     assert error.value.exit_code == 1
     assert line in message
@@ -122,4 +122,4 @@ def test_a_table_without_an_end_is_a_sentence_too(small):
     text = (small / "table6.tex").read_text(encoding="utf-8")
     (small / "table6.tex").write_text(text[: len(text) // 2], encoding="utf-8")
     with pytest.raises(DgsctError, match=r"pdflatex failed on .*report\.tex: .+; mend that table"):
-        write_report(small)
+        write_report(small, "mini", "release")

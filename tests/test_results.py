@@ -52,6 +52,7 @@ def test_a_record_survives_writing_and_reading(tmp_path):
         (lambda r: json.dumps({k: v for k, v in r.items() if k != "curve"}), "the field 'curve' is missing"),
         (lambda r: json.dumps({**r, "coverage": []}), "the field 'coverage' has the wrong type"),
         (lambda r: json.dumps({**r, "best_epoch": True}), "the field 'best_epoch' has the wrong type"),
+        (lambda r: json.dumps({"schema": 2, "run": 1}), "its schema is 2, this version reads 1"),
         (lambda r: json.dumps({**r, "schema": 2}), "its schema is 2, this version reads 1"),
         (lambda r: json.dumps({**r, "metrics": {"acc_batch8": "82"}}), "the metric 'acc_batch8' is no number"),
         (lambda r: json.dumps({**r, "metrics": {"acc_exact": 82.0}}), "the reported metric 'acc_batch8' is missing"),
@@ -189,6 +190,21 @@ def test_failed_until_what_it_depends_on_changes(tmp_path):
     assert (state.name, state.record, state.reason) == ("failed", None, "RuntimeError: CUDA error")
     give_data(tmp_path, "two")
     assert validity(RUN, tmp_path).name == "missing"
+
+
+def test_a_failure_today_outweighs_a_record_of_older_code(tmp_path):
+    place_stale(tmp_path, RUN)
+    write_failure(tmp_path / RUN.folder / "failed.json", RUN.key("none", "none"), RuntimeError("CUDA error"))
+    assert validity(RUN, tmp_path).name == "stale"  # without data, the key of today is not known
+    key = RUN.key(give_data(tmp_path), give_encoders(tmp_path))
+    write_failure(tmp_path / RUN.folder / "failed.json", key, RuntimeError("CUDA error"))
+    assert (validity(RUN, tmp_path).name, validity(RUN, tmp_path).reason) == ("failed", "RuntimeError: CUDA error")
+
+
+def test_one_encoder_alone_is_no_other_pair_of_encoders(tmp_path):
+    place(tmp_path, RUN, encoders=give_encoders(tmp_path))
+    (tmp_path / "encoders/mini/swin.json").unlink()
+    assert validity(RUN, tmp_path).name == "ok"
 
 
 def test_a_users_error_is_noted_as_its_sentence_alone(tmp_path):

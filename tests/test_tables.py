@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from results_rig import place, place_corrupt, place_efficiency, place_failure, p
 from dgsct.experiments import Settings, load_experiments
 from dgsct.render import Source
 from dgsct.render.model import difference, ours
+from dgsct.results import efficiency_key
 from dgsct.runs import Run
-from dgsct.tables import build_table, mean_and_spread, stamp
+from dgsct.tables import build_table, mean_and_spread, source_of, stamp
 
 TWO = Settings(seeds=2)
 FILL = "snakemake table0 --config scale=mini protocol=release seeds=2"
@@ -243,4 +245,19 @@ def test_table_6_states(tmp_path):
     path.write_text("{", encoding="utf-8")
     table = build_table(experiment, Settings(), tmp_path)
     assert {cell.state for cell in table.rows[3].cells.values()} == {"corrupt"}
-    assert any("efficiency/dg-sct.json" in text and text.endswith(fill) for text in table.footnotes)
+    said = f"corrupt: efficiency/dg-sct.json is not a readable count; delete it in the results folder, then {fill}"
+    assert [text for text in table.footnotes if text.startswith("corrupt")] == [said]
+
+
+def test_only_paths_below_the_results_folder_are_shortened(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Run.make("ave", "dg-sct")
+    place_failure(Path("results"), run, "results/encoders/x and /home/me/results/encoders/y are missing")
+    source = source_of(run, "acc_exact", Path("results"))
+    assert source.reason == "encoders/x and /home/me/results/encoders/y are missing"
+
+
+def test_table_6_is_traced_to_its_counts(tmp_path):
+    place_efficiency(tmp_path)
+    cell = build_table(load_experiments()["table6"], Settings(), tmp_path).rows[3].cells["params"]
+    assert [(s.record, s.key) for s in cell.sources] == [("efficiency/dg-sct.json", efficiency_key("dg-sct"))]

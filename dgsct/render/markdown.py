@@ -37,7 +37,7 @@ def _cells(column: Column, row: Row) -> list[str]:
 
 def render(table: Table) -> str:
     """The table as Markdown text."""
-    heads = ["", *table.text_columns, *table.mark_columns]
+    heads = ["", *table.text_columns, *map(escape, table.mark_columns)]
     aligns = [":--", *[":--"] * len(table.text_columns), *[":-:"] * len(table.mark_columns)]
     for column in table.columns:
         new = _heads(table, column)

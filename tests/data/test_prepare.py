@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from dgsct.checksum import sha256_json
 from dgsct.data.ave import read_index
 from dgsct.data.media import read_audio, read_frames, write_mp4
 from dgsct.data.mini import write_mini_ave
-from dgsct.data.packed import Packed, canonical_sha256, read_manifest
+from dgsct.data.packed import Packed, read_manifest
 from dgsct.data.prepare import prepare_ave
 from dgsct.encoders.frontend import log_mel_compact
 from dgsct.errors import DgsctError, UsageError
@@ -78,7 +79,7 @@ def test_manifest(raw, packed):
     for name, described in manifest["arrays"].items():
         array = np.load(packed / f"{name}.npy")
         assert described["sha256"] == __import__("hashlib").sha256(array.tobytes()).hexdigest()
-    assert Packed.open(packed).sha256 == canonical_sha256(manifest)
+    assert Packed.open(packed).sha256 == sha256_json(manifest)
 
 
 def test_prepared_again_it_is_left_alone_until_the_sources_change(own, tmp_path, capsys):
