@@ -143,6 +143,9 @@ def efficiency(
     out: Annotated[Path | None, typer.Option(help="write the JSON to this file")] = None,
 ) -> None:
     """Parameters, trainable share and MACs of one clip, counted without weights (Table 6)."""
+    from dgsct.methods import get_method
+
+    get_method(method)
     from dgsct.efficiency import efficiency as count
 
     result = count(method, scale)

@@ -5,7 +5,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from dgsct.render.model import Cell, Table
+from dgsct.render.model import Cell, Column, Table
 
 SCHEMA = 1
 
@@ -21,7 +21,7 @@ def render(table: Table) -> str:
         "scale": table.scale,
         "protocol": table.protocol,
         "stamp": table.stamp,
-        "columns": [{"id": c.id, "label": c.label, "group": c.group, "measured": c.measured} for c in table.columns],
+        "columns": [_column(column, table.footnotes) for column in table.columns],
         "rows": [
             {
                 "id": row.id,
@@ -38,6 +38,11 @@ def render(table: Table) -> str:
         "remarks": list(table.remarks),
     }
     return json.dumps(finite(value), indent=1, ensure_ascii=False) + "\n"
+
+
+def _column(column: Column, footnotes: tuple[str, ...]) -> dict[str, Any]:
+    notes = [footnotes[n] for n in column.notes]
+    return {"id": column.id, "label": column.label, "group": column.group, "measured": column.measured, "notes": notes}
 
 
 def cell_json(cell: Cell, footnotes: tuple[str, ...]) -> dict[str, Any]:
