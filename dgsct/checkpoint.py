@@ -14,7 +14,10 @@ import json
 import os
 import shutil
 import socket
+import threading
 import time
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +49,10 @@ def save_checkpoint(folder: Path, step: int, accelerator: Any, state: dict[str, 
             if final.exists():
                 shutil.rmtree(final)
             os.replace(partial, final)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+    except Exception as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if not _of_the_disk(error):
+            raise
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise DgsctError(f"cannot write checkpoint {final}: {reason}; free space and start again") from error
     if main:
@@ -80,6 +85,12 @@ def finished(folder: Path, key: str) -> dict[str, Any] | None:
         return None
 
 
+def _of_the_disk(error: Exception) -> bool:
+    """Whether writing failed; safetensors and torch say so in exceptions of their own."""
+    told = type(error).__name__ == "SafetensorError" or "PytorchStreamWriter" in str(error)
+    return isinstance(error, OSError) or told
+
+
 def _sync(folder: Path) -> None:
     for path in (*folder.iterdir(), folder):
         handle = os.open(path, os.O_RDONLY)
@@ -87,69 +98,102 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-def latest_checkpoint(folder: Path, key: str) -> tuple[Path, dict[str, Any]] | None:
-    """The newest readable checkpoint that belongs to `key`, with its state; older or foreign ones are passed over."""
+def checkpoints(folder: Path, key: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Checkpoints that belong to `key` with their states, newest first; unreadable and foreign ones are passed over."""
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
             state = json.loads((path / "state.json").read_text())
         except (OSError, ValueError):
             continue
-        if state.get("key") == key:
-            return path, state
-    return None
+        if isinstance(state, dict) and state.get("key") == key:
+            yield path, state
 
 
 class RunLock:
-    """A lock file with host, process and a heartbeat (its modification time); stale after two minutes of silence."""
+    """A lock file that says who trains, kept fresh by a thread; stale after two minutes without a beat.
+
+    A dead process of this machine, and an earlier start of the same Slurm job, hold nothing.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "lock.json"
-        self._beaten = 0.0
+        self.token = uuid.uuid4().hex
+        self._over = threading.Event()
 
     def __enter__(self) -> "RunLock":
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        for _ in range(2):
-            try:
-                handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-            except FileExistsError:
-                if not self._abandoned():
-                    raise DgsctError(
-                        f"{self.path} says that this run is being trained by {self._owner()}; wait for it, or delete the "
-                        "file if that process is gone"
-                    ) from None
-                self.path.unlink(missing_ok=True)
-                continue
-            with os.fdopen(handle, "w") as file:
-                json.dump({"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID")}, file)
-            return self
-        raise DgsctError(f"cannot take {self.path}: another copy of this run took it first")
-
-    def beat(self) -> None:
-        """Show that the run is alive; cheap enough for every step."""
-        now = time.monotonic()
-        if now - self._beaten > BEAT_EVERY:
-            self._beaten = now
-            with contextlib.suppress(OSError):
-                os.utime(self.path)
+        if not self._take():
+            owner = self._read()
+            if not self._abandoned(owner):
+                raise DgsctError(
+                    f"{self.path} says that this run is being trained by process {owner.get('pid', '?')} on "
+                    f"{owner.get('host', '?')}; wait for it, or delete the file if that process is gone"
+                )
+            self._set_aside(owner)
+            if not self._take():
+                raise DgsctError(f"cannot take {self.path}: another copy of this run took it first; wait for that one")
+        threading.Thread(target=self._beat, daemon=True).start()
+        return self
 
     def __exit__(self, *_: object) -> None:
-        self.path.unlink(missing_ok=True)
+        self._over.set()
+        if self._mine():
+            self.path.unlink(missing_ok=True)
+
+    def _take(self) -> bool:
+        try:
+            handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            return False
+        owner = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
+        with os.fdopen(handle, "w") as file:
+            json.dump({**owner, "job": os.environ.get("SLURM_JOB_ID")}, file)
+        return True
+
+    def _set_aside(self, owner: dict[str, Any]) -> None:
+        """Remove the lock that was judged, and no other: one that appeared meanwhile is put back."""
+        aside = self.path.with_name(f".lock-{self.token}")
+        try:
+            os.rename(self.path, aside)
+            if json.loads(aside.read_text()).get("token") != owner.get("token"):
+                os.link(aside, self.path)
+        except (OSError, ValueError):
+            pass
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_EVERY):
+            if self._mine():
+                with contextlib.suppress(OSError):
+                    os.utime(self.path)
+
+    def _mine(self) -> bool:
+        return self._read().get("token") == self.token
 
     def _read(self) -> dict[str, Any]:
         try:
-            return json.loads(self.path.read_text())
+            owner = json.loads(self.path.read_text())
         except (OSError, ValueError):
             return {}
+        return owner if isinstance(owner, dict) else {}
 
-    def _owner(self) -> str:
-        owner = self._read()
-        return f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
-
-    def _abandoned(self) -> bool:
-        owner = self._read()
+    def _abandoned(self, owner: dict[str, Any]) -> bool:
+        job = os.environ.get("SLURM_JOB_ID")
         if owner.get("host") == socket.gethostname() and "pid" in owner:
-            return not Path(f"/proc/{owner['pid']}").exists()
+            born = _born(owner["pid"])
+            return born is None or born != owner.get("born", born)
+        if job and owner.get("job") == job:
+            return True
         try:
             return time.time() - self.path.stat().st_mtime > STALE_AFTER
         except FileNotFoundError:
             return True
+
+
+def _born(pid: int) -> str | None:
+    """When a process of this machine started, in clock ticks since boot (a number may be used again); None if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None

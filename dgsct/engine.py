@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dgsct.checkpoint import RunLock, finish, finished, latest_checkpoint, save_best, save_checkpoint
+from dgsct.checkpoint import RunLock, checkpoints, finish, finished, save_best, save_checkpoint
 from dgsct.encoders.weights import load_encoders
 from dgsct.errors import DgsctError, Stopped, exit_code
 from dgsct.methods import get_method, resolve_options
@@ -57,6 +57,7 @@ class Progress:
     best_metrics: dict[str, float] = field(default_factory=dict)
     curve: list[dict[str, Any]] = field(default_factory=list)
     resumed: int = 0
+    wall: float = 0.0
 
 
 class StopRequest:
@@ -93,10 +94,10 @@ def epoch_batches(rows: np.ndarray, batch_size: int, seed: int, epoch: int) -> l
 class Training:
     """The state of one training run."""
 
-    def __init__(self, run: Run, root: Path, key: str) -> None:
+    def __init__(self, run: Run, root: Path, key: str, stop: StopRequest | None = None) -> None:
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
-        self.run, self.root, self.key = run, root, key
+        self.run, self.root, self.key, self.stop = run, root, key, stop
         self.folder = root / run.folder
         self.scale = get_scale(run.scale)
         self.recipe = self.scale.recipe(run.task)
@@ -125,7 +126,7 @@ class Training:
         self.accelerator.register_for_checkpointing(self.schedule)
         self.frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
         self.accelerator.register_save_state_pre_hook(lambda _m, weights, _d: _drop_frozen(weights, self.frozen))
-        self.accelerator.register_load_state_pre_hook(_load_partial)
+        self.accelerator.register_load_state_pre_hook(lambda models, folder: _load_partial(models, folder, self.frozen))
         self.reported = get_task(run.task).reported(self.options.accuracy)
         self.progress = Progress(key)
 
@@ -134,22 +135,29 @@ class Training:
         """The model without accelerate's wrapper."""
         return self.accelerator.unwrap_model(self.model)
 
-    def resume(self) -> bool:
-        """Continue from the newest checkpoint of this very run, if there is one."""
-        found = latest_checkpoint(self.folder / "checkpoints", self.key)
-        if not found:
-            return False
-        path, state = found
-        self.accelerator.load_state(str(path))
-        self.progress = Progress(**state)
-        self.progress.resumed += 1
-        return True
+    def resume(self) -> str:
+        """Continue from the newest checkpoint of this very run that can be loaded; says what was done, if anything."""
+        notice = ""
+        for path, state in checkpoints(self.folder / "checkpoints", self.key):
+            try:
+                self.accelerator.load_state(str(path))
+            except Exception as error:  # whatever a damaged file leads to, the one before it is the remedy
+                notice = f"checkpoint {path.name} is damaged ({type(error).__name__}) and passed over; "
+                continue
+            self.progress = Progress(**state)
+            self.progress.resumed += 1
+            return f"{notice}resumed at epoch {self.progress.epoch + 1}, batch {self.progress.batch}"
+        if notice:  # a half-loaded model is no fresh start
+            raise DgsctError(
+                f"no checkpoint in {self.folder / 'checkpoints'} can be loaded; delete that folder and start again"
+            )
+        return ""
 
     def save(self) -> None:
         """A checkpoint of the present moment."""
         save_checkpoint(self.folder / "checkpoints", self.progress.step, self.accelerator, asdict(self.progress))
 
-    def train_epoch(self, stop: StopRequest, lock: RunLock | None, show: Display) -> None:
+    def train_epoch(self, show: Display) -> None:
         """The rest of the current epoch, from the batch at which the progress stands."""
         p = self.progress
         batches = epoch_batches(self.task.splits["train"], self.recipe.batch_size, self.run.seed, p.epoch)
@@ -167,14 +175,16 @@ class Training:
             p.updates += learns
             p.seconds += time.perf_counter() - started
             show.at(p.step)
-            if lock:
-                lock.beat()
             every = self.recipe.checkpoint_every
-            if self._any(bool(stop)):
+            if self._any(bool(self.stop)):
                 self.save()
-                raise Stopped(f"{self.run.folder} stopped at epoch {p.epoch + 1}, step {p.step}; start it again to go on")
+                raise self._stopped()
             if every and p.step % every == 0 and p.batch < len(batches):
                 self.save()
+
+    def _stopped(self) -> Stopped:
+        p = self.progress
+        return Stopped(f"{self.run.folder} stopped at epoch {p.epoch + 1}, step {p.step}; start it again to go on")
 
     def _any(self, flag: bool) -> bool:
         """Whether any process of the run says so; a signal may reach one of them only."""
@@ -208,12 +218,14 @@ class Training:
 
     @torch.no_grad()
     def evaluate(self, split: str) -> dict[str, float]:
-        """Metrics of the model as it is, on one split, in its stored order."""
+        """Metrics of the model as it is, on one split, in its stored order. Raises Stopped when asked to stop."""
         rows = self.task.splits[split]
         self.model.eval()
         size = self.recipe.batch_size
         predicted = []
         for i in range(0, len(rows), size):
+            if self._any(bool(self.stop)):
+                raise self._stopped()
             frames, audio, _ = self._batch(rows[i : i + size])
             predicted.append(self.plain.predict(self.model(frames, audio)).cpu().numpy())
         return self.task.metrics(np.concatenate(predicted), rows, size)
@@ -255,31 +267,36 @@ def _drop_frozen(weights: list[dict[str, torch.Tensor]], frozen: set[str]) -> No
         weights[i] = {name: t for name, t in state.items() if name.removeprefix("module.") not in frozen}
 
 
-def _load_partial(models: list[torch.nn.Module], folder: str) -> None:
+def _load_partial(models: list[torch.nn.Module], folder: str, frozen: set[str]) -> None:
+    """Everything but the frozen weights must be there; ValueError names what is not."""
     from safetensors.torch import load_file
 
     while models:
-        model = models.pop()
-        model.load_state_dict(load_file(os.path.join(folder, "model.safetensors")), strict=False)
+        result = models.pop().load_state_dict(load_file(os.path.join(folder, "model.safetensors")), strict=False)
+        wrong = {name.removeprefix("module.") for name in result.missing_keys} - frozen | set(result.unexpected_keys)
+        if wrong:
+            raise ValueError(f"{folder} does not fit at {min(wrong)!r}")
 
 
-def _train(run: Run, root: Path, key: str, stop: StopRequest, lock: RunLock | None) -> dict[str, Any]:
+def _train(run: Run, root: Path, key: str, stop: StopRequest, started: float) -> dict[str, Any]:
     """Train to the end, or take up the outcome of a training that had ended before its record was written."""
-    checkpoints = root / run.folder / "checkpoints"
-    if (result := finished(checkpoints, key)) is not None:
+    folder = root / run.folder / "checkpoints"
+    if (result := finished(folder, key)) is not None:
         return result
-    training = Training(run, root, key)
-    resumed = training.resume()
+    training = Training(run, root, key, stop)
+    told = training.resume()
     p, epochs = training.progress, training.recipe.epochs
+    earlier = p.wall
     steps = -(-len(training.task.splits["train"]) // training.recipe.batch_size)
     over = p.epoch >= epochs or p.below_best >= training.recipe.patience
     with display(str(run.folder), epochs * steps, p.step, show=training.accelerator.is_main_process) as show:
-        if resumed:
-            show.say(f"resumed at epoch {p.epoch + 1}, batch {p.batch}")
+        if told:
+            show.say(told)
         while not over:
-            training.train_epoch(stop, lock, show)
+            training.train_epoch(show)
+            p.wall = earlier + time.time() - started
+            training.save()  # before the evaluation, which a stopped run repeats
             over = training.end_epoch(show)
-            training.save()
     peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
     seconds = sum(e["seconds"] for e in p.curve)
     result = {
@@ -287,15 +304,19 @@ def _train(run: Run, root: Path, key: str, stop: StopRequest, lock: RunLock | No
         "best_epoch": p.best_epoch,
         "curve": p.curve,
         "coverage": training.task.packed.coverage,
-        "efficiency": {**training.parameters, "seconds_per_update": seconds / max(p.updates, 1), "peak_memory_bytes": peak},
-        "resumed": p.resumed,
+        "efficiency": {
+            **training.parameters,
+            "seconds_per_update": seconds / max(p.updates, 1),
+            "peak_memory_bytes": peak,
+        },
+        "provenance": describe_environment(started, p.resumed, earlier),
     }
     if training.accelerator.is_main_process:
-        finish(checkpoints, key, result)
+        finish(folder, key, result)
     return result
 
 
-def _yardstick(run: Run, root: Path) -> dict[str, Any]:
+def _yardstick(run: Run, root: Path, started: float) -> dict[str, Any]:
     scale = get_scale(run.scale)
     options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
     module = import_module(get_method(run.method).module)
@@ -309,7 +330,7 @@ def _yardstick(run: Run, root: Path) -> dict[str, Any]:
         "curve": [],
         "coverage": task.packed.coverage,
         "efficiency": {"parameters": 0, "trainable": 0, "seconds_per_update": None, "peak_memory_bytes": None},
-        "resumed": 0,
+        "provenance": describe_environment(started, 0),
     }
 
 
@@ -334,11 +355,11 @@ def execute(run: Run, root: Path, budget_minutes: float | None = None) -> Path:
         return path
     stop = StopRequest(budget_minutes)
     main_process = int(os.environ.get("RANK", "0")) == 0
-    with RunLock(folder) if main_process else nullcontext() as lock:
+    with RunLock(folder) if main_process else nullcontext():
         failure = folder / "failed.json"
         failure.unlink(missing_ok=True)
         try:
-            result = _train(run, root, key, stop, lock) if trains else _yardstick(run, root)
+            result = _train(run, root, key, stop, started) if trains else _yardstick(run, root, started)
         except Stopped:
             raise
         except Exception as error:
@@ -346,13 +367,13 @@ def execute(run: Run, root: Path, budget_minutes: float | None = None) -> Path:
                 write_failure(failure, key, error)
             raise
         if main_process:
-            write_record(path, _record(run, key, parts, result, started))
+            write_record(path, _record(run, key, parts, result))
             metrics = "  ".join(f"{name} {value:.2f}" for name, value in result["metrics"].items())
             print(f"{run.folder}: {metrics}", flush=True)
     return path
 
 
-def _record(run: Run, key: str, parts: dict[str, str], result: dict[str, Any], started: float) -> dict[str, Any]:
+def _record(run: Run, key: str, parts: dict[str, str], result: dict[str, Any]) -> dict[str, Any]:
     options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
     return {
         "schema": SCHEMA_VERSION,
@@ -360,14 +381,9 @@ def _record(run: Run, key: str, parts: dict[str, str], result: dict[str, Any], s
         "resolved": run.resolved(),
         "key": key,
         "key_parts": parts,
-        "metrics": result["metrics"],
         "reported": get_task(run.task).reported(options.accuracy),
-        "best_epoch": result["best_epoch"],
         "selection": options.selection if get_method(run.method).trains else None,
-        "curve": result["curve"],
-        "coverage": result["coverage"],
-        "efficiency": result["efficiency"],
-        "provenance": describe_environment(started, result["resumed"]),
+        **result,
     }
 
 

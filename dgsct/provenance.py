@@ -41,8 +41,11 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def describe_environment(started: float, resumed: int) -> dict[str, Any]:
-    """Code, libraries, hardware and times of one run; `started` in seconds since the epoch."""
+def describe_environment(started: float, resumed: int, earlier: float = 0.0) -> dict[str, Any]:
+    """Code, libraries, hardware and times of one run; `started` in seconds since the epoch.
+
+    `wall_seconds` counts this attempt and `earlier`, the seconds of the attempts that it goes on from.
+    """
     import torch
 
     processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
@@ -56,6 +59,6 @@ def describe_environment(started: float, resumed: int) -> dict[str, Any]:
         "hardware": {"cpu": _processor(), "gpu": gpu, "threads": torch.get_num_threads(), "processes": processes},
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "finished": datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
-        "wall_seconds": round(finished - started, 3),
+        "wall_seconds": round(earlier + finished - started, 3),
         "resumed": resumed,
     }

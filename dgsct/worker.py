@@ -20,30 +20,32 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
-from dgsct.errors import DgsctError, exit_code
+from dgsct.errors import DgsctError, Stopped, exit_code
+from dgsct.methods import METHODS
+from dgsct.tasks import TASKS
 
 IDLE_SECONDS = 60.0
 START_SECONDS = 180.0
+STARTED = b"s"
 FORWARDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 def preload() -> None:
     """Import everything that a run needs; no tensor is touched, so no thread or device exists that a fork would break."""
-    import accelerate  # noqa: F401
-    import timm  # noqa: F401
-    import torchaudio.functional  # noqa: F401
-
-    import dgsct.engine
-    import dgsct.methods.dg_sct
-    import dgsct.methods.late_fusion
-    import dgsct.methods.yardsticks
-    import dgsct.tasks.ave  # noqa: F401
+    for name in ("accelerate", "timm", "torchaudio.functional", "dgsct.engine"):
+        import_module(name)
+    for known in (*METHODS.values(), *TASKS.values()):
+        import_module(known.module)
 
 
 def fork_run(argv: Sequence[str], stdout: int, stderr: int, cwd: str, env: dict[str, str]) -> int:
-    """Fork; the child becomes the run `argv` (see `engine.main`) with its output on the given descriptors. Returns its pid."""
+    """Fork; the child becomes the run `argv` (see `engine.main`) with its output on the given descriptors. Returns its pid.
+
+    The child keeps nothing else open: a socket that it held would outlive the server.
+    """
     pid = os.fork()
     if pid:
         return pid
@@ -51,9 +53,11 @@ def fork_run(argv: Sequence[str], stdout: int, stderr: int, cwd: str, env: dict[
     try:
         for name in (*FORWARDED, signal.SIGCHLD):
             signal.signal(name, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
         signal.set_wakeup_fd(-1)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
+        os.closerange(3, 1024)
         os.chdir(cwd)
         os.environ.clear()
         os.environ.update(env)
@@ -78,7 +82,12 @@ def _socket_path() -> Path:
         stat = path.stat()
         digest.update(f"{path} {stat.st_mtime_ns} {stat.st_size}".encode())
     job = os.environ.get("SLURM_JOB_ID", "")  # a server dies with its allocation, so each allocation has its own
-    return Path(tempfile.gettempdir(), f"dgsct-{os.getuid()}-{job}-{digest.hexdigest()[:16]}.sock")
+    folder = Path(tempfile.gettempdir(), f"dgsct-{os.getuid()}")
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
+        raise DgsctError(f"{folder} belongs to somebody else or is open to others; remove it or set TMPDIR")
+    return folder / f"{job}-{digest.hexdigest()[:16]}.sock"
 
 
 class Server:
@@ -105,32 +114,54 @@ class Server:
             listener.listen(64)
             self.selector.register(listener, selectors.EVENT_READ, self._accept)
             self.selector.register(wake_read, selectors.EVENT_READ, self._drain)
-            while self.children or time.monotonic() - self.used < IDLE_SECONDS:
-                for key, _ in self.selector.select(timeout=1.0):
-                    key.data(key.fileobj)
-                self._reap()
+            self._until_idle()
+            # From here on clients start a server of their own; one that got in before is still served.
             self.path.unlink(missing_ok=True)
+            self.used = 0.0
+            self._until_idle()
+
+    def _until_idle(self) -> None:
+        waiting = True
+        while waiting or self.children or time.monotonic() - self.used < IDLE_SECONDS:
+            ready = self.selector.select(timeout=1.0 if self.children or self.used else 0.0)
+            for key, _ in ready:
+                key.data(key.fileobj)
+            self._reap()
+            waiting = bool(ready)
 
     def _drain(self, pipe: int) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(pipe, 4096)
 
     def _accept(self, listener: socket.socket) -> None:
+        """Take a request; a client that is gone before it has made one leaves nothing behind."""
         connection, _ = listener.accept()
-        message, fds, _, _ = socket.recv_fds(connection, 1 << 20, 2)
-        while not message.endswith(b"\n"):
-            message += connection.recv(1 << 20)
-        request = json.loads(message)
-        pid = fork_run(request["argv"], fds[0], fds[1], request["cwd"], request["env"])
-        for fd in fds:
-            os.close(fd)
+        connection.settimeout(10.0)
+        fds: list[int] = []
+        try:
+            message, fds, _, _ = socket.recv_fds(connection, 1 << 20, 2)
+            while message and not message.endswith(b"\n"):
+                more = connection.recv(1 << 20)
+                message = message + more if more else b""
+            request = json.loads(message)
+            connection.sendall(STARTED)
+            pid = fork_run(request["argv"], fds[0], fds[1], request["cwd"], request["env"])
+        except (OSError, ValueError, IndexError):
+            connection.close()
+            return
+        finally:
+            for fd in fds:
+                os.close(fd)
         self.children[pid] = connection
         self.selector.register(connection, selectors.EVENT_READ, lambda c, pid=pid: self._hear(c, pid))
         self.used = time.monotonic()
 
     def _hear(self, connection: socket.socket, pid: int) -> None:
         """A byte is a signal to pass on; the end of the stream means that the client is gone."""
-        number = connection.recv(1)
+        try:
+            number = connection.recv(1)
+        except OSError:
+            number = b""
         if not number:
             self.selector.unregister(connection)
         with contextlib.suppress(ProcessLookupError):
@@ -178,13 +209,27 @@ def _connect(path: Path) -> socket.socket:
 
 def submit(argv: Sequence[str]) -> int:
     """Run `argv` (see `engine.main`) in a fork of the server; signals are passed on. Returns the run's exit code."""
-    connection = _connect(_socket_path())
     request = {"argv": list(argv), "cwd": os.getcwd(), "env": dict(os.environ)}
-    socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], [1, 2])
+    connection = _ask(request) or _ask(request)  # a server that was just going away is followed by another
+    if connection is None:
+        raise DgsctError(f"the run server does not take runs; see {_socket_path().with_suffix('.log')}")
     for name in FORWARDED:
         signal.signal(name, lambda number, _frame: connection.sendall(bytes([number])))
     answer = connection.recv(1)
     return answer[0] if answer else 1
+
+
+def _ask(request: dict[str, object]) -> socket.socket | None:
+    """A connection on which the run has been started; None if the server went away before."""
+    connection = _connect(_socket_path())
+    content = json.dumps(request).encode() + b"\n"
+    with contextlib.suppress(OSError):
+        sent = socket.send_fds(connection, [content], [1, 2])
+        connection.sendall(content[sent:])
+        if connection.recv(1) == STARTED:
+            return connection
+    connection.close()
+    return None
 
 
 def bundle(folders: Sequence[Path], jobs: int, say=print) -> dict[Path, int]:
@@ -198,17 +243,23 @@ def bundle(folders: Sequence[Path], jobs: int, say=print) -> dict[Path, int]:
     def forward(number: int, _frame: object) -> None:
         waiting.clear()
         for pid in running:
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     previous = {name: signal.signal(name, forward) for name in FORWARDED}
     try:
         while waiting or running:
+            # No signal between a fork and its entry in the list: it would not reach that run.
+            signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
             while waiting and len(running) < jobs:
                 folder = waiting.pop(0)
                 folder.mkdir(parents=True, exist_ok=True)
                 with open(folder / "log.txt", "a") as log:
                     pid = fork_run([str(folder)], log.fileno(), log.fileno(), os.getcwd(), dict(os.environ))
                 running[pid] = folder
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
+            if not running:
+                break
             pid, status = os.wait()
             code = os.waitstatus_to_exitcode(status)
             folder = running.pop(pid)
@@ -217,7 +268,8 @@ def bundle(folders: Sequence[Path], jobs: int, say=print) -> dict[Path, int]:
     finally:
         for name, handler in previous.items():
             signal.signal(name, handler)
-    return codes
+    # What a signal kept from starting can be started again, as a stopped run can.
+    return {folder: codes.get(folder, Stopped.exit_code) for folder in folders}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,10 +15,12 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from dgsct.checkpoint import RunLock
 from dgsct.engine import epoch_batches, execute
 from dgsct.errors import DgsctError
 from dgsct.results import validity
 from dgsct.runs import Run
+from dgsct.worker import _socket_path
 
 TIMES = ("seconds", "seconds_per_update", "provenance", "peak_memory_bytes")
 
@@ -134,6 +137,30 @@ def test_a_valid_record_is_left_alone_and_a_stale_one_is_made_again(mini_world, 
     assert json.loads(path.read_text())["key"] == record["key"]
 
 
+def test_a_client_that_dies_early_does_not_hold_up_the_run_server(mini_world, tmp_path):
+    root = clone(mini_world, tmp_path / "results")
+    worker = [sys.executable, "-m", "dgsct.worker", "train"]
+    subprocess.run([*worker, str(root / Run.make("ave", "all-background").folder)], check=True, capture_output=True)
+    with socket.socket(socket.AF_UNIX) as dying:
+        dying.connect(str(_socket_path()))
+    folder = root / Run.make("ave", "majority-class").folder
+    subprocess.run([*worker, str(folder)], check=True, capture_output=True, timeout=30)
+    assert (folder / "record.json").exists()
+
+
+def test_what_a_stopped_bundle_did_not_start_counts_as_stopped(mini_world, tmp_path):
+    root = clone(mini_world, tmp_path / "results")
+    folders = [str(root / Run.make("ave", "dg-sct", seed=seed).folder) for seed in (1, 2)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dgsct.cli", "bundle", *folders], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    while process.poll() is None and not Path(folders[0], "lock.json").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 75
+    assert not Path(folders[1]).exists()
+
+
 def test_yardsticks(mini_world, tmp_path):
     root = clone(mini_world, tmp_path / "results")
     accuracy = {}
@@ -160,14 +187,42 @@ def test_every_protocol_and_switch_trains(mini_world, tmp_path, protocol, option
 
 def test_a_second_copy_is_refused_while_the_first_lives(mini_world, tmp_path):
     root = clone(mini_world, tmp_path / "results")
-    folder = root / DG_SCT.folder
-    folder.mkdir(parents=True)
-    import socket
-
-    lock = {"host": socket.gethostname(), "pid": os.getpid()}
-    (folder / "lock.json").write_text(json.dumps(lock))
-    with pytest.raises(DgsctError, match=f"process {os.getpid()}"):
+    with RunLock(root / DG_SCT.folder), pytest.raises(DgsctError, match=f"process {os.getpid()} on .*; wait for it"):
         execute(DG_SCT, root)
+    with RunLock(root / DG_SCT.folder):  # given back by the first, refused to the second, free again
+        pass
+
+
+@pytest.mark.parametrize(
+    ("owner", "age", "free"),
+    [
+        ({"host": socket.gethostname(), "pid": 2**22 + 1, "born": "1"}, 0, True),
+        ({"host": socket.gethostname(), "pid": os.getpid(), "born": "1"}, 0, True),  # the number of a dead process, used again
+        ({"host": "elsewhere", "pid": 1, "job": None}, 0, False),
+        ({"host": "elsewhere", "pid": 1, "job": "77"}, 0, True),  # the same Slurm job, requeued
+        ({"host": "elsewhere", "pid": 1, "job": "78"}, 60, False),
+        ({"host": "elsewhere", "pid": 1, "job": "78"}, 130, True),
+    ],
+)
+def test_a_lock_holds_while_its_owner_may_live(tmp_path, monkeypatch, owner, age, free):
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    path = tmp_path / "lock.json"
+    path.write_text(json.dumps({"token": "other", **owner}))
+    os.utime(path, (time.time() - age, time.time() - age))
+    if free:
+        with RunLock(tmp_path):
+            assert json.loads(path.read_text())["pid"] == os.getpid()
+        assert not list(tmp_path.iterdir())
+    else:
+        with pytest.raises(DgsctError, match="process 1 on elsewhere"), RunLock(tmp_path):
+            pass
+        assert json.loads(path.read_text())["token"] == "other"
+
+
+def test_a_lock_that_was_lost_is_not_given_back_for_its_new_owner(tmp_path):
+    with RunLock(tmp_path):
+        (tmp_path / "lock.json").write_text(json.dumps({"token": "other"}))
+    assert (tmp_path / "lock.json").exists()
 
 
 def test_missing_data_is_one_sentence(tmp_path):
@@ -219,18 +274,34 @@ def test_a_failure_is_noted_with_its_reason_until_the_run_succeeds(mini_world, t
 
 
 def test_a_full_disk_is_one_sentence_and_the_run_goes_on_when_there_is_room(mini_world, small_disk, undisturbed):
+    """Whichever write it is that meets the end of the disk."""
     root = clone(mini_world, small_disk / "results")
-    filler = small_disk / "filler"
-    filler.write_bytes(bytes(1_500_000))
-    done = subprocess.run(command(root, DG_SCT), capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.count("dgsct: cannot write ") == 1
-    assert "free space" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list((root / DG_SCT.folder).glob("**/.*"))
-    assert not (root / DG_SCT.folder / "record.json").exists()
+    for filled in (2_990_000, 2_600_000, 1_800_000, 1_000_000):
+        (small_disk / "filler").write_bytes(bytes(filled))
+        done = subprocess.run(command(root, DG_SCT), capture_output=True, text=True)
+        assert done.returncode == 1
+        assert done.stderr.count("dgsct: cannot write ") == 1, done.stderr
+        assert "free space" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not list((root / DG_SCT.folder).glob("**/.*"))
+        assert not (root / DG_SCT.folder / "record.json").exists()
     subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
     subprocess.run(command(root, DG_SCT), check=True, capture_output=True)
+    assert read(root, DG_SCT) == undisturbed
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_notice(mini_world, tmp_path, undisturbed):
+    root = clone(mini_world, tmp_path / "results")
+    process = subprocess.Popen(command(root, DG_SCT), stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("epoch 2/"):
+            process.send_signal(signal.SIGTERM)
+    assert process.wait() == 75
+    newest = max((root / DG_SCT.folder / "checkpoints").glob("step-*")) / "model.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    done = subprocess.run(command(root, DG_SCT), check=True, capture_output=True, text=True)
+    assert f"checkpoint {newest.parent.name} is damaged" in done.stdout
+    assert "resumed at epoch" in done.stdout
     assert read(root, DG_SCT) == undisturbed
 
 

@@ -47,7 +47,7 @@ def epoch(training: Training) -> list[set[str]]:
 
     training._step = watched
     with display("", 0, show=False) as show:
-        training.train_epoch(False, None, show)
+        training.train_epoch(show)
     return changed
 
 
@@ -86,7 +86,7 @@ def test_an_epoch_of_the_real_set_has_418_batches_of_which_209_learn(training):
     steps = []
     run._step = lambda rows, learns: steps.append((len(rows), learns)) or {}
     with display("", 0, show=False) as show:
-        run.train_epoch(False, None, show)
+        run.train_epoch(show)
     assert [size for size, _ in steps] == [8] * 417 + [3]
     assert [learns for _, learns in steps] == [False, True] * 209
 

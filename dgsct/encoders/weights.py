@@ -1,13 +1,12 @@
 """Files of frozen encoders' weights: written with a checksum, loaded strictly."""
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from dgsct.atomic import write_json_atomic
+from dgsct.atomic import write_bytes_atomic, write_json_atomic
 from dgsct.errors import DgsctError
 
 ENCODERS = ("swin", "htsat")
@@ -39,15 +38,8 @@ def load_encoders(model: nn.Module, scale: str, root: Path) -> None:
 
 def publish(path: Path, encoder: nn.Module, info: dict[str, Any]) -> None:
     """Write an encoder's weights to `path` and, beside it, `info` with their checksum; each appears whole or not at all."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    try:
-        save_file({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}, str(partial))
-        checksum = hashlib.sha256(partial.read_bytes()).hexdigest()
-        write_json_atomic(path.with_suffix(".json"), {**info, "sha256": checksum})
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise DgsctError(f"cannot write {path}: {error.strerror}; free space and try again") from error
+    content = save({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()})
+    write_json_atomic(path.with_suffix(".json"), {**info, "sha256": hashlib.sha256(content).hexdigest()})
+    write_bytes_atomic(path, content)
