@@ -22,7 +22,7 @@ from dgsct.attention import DualGuidedAttention
 from dgsct.encoders.frontend import LogMel
 from dgsct.errors import UsageError
 from dgsct.heads.ave import EventHead
-from dgsct.methods import get_method, resolve_options
+from dgsct.methods import METHODS, get_method, resolve_options
 from dgsct.methods.dg_sct import DGSCT
 from dgsct.results import efficiency_key
 from dgsct.scales import get_scale
@@ -179,8 +179,9 @@ def without_gradient(model: DGSCT) -> int:
 def efficiency(method: str, scale: str = "paper", **overrides: Any) -> dict[str, Any]:
     """Everything of Table 6 for one method, as exact integers. UsageError for methods without adapters."""
     info = get_method(method)
-    if info.module != DGSCT.__module__:
-        raise UsageError(f"efficiency is counted for dg-sct and lavish-star, not for {method!r}")
+    if not info.counted:
+        known = ", ".join(name for name, m in METHODS.items() if m.counted)
+        raise UsageError(f"efficiency is counted for {known}, not for {method!r}")
     options = resolve_options("ave", method, "release", overrides)
     sizes = get_scale(scale)
     with torch.device("meta"):

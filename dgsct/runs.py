@@ -92,20 +92,24 @@ class Run:
 
     def resolved(self) -> dict[str, Any]:
         """Everything that defines the run, with all defaults written out (JSON types)."""
-        scale = get_scale(self.scale)
-        sizes = {
-            "swin": describe(scale.swin),
-            "htsat": describe(scale.htsat),
-            "head": describe(scale.head),
-            "num_tokens": scale.num_tokens,
-            "reduction": scale.reduction,
-            "groups": scale.groups,
-            "classes": scale.classes[self.task],
-        }
-        options = asdict(resolve_options(self.task, self.method, self.protocol, dict(self.overrides)))
-        recipe = describe(scale.recipe(self.task))
-        data = {"task": self.task, "method": self.method, "protocol": self.protocol, "scale": self.scale}
-        return json.loads(json.dumps({**data, "seed": self.seed, "options": options, "recipe": recipe, "sizes": sizes}))
+        scale, task = get_scale(self.scale), get_task(self.task)
+        sizes = {name: describe(getattr(scale, name)) for name in task.sizes} | {"classes": scale.classes[self.task]}
+        options = resolve_options(self.task, self.method, self.protocol, dict(self.overrides))
+        return json.loads(
+            json.dumps(
+                {
+                    "task": self.task,
+                    "method": self.method,
+                    "protocol": self.protocol,
+                    "scale": self.scale,
+                    "seed": self.seed,
+                    "options": asdict(options),
+                    "reported": task.reported(options.accuracy),
+                    "recipe": describe(scale.recipe(self.task)),
+                    "sizes": sizes,
+                }
+            )
+        )
 
     def plan_key(self) -> str:
         """sha256 over the resolved description and the code it imports: what is known before any data exist."""

@@ -62,7 +62,7 @@ def status_rows(experiments: Mapping[str, Experiment], settings: Settings, resul
 
 
 def _efficiency_states(experiment: Experiment, root: Path) -> Iterable[str]:
-    methods = dict.fromkeys(row.method for row in experiment.rows if row.method in METHODS)
+    methods = dict.fromkeys(row.method for row in experiment.rows if row.method in METHODS and METHODS[row.method].counted)
     return (efficiency_state(method, root).name for method in methods)
 
 

@@ -15,6 +15,7 @@ from dgsct.experiments import Column as WantedColumn
 from dgsct.experiments import Experiment, Settings, expand
 from dgsct.experiments import Row as WantedRow
 from dgsct.methods import METHODS
+from dgsct.protocols import option_values
 from dgsct.render import Cell, Column, Row, Source, Table
 from dgsct.render.model import CellState
 from dgsct.results import efficiency_state, validity
@@ -110,6 +111,8 @@ def state_notes(sources: tuple[Source, ...], command: str) -> list[str]:
 
 def _planned_note(task: str | None, method: str | None) -> str:
     """Why nothing is planned for a cell: harness or filters."""
+    if method in METHODS and task is None:
+        return "not run yet: this method is not counted yet; only the printed number is shown"
     if method not in METHODS:
         return "not run yet: this method is not in the harness yet; only the printed number is shown"
     if task is not None and task not in METHODS[method].tasks:
@@ -134,7 +137,7 @@ def _published(wanted: Wanted, note: Footnotes) -> dict:
 def _efficiency_cell(wanted: Wanted, row: WantedRow, root: Path, command: str, note: Footnotes) -> Cell:
     """One number of Table 6; counted, so there are no seeds."""
     published = _published(wanted, note)
-    if row.method not in METHODS:
+    if row.method not in METHODS or not METHODS[row.method].counted:
         return Cell("planned", notes=note(_planned_note(None, row.method)), **published)
     path = Path("efficiency", f"{row.method}.json")
     state = efficiency_state(str(row.method), root)
@@ -218,6 +221,14 @@ def _in_reading_order(table: Table) -> Table:
     return replace(table, columns=tuple(columns), rows=tuple(rows), footnotes=texts)
 
 
+def _measured_how(settings: Settings) -> str:
+    """How the protocol selects and reports AVE numbers; the published ones are read the same way."""
+    chosen = option_values(settings.protocol, "ave")
+    split = {"test": "test split, as in the release", "val": "validation split"}[chosen["selection"]]
+    mean = {"batch8": "the mean over test batches of 8", "exact": "over all test segments"}[chosen["accuracy"]]
+    return f"protocol {settings.protocol}: AVE accuracy is {mean}, at the best epoch on the {split}"
+
+
 def build_table(experiment: Experiment, settings: Settings, results_root: Path) -> Table:
     """The neutral table of an experiment (kind `table` or `efficiency`) from what lies in the results folder."""
     root, note, cells = Path(results_root), Footnotes(), {}
@@ -235,6 +246,10 @@ def build_table(experiment: Experiment, settings: Settings, results_root: Path) 
     seeds = experiment.count_seeds(settings)
     how = f"ours: mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else "ours: one seed"
     how = "ours: counted at full size, without data or weights; exact counts in brackets" if counted else how
+    what = "" if counted else _measured_how(settings)
+    names = ""
+    if encoders and not counted and get_scale(settings.scale).generated_data:
+        names = f"encoders are named as in the paper; at scale {settings.scale} tiny ones of the same classes stand in"
     table = Table(
         name=experiment.name,
         title=experiment.title,
@@ -247,7 +262,7 @@ def build_table(experiment: Experiment, settings: Settings, results_root: Path) 
         columns=_columns(experiment, cells, note),
         rows=_rows(experiment, cells, note),
         footnotes=tuple(note.texts),
-        remarks=tuple(text for text in (how, experiment.note) if text),
+        remarks=tuple(text for text in (how, what, names, experiment.note) if text),
         text_columns=tuple(name.capitalize() for name in encoders),
         mark_columns=tuple(dict.fromkeys(mark for row in experiment.rows for mark in row.marks)),
     )

@@ -74,8 +74,8 @@ def test_one_seed_has_no_spread(tmp_path):
     place(tmp_path, full(), 80.0)
     table = build_table(small_experiment(), Settings(seeds=1), tmp_path)
     assert ours(cells(table)["full"]) == "80.0"
-    assert table.remarks == ("ours: one seed",)
-    assert build_table(small_experiment(), TWO, tmp_path).remarks == ("ours: mean ± sample standard deviation over 2 seeds",)
+    assert table.remarks[0] == "ours: one seed"
+    assert build_table(small_experiment(), TWO, tmp_path).remarks[0] == "ours: mean ± sample standard deviation over 2 seeds"
 
 
 def test_a_yardstick_has_one_run_whatever_the_seeds(tmp_path):
@@ -183,6 +183,19 @@ def test_the_stamp_names_scale_and_protocol(tmp_path):
     assert "not a reproduction of the published numbers" in table.stamp
     assert table.stamp.endswith("; protocol clean")
     assert build_table(small_experiment(), Settings("paper"), tmp_path).stamp == "paper scale; protocol release"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said"),
+    [
+        ("release", "AVE accuracy is the mean over test batches of 8, at the best epoch on the test split, as in the release"),
+        ("clean", "AVE accuracy is over all test segments, at the best epoch on the validation split"),
+    ],
+)
+def test_a_table_says_how_its_protocol_measures(tmp_path, protocol, said):
+    table = build_table(load_experiments()["table1"], Settings(protocol=protocol), tmp_path)
+    assert f"protocol {protocol}: {said}" in table.remarks
+    assert any(text.startswith("encoders are named as in the paper; at scale mini tiny ones") for text in table.remarks)
 
 
 def test_scales_do_not_mix(tmp_path):

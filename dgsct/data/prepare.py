@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from dgsct.checksum import sha256_json
+from dgsct.closure import code_hash
 from dgsct.data.ave import SEGMENTS, AveIndex, media_path, read_index
 from dgsct.data.media import MediaError, over_clips, read_audio, read_frames
 from dgsct.data.packed import Packed, PackedWriter, new_folder
@@ -88,7 +89,7 @@ def prepare_ave(root: Path, out: Path, scale: Scale, jobs: int | None = None, pr
 
 
 def _fingerprint(root: Path, index: AveIndex, scale: Scale) -> str:
-    """Checksum of what would be prepared: annotations, splits, sizes and times of the clips, and the target sizes."""
+    """Checksum of what would be prepared: annotations, splits, sizes and times of the clips, target sizes, and how."""
     clips = []
     for video_id in index.video_ids:
         path = media_path(root, video_id)
@@ -96,7 +97,8 @@ def _fingerprint(root: Path, index: AveIndex, scale: Scale) -> str:
         clips.append([video_id, found and found.st_size, found and found.st_mtime_ns])
     rows = [row.line() for row in index.rows]
     splits = {name: indices.tolist() for name, indices in index.splits.items()}
-    return sha256_json([rows, splits, clips, scale.name, scale.swin.image_size, front_end(scale)])
+    made_for = [scale.name, scale.swin.image_size, front_end(scale)]
+    return sha256_json([rows, splits, clips, made_for, code_hash("dgsct.data.prepare")])
 
 
 def _prepared(out: Path, source: str) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """Files of frozen encoders' weights: written with a checksum, loaded strictly."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def load_encoders(model: nn.Module, scale: str, root: Path) -> None:
 
     DgsctError if a file is missing or does not fit to the key.
     """
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     holders = [module for name, module in model.named_modules() if name.split(".")[-1] == "encoders"]
     for holder in holders:
@@ -30,7 +31,11 @@ def load_encoders(model: nn.Module, scale: str, root: Path) -> None:
             path = encoder_file(root, scale, encoder)
             if not path.exists():
                 raise DgsctError(f"encoder weights {path} are missing; run `snakemake {path}` or put the converted file there")
-            result = getattr(holder, encoder).load_state_dict(load_file(path), strict=False)
+            content = path.read_bytes()
+            facts = path.with_suffix(".json")
+            if facts.exists() and json.loads(facts.read_text()).get("sha256") != hashlib.sha256(content).hexdigest():
+                raise DgsctError(f"encoder weights {path} are not those that {facts.name} describes; make both again")
+            result = getattr(holder, encoder).load_state_dict(load(content), strict=False)
             if result.missing_keys or result.unexpected_keys:
                 wrong = (result.missing_keys + result.unexpected_keys)[0]
                 raise DgsctError(f"encoder weights {path} do not fit at key {wrong!r}; delete the file and make it again")

@@ -24,6 +24,7 @@ class MethodInfo:
     options: tuple[str, ...] = OPTION_NAMES
     preset: dict[str, Any] = field(default_factory=dict)
     sees_test_labels: bool = False
+    counted: bool = False  # whether `dgsct.efficiency` can count its parameters and cost at full size
 
 
 METHODS: dict[str, MethodInfo] = {
@@ -35,6 +36,7 @@ METHODS: dict[str, MethodInfo] = {
             "dual-guided spatial-channel-temporal attention between two frozen encoders",
             ("ave",),
             options=tuple(n for n in OPTION_NAMES if n != "modality"),
+            counted=True,
         ),
         MethodInfo(
             "lavish-star",
@@ -43,6 +45,7 @@ METHODS: dict[str, MethodInfo] = {
             ("ave",),
             options=("audio_block", "residual", *_ENCODERS, *_HEAD, *_RECIPE),
             preset={"S": False, "C": False, "T": False},
+            counted=True,
         ),
         MethodInfo(
             "late-fusion",

@@ -13,6 +13,7 @@ class TaskInfo:
     module: str
     summary: str
     metrics: dict[str, str]
+    sizes: tuple[str, ...]  # fields of a `Scale` that decide its results
 
     def reported(self, accuracy: str) -> str:
         """Name of the metric that a table prints under a protocol's `accuracy` option (`batch8` or `exact`)."""
@@ -27,6 +28,7 @@ TASKS: dict[str, TaskInfo] = {
             "dgsct.tasks.ave",
             "audio-visual event localization: one of 28 event classes or background for each of 10 seconds (AVE)",
             {"batch8": "acc_batch8", "exact": "acc_exact"},
+            ("swin", "htsat", "head", "num_tokens", "reduction", "groups"),
         ),
     )
 }

@@ -1,5 +1,6 @@
 # Settings, site, the matrix of runs, and what the rules ask of them. A wrong setting ends in one sentence.
 import hashlib
+import os
 import shlex
 import shutil
 import sys
@@ -18,7 +19,7 @@ from dgsct.errors import DgsctError
 from dgsct.experiments import EXPERIMENTS, all_runs, load_experiments, make_settings
 from dgsct.methods import METHODS
 from dgsct.protocols import PROTOCOLS
-from dgsct.results import efficiency_key
+from dgsct.results import efficiency_key, outdated
 from dgsct.runs import Run
 from dgsct.scales import SCALES, describe, get_scale
 from dgsct.tasks import TASKS
@@ -35,7 +36,7 @@ def load_site(path):
         raise WorkflowError(
             f"{path}: the site file cannot be read ({error}); see workflow/config/site.yaml"
         ) from None
-    known = {"data", "encoders", "run", "slurm"}
+    known = {"data", "run", "slurm"}
     if not isinstance(site, dict) or set(site) != known:
         raise WorkflowError(
             f"{path}: the site file must hold exactly the keys {', '.join(sorted(known))}"
@@ -106,12 +107,16 @@ def raw_folder(scale, task):
 
 
 def encoder_files(scale):
-    """Weights of the visual and the audio encoder: pretrained here, or the site's public checkpoints."""
-    if get_scale(scale).generated_data:
-        return [
-            f"results/encoders/{scale}/{name}.safetensors" for name in ("swin", "htsat")
-        ]
-    return [site_path("encoders", name) for name in ("swin", "htsat")]
+    """Weights of the visual and the audio encoder: pretrained here, or put there (converting public files comes next)."""
+    files = [
+        f"results/encoders/{scale}/{name}.safetensors" for name in ("swin", "htsat")
+    ]
+    missing = [path for path in files if not Path(path).exists()]
+    if missing and not get_scale(scale).generated_data:
+        raise WorkflowError(
+            f"scale {scale} needs {missing[0]}: this version cannot read public weights yet; put the converted file there"
+        )
+    return files
 
 
 def run_of(wildcards):
@@ -156,7 +161,7 @@ def efficiency_files(name):
     return [
         f"results/efficiency/{m}.json"
         for m in methods
-        if m in METHODS and METHODS[m].trains
+        if m in METHODS and METHODS[m].counted
     ]
 
 
@@ -185,11 +190,17 @@ def made_from_records(name):
     return [*(figure_files(name) if figure else table_files(name)), *table_inputs(name)]
 
 
-def data_key(scale):
-    """Hash of what prepared data depend on beside the clips: the code, and the sizes that they are made for."""
+def data_key(scale, task):
+    """Hash of what prepared data depend on: the code, the sizes that they are made for, and a site's own files."""
     sizes = get_scale(scale)
     made_for = [sizes.swin.image_size, sizes.htsat.front_end]
-    return sha256_json([code_hash("dgsct.data.prepare"), made_for])
+    files = []
+    if not sizes.generated_data:
+        found = [path for path in Path(raw_folder(scale, task)).rglob("*")]
+        files = sorted(
+            [str(path), path.stat().st_size] for path in found if path.is_file()
+        )
+    return sha256_json([code_hash("dgsct.data.prepare"), made_for, files])
 
 
 def encoder_key(encoder):
@@ -204,7 +215,16 @@ def experiment_key(name, module):
     return hashlib.sha256(text + code_hash(module).encode()).hexdigest()
 
 
+# Said here, in a sentence: an error inside an input function comes with Snakemake's own traceback.
 if not get_scale(SETTINGS.scale).generated_data:
     for _run in RUNS.values():
         raw_folder(_run.scale, _run.task)
         encoder_files(_run.scale)
+
+# The DAG judges a file by its age and by Snakemake's notes of how it was made. Both are blind for a record that
+# `dgsct run` made or that was copied here, and for a table that came with the checkout: what is outdated by its own
+# keys is dated back, so that it is older than whatever it is made from.
+for _path in outdated(
+    RUNS.values(), [m for m, info in METHODS.items() if info.counted], OUT, "results"
+):
+    os.utime(_path, (86400, 86400))

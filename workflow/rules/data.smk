@@ -29,7 +29,7 @@ rule prepare:
         mem_mb=lambda w: 2000 if get_scale(w.scale).short_runs else 16000,
         runtime=lambda w: 30 if get_scale(w.scale).short_runs else 480,
     params:
-        key=lambda w: data_key(w.scale),
+        key=lambda w: data_key(w.scale, w.task),
         raw=subpath(input[0], parent=True),
         folder=subpath(output[0], parent=True),
     message:

@@ -2,6 +2,8 @@
 
 
 rule efficiency:
+    input:
+        str(BASE / "dgsct/efficiency.py"),
     output:
         "results/efficiency/{method}.json",
     log:
