@@ -7,7 +7,7 @@ the trainer on a bare GPU machine writes records with it.
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -199,11 +199,10 @@ def efficiency_state(method: str, root: Path) -> State:
     return State("ok", counted)
 
 
-def outdated(runs: Iterable[Run], methods: Iterable[str], tables: Path, root: Path) -> list[Path]:
-    """Files that the DAG must not take for results of today: it would see their ages only.
+def outdated(runs: Iterable[Run], methods: Iterable[str], root: Path) -> list[Path]:
+    """Records and counts of another description or code below `root`, of which the DAG would see the age only.
 
-    Records and counts of another description or code, and tables that typeset other records than those that lie below
-    `root` (a checkout brings such tables along). Corrupt files are left alone, as their remedy is to look at them.
+    Corrupt files are left alone, as their remedy is to look at them.
     """
     root, found = Path(root), []
     for run in runs:
@@ -211,25 +210,4 @@ def outdated(runs: Iterable[Run], methods: Iterable[str], tables: Path, root: Pa
         parts = record.get("key_parts") if isinstance(record, dict) else None
         if isinstance(parts, dict) and parts.get("plan") != run.plan_key():
             found.append(root / run.folder / "record.json")
-    found += [root / "efficiency" / f"{m}.json" for m in methods if efficiency_state(m, root).name == "stale"]
-    for path in sorted(Path(tables).glob("*.json")):
-        if any(_key_below(root, record) != key for record, key in _typeset(_json_or_none(path))):
-            found += sorted(path.parent.glob(f"{path.stem}.*"))
-    return found
-
-
-def _typeset(value: Any) -> Iterator[tuple[str, str]]:
-    """Record and key of every run that a table's side-car names as good."""
-    if isinstance(value, dict):
-        if value.get("state") == "ok" and "record" in value:
-            yield value["record"], value["key"]
-        for part in value.values():
-            yield from _typeset(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _typeset(part)
-
-
-def _key_below(root: Path, record: str) -> str | None:
-    found = _json_or_none(root / record)
-    return found.get("key") if isinstance(found, dict) else None
+    return found + [root / "efficiency" / f"{m}.json" for m in methods if efficiency_state(m, root).name == "stale"]

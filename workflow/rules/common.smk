@@ -221,10 +221,9 @@ if not get_scale(SETTINGS.scale).generated_data:
         raw_folder(_run.scale, _run.task)
         encoder_files(_run.scale)
 
-# The DAG judges a file by its age and by Snakemake's notes of how it was made. Both are blind for a record that
-# `dgsct run` made or that was copied here, and for a table that came with the checkout: what is outdated by its own
-# keys is dated back, so that it is older than whatever it is made from.
+# The DAG judges a file by its age and by Snakemake's notes of how it was made. Without notes (a record that `dgsct run`
+# made, or that was copied here) a stale one would pass: it is dated back, and so older than what it is made from.
 for _path in outdated(
-    RUNS.values(), [m for m, info in METHODS.items() if info.counted], OUT, "results"
+    RUNS.values(), [m for m, info in METHODS.items() if info.counted], "results"
 ):
     os.utime(_path, (86400, 86400))
