@@ -265,9 +265,9 @@ def test_table_6_states(tmp_path):
 def test_only_paths_below_the_results_folder_are_shortened(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = Run.make("ave", "dg-sct")
-    place_failure(Path("results"), run, "results/encoders/x and /home/me/results/encoders/y are missing")
+    place_failure(Path("results"), run, "results/encoders/x and /srv/results/encoders/y are missing")
     source = source_of(run, "acc_exact", Path("results"))
-    assert source.reason == "encoders/x and /home/me/results/encoders/y are missing"
+    assert source.reason == "encoders/x and /srv/results/encoders/y are missing"
 
 
 def test_table_6_is_traced_to_its_counts(tmp_path):
