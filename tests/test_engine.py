@@ -225,6 +225,16 @@ def test_a_lock_that_was_lost_is_not_given_back_for_its_new_owner(tmp_path):
     assert (tmp_path / "lock.json").exists()
 
 
+def test_a_run_stops_by_itself_before_its_time_is_over_and_goes_on_later(mini_world, tmp_path, undisturbed):
+    root = clone(mini_world, tmp_path / "results")
+    worker = [sys.executable, "-m", "dgsct.worker", "train", str(root / DG_SCT.folder)]
+    done = subprocess.run([*worker, "--time-budget", "2"], capture_output=True, text=True)  # two minutes are the margin
+    assert done.returncode == 75
+    assert "stopped at epoch 1, step 1; start it again" in done.stderr
+    subprocess.run([*worker, "--time-budget", "60"], check=True, capture_output=True)
+    assert read(root, DG_SCT) == undisturbed
+
+
 def test_missing_data_is_one_sentence(tmp_path):
     done = subprocess.run(command(tmp_path, DG_SCT), capture_output=True, text=True)
     assert done.returncode == 1

@@ -105,6 +105,19 @@ def test_planning_needs_no_torch_and_filters_hold(tmp_path):
     assert said.jobs == {"mini_world": 1, "prepare": 1, "pretrain": 2, "train": 2, "table": 1, "table1": 1}
 
 
+def test_only_in_a_slurm_job_the_trainer_is_told_its_time(tmp_path):
+    folder = stub_world(tmp_path)
+    (folder / "dgsct/worker.py").write_text(
+        "from dgsct.stub import *; write(sys.argv[2] + '/record.json'); print(sys.argv[3:])"
+    )
+    config = ["--config", "seeds=1", "methods=all-background,majority-class"]
+    for method, job, told in (("all-background", "", "[]"), ("majority-class", "7", "['--time-budget', '30']")):
+        run = f"results/runs/mini/release/ave/{method}/default/s0"
+        said = snakemake(folder, f"{run}/record.json", *config, env={"SLURM_JOB_ID": job})
+        assert said.code == 0, said.text
+        assert (folder / run / "job.log").read_text().strip() == told
+
+
 def test_a_run_outside_the_matrix(tmp_path):
     said = snakemake(tmp_path, "results/runs/mini/clean/ave/dg-sct/alpha=0.7/s5/record.json", "-n")
     assert said.jobs == {"mini_world": 1, "prepare": 1, "pretrain": 2, "train": 1}

@@ -26,4 +26,6 @@ rule train:
     message:
         "run {wildcards.task} {wildcards.method} {wildcards.setting} seed {wildcards.seed} ({wildcards.scale}, {wildcards.protocol})"
     shell:
-        f"{{python}} -m dgsct.worker train results/{RUN.replace('{', '{wildcards.')} > {{log:q}} 2>&1"
+        # Only a cluster's job has a time limit of its own; the trainer saves and stops before it (exit code 75).
+        f"{{python}} -m dgsct.worker train results/{RUN.replace('{', '{wildcards.')}"
+        " ${{SLURM_JOB_ID:+--time-budget {resources.runtime}}} > {log:q} 2>&1"
