@@ -2,9 +2,9 @@
 
 Stream x [B, N_x, C] is adapted under the guidance of stream y [B, N_y, C_y]:
 
-    prompt      P = (K y + b) W^T + w           brought to x's tokens and channels
+    prompt      P = (K y + b 1^T) W^T + 1 w^T                              brought to x's tokens and channels
     tokens      x1 = x + g_av attend(x, T1),  T1 = T0 + attend(T0, P)      latent tokens (LAVisH's, kept by the release)
-    attention   x2, A = DualGuidedAttention(x1, P)                         eq. 3-6
+    attention   x2, A = DualGuidedAttention(x1, mean of P)                 eq. 3-6
     bottleneck  Omega = g LN(BN(U relu(BN(D LN(x2)))))                     grouped, reduction 8, gate g = 0 at the start
 
 The gates start at zero, so a fresh adapter is silent and leaves the frozen encoders as they are.
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dgsct.attention import DualGuidedAttention
+from dgsct.attention import DualGuidedAttention, pooling_map
+from dgsct.lean import BatchNorm, at_least_float32, full_precision, recompute
 from dgsct.options import Options
 
 
@@ -28,30 +29,36 @@ class Adapted(NamedTuple):
 
 
 class Prompt(nn.Module):
-    """Brings y to x's shape: a token projection K [N_x, N_y] and a channel projection W [C, C_y].
+    """The guide y brought to x's shape: P = (K y + b 1^T) W^T + 1 w^T, K [N_x, N_y] over tokens, W [C, C_y] over channels.
 
-    The two are linear on different axes, so they commute; the cheaper association order is taken unless
-    `release_order` asks for K first.
+    P is read by a few latent tokens and averaged, and both can be done from the factors: the products with K then have
+    as many columns as there are latent tokens (32), not channels (up to 1536), and P itself is never stored.
     """
 
-    def __init__(self, tokens: int, guide_tokens: int, dim: int, guide_dim: int, release_order: bool = False) -> None:
+    def __init__(self, tokens: int, guide_tokens: int, dim: int, guide_dim: int) -> None:
         super().__init__()
         # A 1x1 convolution over the token axis has the initialisation of a Linear layer.
         self.token = nn.Linear(guide_tokens, tokens)
         self.channel = nn.Linear(guide_dim, dim)
-        token_first = tokens * guide_tokens * guide_dim + tokens * guide_dim * dim
-        channel_first = guide_tokens * guide_dim * dim + tokens * guide_tokens * dim
-        self.token_first = release_order or token_first <= channel_first
 
     def forward(self, y: Tensor) -> Tensor:
-        """`y` [B, N_y, C_y] -> prompt P [B, N_x, C]."""
-        token, channel = self.token, self.channel
-        if self.token_first:
-            mixed = torch.matmul(token.weight, y) + token.bias.unsqueeze(-1)
-            return channel(mixed)
-        mixed = torch.matmul(token.weight, F.linear(y, channel.weight))
-        # (K y + b 1^T) W^T + 1 w^T = K (y W^T) + b (W 1)^T + 1 w^T
-        return mixed + torch.addr(channel.bias.expand_as(mixed[0]), token.bias, channel.weight.sum(dim=1))
+        """`y` [B, N_y, C_y] -> P [B, N_x, C] itself, in the release's order of operations."""
+        return self.channel(torch.matmul(self.token.weight, y) + self.token.bias.unsqueeze(-1))
+
+    def mean(self, y: Tensor) -> Tensor:
+        """`y` [B, N_y, C_y] -> mean of P over its tokens [B, 1, C]."""
+        average = self.token.weight.mean(dim=0).expand(len(y), 1, -1)
+        return self.channel(torch.bmm(average, y) + self.token.bias.mean())
+
+    def read(self, query: Tensor, y: Tensor) -> Tensor:
+        """softmax(query P^T) P for `query` [K, C] and `y` [B, N_y, C_y] -> [B, K, C]."""
+        token, bias = self.token.weight, self.token.bias
+        asked = query @ self.channel.weight
+        # A term that is equal for all tokens of P (query w^T) leaves the softmax as it is.
+        scores = F.linear(F.linear(y, asked).transpose(1, 2), token) + torch.outer(asked.sum(dim=-1), bias)
+        weights = at_least_float32(scores).softmax(dim=-1)
+        mixed = torch.bmm(torch.matmul(weights, token), y) + torch.matmul(weights, bias).unsqueeze(-1)
+        return self.channel(mixed)
 
 
 class LatentTokens(nn.Module):
@@ -62,17 +69,15 @@ class LatentTokens(nn.Module):
         self.tokens = nn.Parameter(torch.rand(count, dim))
         self.gate = nn.Parameter(torch.zeros(1))
 
-    def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
-        """`x` [B, N, C], prompt [B, N, C] -> x plus the gated read-out of the tokens [B, N, C]."""
-        start = self.tokens.expand(len(x), -1, -1)
-        tokens = start + _attend(start, prompt)
-        return x + self.gate * _attend(x, tokens)
+    def forward(self, x: Tensor, read: Tensor) -> Tensor:
+        """`x` [B, N, C] and what the tokens read from the prompt [B, K, C] -> x plus the gated read-out [B, N, C].
 
-
-def _attend(query: Tensor, memory: Tensor) -> Tensor:
-    """softmax(query memory^T) memory, [B, Q, C] and [B, M, C] -> [B, Q, C]; a single head of width C, no scaling."""
-    q, m = query.unsqueeze(1), memory.unsqueeze(1)
-    return F.scaled_dot_product_attention(q, m, m, scale=1.0).squeeze(1)
+        Unscaled scores over C channels are large, so half precision is not for them.
+        """
+        with full_precision(x):
+            tokens = self.tokens + read
+            weights = torch.bmm(x, tokens.transpose(1, 2)).softmax(dim=-1)
+            return torch.baddbmm(x, weights, self.gate * tokens)
 
 
 class GroupedLinear(nn.Module):
@@ -99,9 +104,9 @@ class Bottleneck(nn.Module):
         hidden = dim // reduction
         self.norm_before = nn.LayerNorm(dim)
         self.down = GroupedLinear(dim, hidden, groups)
-        self.bn_down = nn.BatchNorm1d(hidden)
+        self.bn_down = BatchNorm(hidden)
         self.up = GroupedLinear(hidden, dim, groups)
-        self.bn_up = nn.BatchNorm1d(dim)
+        self.bn_up = BatchNorm(dim)
         self.norm_after = nn.LayerNorm(dim)
         self.gate = nn.Parameter(torch.zeros(1))
 
@@ -117,6 +122,7 @@ class Adapter(nn.Module):
     """Omega for one direction at one place of the walk.
 
     `spare_gate` is created, counted and saved by the release and used by nobody; it keeps counts and checkpoints exact.
+    With `release_order`, or where the spatial attention looks at the prompt as a map, the prompt is computed as such.
     """
 
     def __init__(
@@ -133,7 +139,9 @@ class Adapter(nn.Module):
         super().__init__()
         (tokens, dim), (guide_tokens, guide_dim) = shape, guide
         self.keep_tokens = options.keep_tokens
-        self.prompt = Prompt(tokens, guide_tokens, dim, guide_dim, release_order)
+        self.spatial_map = options.spatial_prompt == "map" and options.S
+        self.whole_prompt = release_order or self.spatial_map
+        self.prompt = Prompt(tokens, guide_tokens, dim, guide_dim)
         self.latent = LatentTokens(num_tokens, dim)
         self.attention = DualGuidedAttention(dim, options)
         self.bottleneck = Bottleneck(dim, reduction, groups)
@@ -141,6 +149,26 @@ class Adapter(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Adapted:
         """Streams `x` [B, N_x, C] and `y` [B, N_y, C_y] -> residual and pooling map."""
-        prompt = self.prompt(y)
-        attended, pooling = self.attention(self.latent(x, prompt) if self.keep_tokens else x, prompt)
-        return Adapted(self.bottleneck(attended), pooling)
+        prompt = self.prompt(y) if self.whole_prompt else None
+        if self.keep_tokens:
+            x = self.latent(x, self._read(prompt, y))
+        guidance = self.attention(x, self._guide(prompt, y))
+        pooling = None if guidance.scores is None else pooling_map(guidance.scores)
+        return Adapted(recompute(self._express, x, *guidance), pooling)
+
+    def _read(self, prompt: Tensor | None, y: Tensor) -> Tensor:
+        """What the latent tokens read from the prompt, [B, K, C]."""
+        query = self.latent.tokens
+        if prompt is None:
+            return self.prompt.read(query, y)
+        return torch.matmul(torch.matmul(query, prompt.transpose(1, 2)).softmax(dim=-1), prompt)
+
+    def _guide(self, prompt: Tensor | None, y: Tensor) -> Tensor:
+        """The prompt as the attention sees it: its mean [B, 1, C], or all of it [B, N_x, C]."""
+        if prompt is None:
+            return self.prompt.mean(y)
+        return prompt if self.spatial_map else prompt.mean(dim=1, keepdim=True)
+
+    def _express(self, x: Tensor, channel_map: Tensor | None, scores: Tensor | None) -> Tensor:
+        """Modulation and bottleneck: cheap beside the projections before them, so done again in the backward pass."""
+        return self.bottleneck(self.attention.modulate(x, channel_map, scores))

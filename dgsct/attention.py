@@ -12,9 +12,12 @@ stream "spatial" means frequency-time patches (eq. 5). Every class is direction-
 visual-to-audio (V2A) attention are two instances.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
+from dgsct.lean import relu_mean, scaled_linear_relu
 from dgsct.options import Options
 
 
@@ -31,7 +34,7 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor, pooled: Tensor) -> Tensor:
         """Tokens `x` [B, N, C], pooled prompt [B, 1, C] -> channel map M_c [B, 1, C] in (0, 1)."""
         # The guide is one vector a sample: it leaves the mean over tokens, and N * C products are saved.
-        joint = self.guide(pooled).relu() * self.stream(x).relu_().mean(dim=1, keepdim=True)
+        joint = self.guide(pooled).relu() * relu_mean(self.stream(x))
         return self.excite(self.squeeze(joint).relu()).sigmoid()
 
 
@@ -44,17 +47,31 @@ class SpatialAttention(nn.Module):
         self.stream = nn.Linear(dim, dim // 2)
         self.score = nn.Linear(dim // 2, 1)
 
-    def forward(self, attended: Tensor, prompt: Tensor) -> Tensor:
-        """Channel-attended tokens [B, N, C] and a prompt, pooled [B, 1, C] or a map [B, N, C] -> scores s [B, N, 1].
+    def forward(self, x: Tensor, prompt: Tensor, channel_map: Tensor | None = None) -> Tensor:
+        """Tokens `x` [B, N, C] and a prompt, pooled [B, 1, C] or a map [B, N, C] -> scores s [B, N, 1].
 
-        M_s = sigmoid(s); the release also pools with softmax(tanh(s)) over the tokens (`pooling_map`).
+        With a channel map M_c [B, 1, C] the tokens are x^c = x * (1 + M_c). M_s = sigmoid(s); the release also pools
+        with softmax(tanh(s)) over the tokens (`pooling_map`).
         """
-        return self.score(self.stream(attended).relu_() * self.guide(prompt).relu())
+        plain = channel_map is None
+        stream = self.stream(x).relu_() if plain else scaled_linear_relu(x, 1 + channel_map, self.stream)
+        guide = self.guide(prompt).relu()
+        if guide.shape[1] > 1:
+            return self.score(stream * guide)
+        # One guide for all tokens: it joins the weight, and N * d products are saved.
+        return torch.bmm(stream, (self.score.weight * guide).transpose(1, 2)) + self.score.bias
 
 
 def pooling_map(scores: Tensor) -> Tensor:
     """Spatial scores [B, N, 1] -> weights A [B, 1, N] that sum to one (release; absent from the paper)."""
     return scores.tanh().transpose(1, 2).softmax(dim=-1)
+
+
+class Guidance(NamedTuple):
+    """What the prompt says of x: the channel map M_c [B, 1, C] and the spatial scores s [B, N, 1]; None without C or S."""
+
+    channel_map: Tensor | None
+    scores: Tensor | None
 
 
 class DualGuidedAttention(nn.Module):
@@ -68,25 +85,30 @@ class DualGuidedAttention(nn.Module):
         super().__init__()
         self.alpha, self.beta = options.alpha, options.beta
         self.residual = options.residual
-        self.spatial_prompt = options.spatial_prompt
         self.channel = ChannelAttention(dim) if options.C else None
         self.spatial = SpatialAttention(dim) if options.S else None
 
-    def forward(self, x: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Tokens `x` [B, N, C], prompt [B, N, C] -> modulated tokens [B, N, C], pooling map A [B, 1, N] or None."""
+    def forward(self, x: Tensor, prompt: Tensor) -> Guidance:
+        """Tokens `x` [B, N, C]; the prompt pooled [B, 1, C], or as a map [B, N, C] where `spatial_prompt` asks for it."""
         if self.channel is None and self.spatial is None:
-            return x, None
-        pooled = prompt.mean(dim=1, keepdim=True)
-        attended, scale, weights = x, 1.0, None
+            return Guidance(None, None)
+        channel_map = scores = None
         if self.channel is not None:
-            channel_map = self.channel(x, pooled)
-            attended = x * (1 + channel_map)
-            scale = self.alpha * channel_map + (1 - self.alpha if self.residual == "release" else 1)
+            channel_map = self.channel(x, prompt.mean(dim=1, keepdim=True))
         if self.spatial is not None:
-            scores = self.spatial(attended, prompt if self.spatial_prompt == "map" else pooled)
+            scores = self.spatial(x, prompt, channel_map)
+        return Guidance(channel_map, scores)
+
+    def modulate(self, x: Tensor, channel_map: Tensor | None, scores: Tensor | None) -> Tensor:
+        """Eq. 6: tokens `x` [B, N, C] times (alpha M_c + beta M_s + 1 [- alpha]), with the parts that there are."""
+        if channel_map is None and scores is None:
+            return x
+        scale = 1.0
+        if channel_map is not None:
+            scale = self.alpha * channel_map + (1 - self.alpha if self.residual == "release" else 1)
+        if scores is not None:
             scale = scale + self.beta * scores.sigmoid()
-            weights = pooling_map(scores)
-        return x * scale, weights
+        return x * scale
 
 
 class TemporalGate(nn.Module):

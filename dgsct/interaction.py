@@ -6,7 +6,8 @@ around the MLP; in the release the audio block runs whole between them.
 """
 
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from dgsct.adapter import Adapted, Adapter
 from dgsct.encoders.htsat import HTSAT
 from dgsct.encoders.merging import merge
 from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD, SwinV2
+from dgsct.lean import at_least_float32, full_precision, recompute
 from dgsct.options import Options
 from dgsct.scales import Scale
 
@@ -59,13 +61,22 @@ class FrozenEncoders(nn.Module):
         """In the release frozen encoders follow the training mode (stochastic depth, SpecAugment, bn0 statistics)."""
         return super().train(mode and self.freeze_mode == "train")
 
+    def store_as(self, dtype: torch.dtype) -> None:
+        """Keep the weights of the linear layers as `dtype`, to which autocast would bring them at every use.
+
+        Norms, position biases and the spectrogram stay in float32.
+        """
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear) and "cpb_mlp" not in name:
+                module.to(dtype)
+
     def visual_tokens(self, frames: Tensor) -> Tensor:
         """Frames [B, T, 3, H, W] in [0, 1] -> patch tokens [B T, N_v, C_v]; colours are normalised here."""
-        return self.swin.embed((frames.flatten(0, 1).to(self.mean.dtype) - self.mean) / self.std)
+        return at_least_float32(self.swin.embed((frames.flatten(0, 1).to(self.mean.dtype) - self.mean) / self.std))
 
     def audio_tokens(self, audio: Tensor) -> Tensor:
         """Waves [B, T, samples] or compact log-mel [B, T, F, mel] -> patch tokens [B T, N_a, C_a]."""
-        return self.htsat.embed(self.htsat.image(self.htsat.log_mel(audio.flatten(0, 1), self.tile)))
+        return at_least_float32(self.htsat.embed(self.htsat.image(self.htsat.log_mel(audio.flatten(0, 1), self.tile))))
 
     def pooled(self, frames: Tensor, audio: Tensor) -> Features:
         """Each encoder alone, tokens averaged: what late fusion sees."""
@@ -91,32 +102,51 @@ class DualBackbone(nn.Module):
         swin, htsat = self.encoders.swin, self.encoders.htsat
         visual = stage_shapes(swin.side, scale.swin.embed_dim, len(scale.swin.depths))
         audio = stage_shapes(htsat.side, scale.htsat.embed_dim, len(scale.htsat.depths))
+        self.depths = scale.htsat.depths
+        self.walk = self._stage
         places = [(visual[i], audio[i]) for i, depth in enumerate(scale.htsat.depths) for _ in range(depth)]
         self.p1 = nn.ModuleList(AdapterPair(*place, scale, options, release_order) for place in places)
         self.p2 = nn.ModuleList(AdapterPair(*place, scale, options, release_order) for place in places)
 
     def forward(self, frames: Tensor, audio: Tensor) -> Features:
-        """Frames [B, T, 3, H, W] in [0, 1]; audio as waves [B, T, samples] or compact log-mel [B, T, F, mel]."""
+        """Frames [B, T, 3, H, W] in [0, 1]; audio as waves [B, T, samples] or compact log-mel [B, T, F, mel].
+
+        Under autocast both streams stay in float32: only the branches that are added to them are computed in less.
+        """
         batch, segments = frames.shape[:2]
         v = self.encoders.visual_tokens(frames)
         a = self.encoders.audio_tokens(audio)
-        swin, htsat = self.encoders.swin, self.encoders.htsat
-        place, last = 0, None
-        for visual_stage, audio_stage in zip(swin.stages(), htsat.stages(), strict=True):
-            v, a = merge(visual_stage, v), merge(audio_stage, a)
-            ratio = len(visual_stage.blocks) // len(audio_stage.blocks)
-            for j, block in enumerate(visual_stage.blocks):
-                if j % ratio != ratio - 1:
-                    v = v + swin.attention_branch(block, v)
-                    v = v + swin.mlp_branch(block, v)
-                    continue
-                v, a, last = self._pair(place, block, audio_stage.blocks[j // ratio], v, a)
-                place += 1
-        v = swin.norm(v)
+        for stage in range(len(self.encoders.htsat.stages())):
+            v, a, *pooling = self.walk(stage, v, a)
+        v = self.encoders.swin.norm(v)
         return Features(
-            self._pool(v, last[0].pooling).view(batch, segments, -1),
-            self._pool(a, last[1].pooling).view(batch, segments, -1),
+            self._pool(v, pooling[0]).view(batch, segments, -1),
+            self._pool(a, pooling[1]).view(batch, segments, -1),
         )
+
+    def checkpoint_stages(self) -> None:
+        """Remember only the stages' inputs for the backward pass, which then walks every stage a second time."""
+        self.walk = partial(recompute, self._stage, random=True)
+
+    def compile_stages(self, **options: Any) -> None:
+        """Let torch.compile fuse what a stage does; `options` go to it."""
+        self.walk = torch.compile(self._stage, **options)
+
+    def _stage(self, stage: int, v: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Stage `stage` of both encoders: streams in and out, and the pooling maps of its last adapters."""
+        swin, depths = self.encoders.swin, self.depths
+        visual_stage, audio_stage = swin.stages()[stage], self.encoders.htsat.stages()[stage]
+        v, a = merge(visual_stage, v), merge(audio_stage, a)
+        ratio = len(visual_stage.blocks) // depths[stage]
+        place, last = sum(depths[:stage]), None
+        for j, block in enumerate(visual_stage.blocks):
+            if j % ratio != ratio - 1:
+                v = v + swin.attention_branch(block, v)
+                v = v + swin.mlp_branch(block, v)
+                continue
+            v, a, last = self._pair(place, block, audio_stage.blocks[j // ratio], v, a)
+            place += 1
+        return v, a, last[0].pooling, last[1].pooling
 
     def _pair(
         self, place: int, visual_block: nn.Module, audio_block: nn.Module, v: Tensor, a: Tensor
@@ -140,4 +170,5 @@ class DualBackbone(nn.Module):
         """Tokens [B', N, C] -> [B', C]: by the last adapter's pooling map, or their mean."""
         if weights is None or not self.attention_pooling:
             return tokens.mean(dim=1)
-        return torch.bmm(weights, tokens).squeeze(1)
+        with full_precision(tokens):
+            return torch.bmm(weights.to(tokens.dtype), tokens).squeeze(1)

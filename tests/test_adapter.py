@@ -68,21 +68,22 @@ def test_every_step_of_the_adapter(direction, release_order):
     tokens, dim = sizes["shape"]
     prompt = module.prompt(y)
     assert_golden(prompt, *prompt_, (2, tokens, dim))
-    x1 = module.latent(x, prompt)
+    whole = prompt if release_order else None
+    x1 = module.latent(x, module._read(whole, y))
     assert_golden(x1, *x1_, (2, tokens, dim))
-    pooled = prompt.mean(1, keepdim=True)
+    pooled = module._guide(whole, y)
+    torch.testing.assert_close(pooled, prompt.mean(1, keepdim=True))
     channel = module.attention.channel(x1, pooled)
     assert_golden(channel, *channel_, (2, 1, dim))
-    scores = module.attention.spatial(x1 * (1 + channel), pooled)
+    scores = module.attention.spatial(x1, pooled, channel)
     assert_golden(scores.sigmoid(), *spatial_, (2, tokens, 1))
     assert_golden(pooling_map(scores), *pooling_, (2, 1, tokens))
-    assert_golden(module.attention(x1, prompt)[0], *x2_, (2, tokens, dim))
+    assert_golden(module.attention.modulate(x1, *module.attention(x1, pooled)), *x2_, (2, tokens, dim))
 
 
 def test_latent_tokens_after_reading_the_prompt():
     module, (_, y) = adapter(A2V), inputs(A2V)
-    prompt, start = module.prompt(y), module.latent.tokens.expand(2, -1, -1)
-    tokens = start + torch.softmax(start @ prompt.transpose(1, 2), -1) @ prompt
+    tokens = module.latent.tokens + module.prompt.read(module.latent.tokens, y)
     assert_golden(
         tokens, 0.004191, 0.373483, "0.466964 0.573414 0.602292 0.549685 0.422704 0.238526 0.022063 -0.197399", (2, 4, 32)
     )
@@ -101,8 +102,9 @@ X2_ROWS = [
 @pytest.mark.parametrize(("options", "golden"), X2_ROWS)
 def test_combination_of_maps_in_every_row(options, golden):
     module, (x, y) = adapter(A2V, **options), inputs(A2V)
-    prompt = module.prompt(y)
-    assert_golden(module.attention(module.latent(x, prompt), prompt)[0], *golden, (2, 36, 32))
+    x1 = module.latent(x, module._read(None, y))
+    guidance = module.attention(x1, module._guide(None, y))
+    assert_golden(module.attention.modulate(x1, *guidance), *golden, (2, 36, 32))
 
 
 NONE = {"S": False, "C": False}
@@ -160,7 +162,8 @@ def test_spatial_scale_alone_is_cancelled_by_the_layer_norm():
 def test_tokens_off_skips_the_latent_cross_attention():
     x, y = inputs(A2V)
     module = adapter(A2V, keep_tokens=False)
-    torch.testing.assert_close(module(x, y).residual, module.bottleneck(module.attention(x, module.prompt(y))[0]))
+    guidance = module.attention(x, module.prompt.mean(y))
+    torch.testing.assert_close(module(x, y).residual, module.bottleneck(module.attention.modulate(x, *guidance)))
     assert (module(x, y).residual - adapter(A2V)(x, y).residual).abs().max() > 0.1
 
 
@@ -169,5 +172,6 @@ def test_spatial_prompt_map_lets_the_place_of_the_prompt_through():
     for kind, moves in (("map", True), ("pooled", False)):
         module = adapter(A2V, spatial_prompt=kind)
         prompt = module.prompt(y)
-        shuffled = module.attention(x, prompt[:, torch.randperm(36)])[1]
-        assert ((module.attention(x, prompt)[1] - shuffled).abs().max() > 1e-7) == moves
+        told, shuffled = (module._guide(p, y) for p in (prompt, prompt[:, torch.randperm(36)]))
+        same, other = module.attention(x, told).scores, module.attention(x, shuffled).scores
+        assert ((same - other).abs().max() > 1e-7) == moves

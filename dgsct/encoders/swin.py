@@ -1,9 +1,15 @@
 """Swin-V2, the visual encoder: timm's model, called piece by piece. Tokens are [B', N, C]; B' counts frames."""
 
+import math
+
+import torch
 from timm.models.swin_transformer_v2 import SwinTransformerV2, SwinTransformerV2Block
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dgsct.encoders.merging import merge
+from dgsct.encoders.windows import attend, gather_bias, partition, unpartition
+from dgsct.lean import full_precision, unit
 from dgsct.scales import SwinSizes
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -43,8 +49,9 @@ class SwinV2(nn.Module):
     @staticmethod
     def attention_branch(block: SwinTransformerV2Block, x: Tensor) -> Tensor:
         """DP1(LN1(WMSA(v))) of one res-post-norm block, tokens [B', N, C] in and out."""
-        grid = x.view(-1, *block.input_resolution, x.shape[-1])
-        return block.drop_path1(block.norm1(block._attn(grid))).flatten(1, 2)
+        place = (block.input_resolution[0], block.window_size[0], block.shift_size[0])
+        windows = _cosine_attention(block.attn, partition(x, *place), block.attn_mask)
+        return block.drop_path1(unpartition(block.norm1(windows), *place))
 
     @staticmethod
     def mlp_branch(block: SwinTransformerV2Block, x: Tensor) -> Tensor:
@@ -64,3 +71,23 @@ class SwinV2(nn.Module):
                 x = x + self.attention_branch(block, x)
                 x = x + self.mlp_branch(block, x)
         return self.norm(x)
+
+
+def _cosine_attention(attn: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
+    """Cosine attention with continuous position bias, windows [B' W, n, C] in and out.
+
+    softmax(e^s q k^T / (|q| |k|) + 16 sigmoid(CPB) + mask) v, the temperature e^s at most 100: rows of q are scaled to
+    length e^s and those of k to length one, so that the fused kernel sees plain scores.
+    """
+    # Two products: v alone is kept for the backward pass, not the unscaled rows beside it.
+    dim = attn.dim
+    qk = F.linear(x, attn.qkv.weight[: 2 * dim], torch.cat((attn.q_bias, attn.k_bias)))
+    q, k = qk.unflatten(-1, (2, attn.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    v = F.linear(x, attn.qkv.weight[2 * dim :], attn.v_bias).unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
+    temperature = attn.logit_scale.clamp(max=math.log(100.0)).exp()
+    with full_precision(x):
+        table = attn.cpb_mlp(attn.relative_coords_table).view(-1, attn.num_heads)
+        position = 16 * gather_bias(table.sigmoid(), attn.relative_position_index)
+    # While the encoder itself is trained, the temperature has a gradient too.
+    q = unit(q) * temperature if temperature.requires_grad else unit(q, temperature)
+    return attn.proj(attend(q, unit(k), v, position, mask, 1.0))

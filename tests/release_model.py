@@ -1,0 +1,191 @@
+"""The release's model as a yardstick: plain eager float32 in exactly the release's order of operations (core.md, 4-7).
+
+Nothing here is shared with the package but timm's own modules and, after pooling, the temporal module and the head
+(0.02 % of the work). Parameter names are the public checkpoint's, in timm's >= 1.0 order of patch merging.
+"""
+
+import torch
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.swin_transformer_v2 import SwinTransformerV2
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dgsct.encoders.frontend import LogMel
+from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD
+from dgsct.heads.ave import EventHead, EventOutput
+from dgsct.methods.dg_sct import DGSCT
+from dgsct.options import Options
+from dgsct.release_keys import to_public
+from dgsct.scales import Scale
+from dgsct.temporal import TemporalAttention
+
+ALPHA, BETA = 0.3, 0.05
+
+
+class Adapter(nn.Module):
+    """The release's adapter: tensors (B', C, N, 1) in and out, the prompt as a convolution over the token axis."""
+
+    def __init__(self, own: tuple[int, int], other: tuple[int, int], tokens: int, reduction: int, groups: int) -> None:
+        super().__init__()
+        (n, c), (n_y, c_y) = own, other
+        d, r = c // 2, c // reduction
+        self.gate, self.gate_tk, self.gate_av = (nn.Parameter(torch.zeros(1)) for _ in range(3))
+        self.my_tokens = nn.Parameter(torch.rand(tokens, c))
+        self.conv_adapter = nn.Conv2d(n_y, n, 1)
+        self.fc = nn.Linear(c_y, c)
+        self.fc_affine_audio_1, self.fc_affine_video_1 = nn.Linear(c, c), nn.Linear(c, c)
+        self.fc_affine_bottleneck, self.fc_affine_v_c_att = nn.Linear(c, d), nn.Linear(d, c)
+        self.fc_affine_video_2, self.fc_affine_audio_2 = nn.Linear(c, d), nn.Linear(c, d)
+        self.fc_affine_v_s_att = nn.Linear(d, 1)
+        self.down_sampler = nn.Conv2d(c, r, 1, groups=groups, bias=False)
+        self.up_sampler = nn.Conv2d(r, c, 1, groups=groups, bias=False)
+        self.bn1, self.bn2 = nn.BatchNorm2d(r), nn.BatchNorm2d(c)
+        self.ln_before, self.ln_post = nn.LayerNorm(c), nn.LayerNorm(c)
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B', C, N, 1), y (B', C_y, N_y, 1) -> residual like x, pooling map (B', 1, N)."""
+        prompt = self.conv_adapter(y.transpose(2, 1))
+        prompt = self.fc(prompt.squeeze(-1))
+        tokens = self.my_tokens.unsqueeze(0).repeat(len(x), 1, 1)
+        tokens = tokens + torch.bmm(torch.bmm(tokens, prompt.transpose(1, 2)).softmax(-1), prompt)
+        stream = x.squeeze(-1).transpose(1, 2)
+        read = torch.bmm(torch.bmm(stream, tokens.transpose(1, 2)).softmax(-1), tokens)
+        stream = stream + self.gate_av * read
+
+        pooled = prompt.mean(dim=1, keepdim=True)
+        guide, video = F.relu(self.fc_affine_audio_1(pooled)), F.relu(self.fc_affine_video_1(stream))
+        joint = (guide * video).mean(dim=1)
+        channel = self.fc_affine_v_c_att(F.relu(self.fc_affine_bottleneck(joint))).sigmoid().unsqueeze(1)
+        attended = stream * (channel + 1)
+        video, guide = F.relu(self.fc_affine_video_2(attended)), F.relu(self.fc_affine_audio_2(pooled))
+        scores = self.fc_affine_v_s_att(video * guide)
+        pooling = scores.tanh().transpose(1, 2).softmax(-1)
+        torch.bmm(pooling, attended)  # computed and discarded
+        stream = ALPHA * channel * stream + BETA * scores.sigmoid() * stream + stream * (1 - ALPHA)
+
+        z = self.ln_before(stream).transpose(1, 2).unsqueeze(-1)
+        z = self.bn2(self.up_sampler(F.relu(self.bn1(self.down_sampler(z)))))
+        z = self.ln_post(z.squeeze(-1).transpose(1, 2)).transpose(1, 2).unsqueeze(-1)
+        return self.gate * z, pooling
+
+
+def flat(stream: Tensor) -> Tensor:
+    """(B', N, C) -> (B', C, N, 1), as the adapters take it."""
+    return stream.transpose(1, 2).unsqueeze(-1)
+
+
+def back(residual: Tensor) -> Tensor:
+    """(B', C, N, 1) -> (B', N, C)."""
+    return residual.squeeze(-1).transpose(1, 2)
+
+
+class ReleaseModel(nn.Module):
+    """DG-SCT for AVE as released."""
+
+    def __init__(self, scale: Scale) -> None:
+        super().__init__()
+        self.scale = scale
+        s, h = scale.swin, scale.htsat
+        common = {"patch_size": s.patch_size, "drop_path_rate": s.drop_path}
+        self.swin = SwinTransformerV2(
+            s.image_size, num_classes=s.num_classes, embed_dim=s.embed_dim, depths=s.depths, num_heads=s.num_heads,
+            window_size=s.window_size, **common,
+        )  # fmt: skip
+        self.htsat = SwinTransformer(
+            h.spec_size, h.patch_size, 1, 0, embed_dim=h.embed_dim, depths=h.depths, num_heads=h.num_heads,
+            window_size=h.window_size, drop_path_rate=h.drop_path,
+        )  # fmt: skip
+        for module in self.htsat.modules():
+            if hasattr(module, "fused_attn"):
+                module.fused_attn = False
+        self.front, self.bn0 = LogMel(h, as_convolution=True), nn.BatchNorm2d(h.mel_bins)
+        visual = [((s.image_size // s.patch_size >> i) ** 2, s.embed_dim << i) for i in range(len(s.depths))]
+        audio = [((h.spec_size // h.patch_size >> i) ** 2, h.embed_dim << i) for i in range(len(h.depths))]
+        places = [(visual[i], audio[i]) for i, n in enumerate(h.depths) for _ in range(n)]
+        sizes = (scale.num_tokens, scale.reduction, scale.groups)
+        for place in ("p1", "p2"):
+            setattr(self, f"vis_adapter_blocks_{place}", nn.ModuleList(Adapter(v, a, *sizes) for v, a in places))
+            setattr(self, f"audio_adapter_blocks_{place}", nn.ModuleList(Adapter(a, v, *sizes) for v, a in places))
+        self.temporal_attn = TemporalAttention(visual[-1][1], audio[-1][1], scale.head, Options())
+        self.CMBS = EventHead(scale.head, Options(), scale.classes["ave"])
+        self.requires_grad_(False)
+        for name, part in self.named_children():
+            part.requires_grad_(name.startswith(("vis_", "audio_", "temporal", "CMBS")))
+
+    def image(self, wave: Tensor) -> Tensor:
+        """Tiled seconds (B', samples) -> (B', 1, S, S)."""
+        x = self.front(wave).unsqueeze(1)
+        x = self.bn0(x.transpose(1, 3)).transpose(1, 3)
+        size, mel = self.scale.htsat.spec_size, self.scale.htsat.mel_bins
+        chunks = size // mel
+        if x.shape[2] < size * chunks:
+            x = F.interpolate(x, (size * chunks, mel), mode="bicubic", align_corners=True)
+        x = x.permute(0, 1, 3, 2).contiguous().reshape(len(x), 1, mel, chunks, size)
+        return x.permute(0, 1, 3, 2, 4).contiguous().reshape(len(x), 1, size, size)
+
+    def forward(self, frames: Tensor, wave: Tensor) -> EventOutput:
+        """Frames (B, T, 3, H, W) in [0, 1] and tiled seconds (B, T, samples) -> scores."""
+        batch = len(frames)
+        mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        v = self.swin.patch_embed((frames.flatten(0, 1) - mean) / std).flatten(1, 2)
+        a = self.htsat.patch_embed(self.image(wave.flatten(0, 1))).flatten(1, 2)
+        k = 0
+        for vis, aud in zip(self.swin.layers, self.htsat.layers, strict=True):
+            v, a = (self._merge(layer, x) for layer, x in ((vis, v), (aud, a)))
+            ratio = len(vis.blocks) // len(aud.blocks)
+            for j, block in enumerate(vis.blocks):
+                if j % ratio < ratio - 1:
+                    v = v + block.drop_path1(block.norm1(self._window(block, v)))
+                    v = v + block.drop_path2(block.norm2(block.mlp(v)))
+                    continue
+                to_a, _ = self.audio_adapter_blocks_p1[k](flat(a), flat(v))
+                to_v, _ = self.vis_adapter_blocks_p1[k](flat(v), flat(a))
+                v = v + block.drop_path1(block.norm1(self._window(block, v)))
+                v = v + back(to_v)
+                side = round(a.shape[1] ** 0.5)
+                a = aud.blocks[j // ratio](a.view(len(a), side, side, -1)).flatten(1, 2)
+                a = a + back(to_a)
+                to_a, pool_a = self.audio_adapter_blocks_p2[k](flat(a), flat(v))
+                to_v, pool_v = self.vis_adapter_blocks_p2[k](flat(v), flat(a))
+                v = v + block.drop_path2(block.norm2(block.mlp(v)))
+                v = v + back(to_v)
+                a = a + back(to_a)
+                k += 1
+        visual = torch.bmm(pool_v, self.swin.norm(v)).view(batch, -1, v.shape[-1])
+        audio = torch.bmm(pool_a, a).view(batch, -1, a.shape[-1])
+        gated = self.temporal_attn(visual, audio)
+        self.CMBS.audio_interaction(gated.audio, self.CMBS.visual_interaction(gated.visual, gated.audio))  # discarded
+        return self.CMBS(gated)
+
+    @staticmethod
+    def _merge(layer: nn.Module, x: Tensor) -> Tensor:
+        if isinstance(layer.downsample, nn.Identity):
+            return x
+        side = round(x.shape[1] ** 0.5)
+        return layer.downsample(x.view(len(x), side, side, -1)).flatten(1, 2)
+
+    @staticmethod
+    def _window(block: nn.Module, x: Tensor) -> Tensor:
+        return block._attn(x.view(len(x), *block.input_resolution, -1)).flatten(1, 2)
+
+
+def release_twin(model: DGSCT, scale: Scale) -> ReleaseModel:
+    """The yardstick with the weights and statistics of `model`."""
+    twin = ReleaseModel(scale)
+    own = model.state_dict()
+    state = {f"temporal_attn.{k.removeprefix('temporal.')}": v for k, v in own.items() if k.startswith("temporal.")}
+    state |= {f"CMBS.{k.removeprefix('head.')}": v for k, v in own.items() if k.startswith("head.")}
+    state |= {f"swin.{k.split('.swin.swin.')[1]}": v for k, v in own.items() if ".encoders.swin.swin." in k}
+    htsat = "backbone.encoders.htsat."
+    state |= {f"htsat.{k.removeprefix(htsat + 'swin.')}": v for k, v in own.items() if k.startswith(htsat + "swin.")}
+    state |= {k.removeprefix(htsat): v for k, v in own.items() if k.startswith(htsat + "bn0.")}
+    front = {"conv_real": "conv_real", "conv_imag": "conv_imag", "mel": "mel"}
+    state |= {f"front.{name}": own[f"{htsat}frontend.{name}"] for name in front}
+    state |= {k: v for k, v in to_public(own, scale.groups).items() if "_adapter_blocks_" in k}
+    twin.load_state_dict(state)
+    return twin
+
+
+def tiled(wave: Tensor, tile: int) -> Tensor:
+    """Seconds (B, T, samples) repeated, as the release's loader hands them over."""
+    return wave.repeat(1, 1, tile)
