@@ -122,8 +122,8 @@ LEDGER: tuple[Entry, ...] = (
         release="train mode while training: stochastic depth, SpecAugment, bn0 with batch statistics that drift",
         effect="part of the recipe, regularises; the saved audio encoder is no longer the AudioSet one",
         option="freeze_mode", values=_pick("train", "eval", "eval"),
-        note="the paper names no mode; eval is the plain reading *inferred*. Evaluation is in eval mode with either value, with "
-        "the bn0 statistics that training has left",
+        note="the paper names no mode; eval is the plain reading *inferred*. Evaluation is in eval mode with either value, "
+        "with the bn0 statistics that training has left",
     ),
     Entry(
         "tiling", "core 12.12, ave 7.9", "audio input of a segment",
@@ -150,10 +150,10 @@ LEDGER: tuple[Entry, ...] = (
     Entry(
         "table6-units", "core 12.15, ave 7.17", "units of Table 6",
         paper="percent and GFLOPs throughout",
-        release="LAVisH's \"percent\" is the number of its trainable parameters in millions (counted: 10.04); so, *inferred*, is "
-        "CMBS's (its public model has 13.54), and the 17.3 in the sums of the last two rows is that of the linear layers. GFLOPs "
-        "fit multiply-accumulates of one 10 s clip for DG-SCT and LAVisH*, operations of one 1 s segment for CMBS, and no "
-        "counting that was tried for LAVisH *inferred*",
+        release="LAVisH's \"percent\" is the number of its trainable parameters in millions (counted: 10.04); so, *inferred*, "
+        "is CMBS's (its public model has 13.54), and the 17.3 in the sums of the last two rows is that of the linear layers. "
+        "GFLOPs fit multiply-accumulates of one 10 s clip for DG-SCT and LAVisH*, operations of one 1 s segment for CMBS, and "
+        "no counting that was tried for LAVisH *inferred*",
         effect="the columns cannot be compared down the rows",
         note="same in all protocols: the rows that we count are counted in one unit, with the published number beside it",
     ),
@@ -169,8 +169,9 @@ LEDGER: tuple[Entry, ...] = (
         paper="no cross-modal connections",
         release="its numbers are those of LAVisH*, which keeps cross-attention through tokens *inferred*",
         effect="the row is a baseline with a cross-modal path",
-        note="same in all protocols: the row is LAVisH*; `A2V`, `V2A` and `keep_tokens` off give the literal reading *inferred*, under "
-        "which the encoders do not see each other; the temporal module and the head join both streams in any case",
+        note="same in all protocols: the row is LAVisH*; `A2V`, `V2A` and `keep_tokens` off give the literal reading "
+        "*inferred*, under which the encoders do not see each other; the temporal module and the head join both streams in "
+        "any case",
     ),
     Entry(
         "alpha-beta-gamma", "core 12.18", "α, β, γ",
@@ -201,15 +202,15 @@ LEDGER: tuple[Entry, ...] = (
         release="the best of up to 50 epochs on the test split, the last of equals",
         effect="optimistic by some tenths",
         option="selection", values=_pick("test", "val", "val"),
-        note="the paper is silent; the validation split is what a reader assumes *inferred*. Test metrics in a record are those of the "
-        "selected epoch; with `val` patience counts validation epochs",
+        note="the paper is silent; the validation split is what a reader assumes *inferred*. Test metrics in a record are "
+        "those of the selected epoch; with `val` patience counts validation epochs",
     ),
     Entry(
         "accuracy", "ave 7.2", "reported accuracy",
         paper="overall accuracy",
         release="unweighted mean over test batches of 8, of which the last holds 2 clips that weigh 1/51",
-        effect="behind the published 82.18 may stand 81.92 to 82.66, depending on the last two clips (20 to 10 of their 20 segments "
-        "right)",
+        effect="behind the published 82.18 may stand 81.92 to 82.66, depending on the last two clips (20 to 10 of their 20 "
+        "segments right)",
         option="accuracy", values=_pick("batch8", "exact", "exact"),
         note="every record holds both; the reported one is also the one by which epochs are selected",
     ),
@@ -242,8 +243,8 @@ LEDGER: tuple[Entry, ...] = (
         release="CMBS without its spatial-channel attention; outputs of its cross-modal blocks are unused",
         effect="0.53 M dead parameters",
         option="head", values=_pick("release", "release", "release"),
-        note="the paper's wording fits both; `cmbs_full` feeds the cross-modal blocks' outputs on (two unused norms stay dead), still "
-        "without the spatial-channel attention, which needs unpooled features",
+        note="the paper's wording fits both; `cmbs_full` feeds the cross-modal blocks' outputs on (two unused norms stay "
+        "dead), still without the spatial-channel attention, which needs unpooled features",
     ),
     Entry(
         "gate-loss", "ave 7.8", "gate loss",
