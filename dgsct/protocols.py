@@ -203,7 +203,7 @@ LEDGER: tuple[Entry, ...] = (
         effect="optimistic by some tenths",
         option="selection", values=_pick("test", "val", "val"),
         note="the paper is silent; the validation split is what a reader assumes *inferred*. Test metrics in a record are "
-        "those of the selected epoch; with `val` patience counts validation epochs",
+        "those of the selected epoch; patience, too, goes by the selecting split",
     ),
     Entry(
         "accuracy", "ave 7.2", "reported accuracy",
