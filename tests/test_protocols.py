@@ -8,6 +8,7 @@ import pytest
 from dgsct.errors import UsageError
 from dgsct.options import OPTION_NAMES, Options
 from dgsct.protocols import LEDGER, PROTOCOLS, SUMMARIES, check_protocol, ledger_markdown, option_values
+from dgsct.runs import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_CHOICES = {"S", "C", "T", "A2V", "V2A", "alpha", "beta", "gamma", "modality"}
@@ -63,6 +64,47 @@ def test_protocols():
         "accuracy": "exact",
     }
     assert option_values("paper", "avqa") == {}
+
+
+RELEASED_OPTIONS = {
+    "S": True, "C": True, "T": True, "A2V": True, "V2A": True, "alpha": 0.3, "beta": 0.05, "gamma": 0.1,
+    "keep_tokens": True, "residual": "release", "audio_block": "whole", "spatial_prompt": "pooled",
+    "pooling": "attention", "tile": 10, "freeze_mode": "train", "head": "release", "gate_loss": "double_sigmoid",
+    "modality": "both", "selection": "test", "accuracy": "batch8", "accumulation": "release", "precision": "fp32",
+}  # fmt: skip
+RELEASED_RECIPE = {"epochs": 50, "patience": 20, "batch_size": 8, "lr": 5e-4, "lr_step": 3, "lr_gamma": 0.35}
+RELEASED_SIZES = {
+    "swin": {
+        "image_size": 192, "patch_size": 4, "embed_dim": 192, "depths": [2, 2, 18, 2], "num_heads": [6, 12, 24, 48],
+        "window_size": 12, "num_classes": 21841, "drop_path": 0.1,
+    },
+    "htsat": {
+        "sample_rate": 32000, "n_fft": 1024, "hop": 320, "mel_bins": 64, "f_min": 50.0, "f_max": 14000.0, "spec_size": 256,
+        "patch_size": 4, "embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [4, 8, 16, 32], "window_size": 8,
+        "num_classes": 527, "drop_path": 0.1, "time_stripe": 64, "mel_stripe": 8,
+    },
+    "head": {"visual_hidden": 512, "audio_hidden": 128, "width": 256, "feed_forward": 1024, "num_heads": 4},
+    "num_tokens": 32, "reduction": 8, "groups": 2, "classes": 28,
+}  # fmt: skip
+
+
+def test_release_at_paper_scale_is_the_released_recipe():
+    """Sheet AVE, sections 5 and 7. What a run does with it, batch by batch and epoch by epoch: `test_recipe`."""
+    resolved = Run.make("ave", "dg-sct", protocol="release", scale="paper").resolved()
+    assert resolved["options"] == RELEASED_OPTIONS
+    assert resolved["reported"] == "acc_batch8"
+    assert {name: resolved["recipe"][name] for name in RELEASED_RECIPE} == RELEASED_RECIPE
+    assert resolved["sizes"] == RELEASED_SIZES
+
+
+def test_clean_at_paper_scale_has_none_of_its_quirks():
+    release, clean = (Run.make("ave", "dg-sct", protocol=p, scale="paper").resolved() for p in ("release", "clean"))
+    quirks = {
+        "selection": "val", "accuracy": "exact", "accumulation": "off", "freeze_mode": "eval", "gate_loss": "probability",
+    }  # fmt: skip
+    assert clean["options"] == RELEASED_OPTIONS | quirks
+    assert clean["reported"] == "acc_exact"
+    assert (clean["recipe"], clean["sizes"]) == (release["recipe"], release["sizes"])
 
 
 def test_unknown_protocol_names_the_known_ones():

@@ -27,8 +27,8 @@ def training(mini_world, tmp_path):
     for name in ("data", "encoders"):
         (root / name).symlink_to(mini_world / name)
 
-    def build(method: str = "dg-sct", **overrides) -> Training:
-        made = Training(Run.make("ave", method, overrides), root, "0" * 64)
+    def build(protocol: str = "release", **overrides) -> Training:
+        made = Training(Run.make("ave", "dg-sct", overrides, protocol), root, "0" * 64)
         made.recipe = replace(made.recipe, batch_size=5, checkpoint_every=None)
         return made
 
@@ -79,8 +79,10 @@ def test_without_accumulation_every_batch_learns(training):
     assert run.progress.updates == 5
 
 
-def test_an_epoch_of_the_real_set_has_418_batches_of_which_209_learn(training):
-    run = training()
+@pytest.mark.parametrize(("protocol", "learning"), [("release", [False, True]), ("paper", [True] * 2), ("clean", [True] * 2)])
+def test_batches_of_an_epoch_of_the_real_set(training, protocol, learning):
+    """418, the last of 3 clips; under release 209 of them learn, the last included."""
+    run = training(protocol)
     run.recipe = PAPER.recipe("ave")
     run.task.splits["train"] = np.arange(3339)
     steps = []
@@ -88,25 +90,38 @@ def test_an_epoch_of_the_real_set_has_418_batches_of_which_209_learn(training):
     with display("", 0, show=False) as show:
         run.train_epoch(show)
     assert [size for size, _ in steps] == [8] * 417 + [3]
-    assert [learns for _, learns in steps] == [False, True] * 209
+    assert [learns for _, learns in steps] == learning * 209
+    assert run.progress.updates == {"release": 209}.get(protocol, 418)
 
 
-def test_frozen_encoders_in_eval_mode_keep_their_statistics_and_every_path(training):
-    outputs = {}
-    for mode in ("train", "eval"):
-        run = training(freeze_mode=mode)
-        assert any(names & {BN0 + leaf for leaf in STATISTICS} for names in epoch(run)) == (mode == "train")
-        encoders = run.plain.train().backbone.encoders
-        for name, p in encoders.swin.named_parameters():
-            if "norm" in name:  # fresh Swin-V2 blocks are the identity, with or without drop-path
-                torch.nn.init.ones_(p)
-        frames, audio, _ = run._batch(run.task.splits["train"][:4])
-        outputs[mode] = [encoders.pooled(frames, audio) for _ in range(2)]
-    for stream in ("visual", "audio"):
-        first, second = (getattr(features, stream) for features in outputs["eval"])
-        assert torch.equal(first, second)
-        first, second = (getattr(features, stream) for features in outputs["train"])
-        assert not torch.equal(first, second)
+class Guess(torch.nn.Module):
+    """A model that says class 0 everywhere, and keeps the sizes of its batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def forward(self, frames: torch.Tensor, _audio: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(frames))
+        return torch.zeros(frames.shape[:2], dtype=torch.int64)
+
+    @staticmethod
+    def predict(output: torch.Tensor) -> torch.Tensor:
+        return output
+
+
+def test_the_real_test_split_is_evaluated_in_51_batches_of_which_the_last_holds_two_clips(training):
+    run = training()
+    run.recipe = PAPER.recipe("ave")
+    rows = run.task.splits["test"] = np.resize(run.task.splits["test"], 402)
+    run.model = Guess()
+    metrics = run.evaluate("test")
+    assert run.model.sizes == [8] * 50 + [2]
+    right = (run.task.labels(rows) == 0).mean(axis=1)
+    assert metrics["acc_exact"] == pytest.approx(100 * right.mean())
+    weights = np.repeat([1 / (8 * 51), 1 / (2 * 51)], [400, 2])  # each of the last two clips weighs 1/102, together 1/51
+    assert metrics["acc_batch8"] == pytest.approx(100 * (weights * right).sum())
+    assert metrics["acc_batch8"] != pytest.approx(metrics["acc_exact"], abs=1e-3)
 
 
 def end_epochs(training: Training, scores: list[float]) -> list[tuple[int, int, bool]]:
@@ -166,9 +181,11 @@ def test_optimizer_and_schedule_of_the_paper(training, monkeypatch):
     assert [f"{rate:.3e}" for rate in rates] == [rate for rate in printed for _ in range(3)]
 
 
-def test_the_loss_is_the_sum_of_its_terms_and_not_halved_by_accumulation(training):
-    """Adam's first moment after one batch is a tenth of the gradient of the summed terms."""
+def test_the_loss_is_the_sum_of_its_terms_not_halved_by_accumulation_and_its_gradient_is_not_clipped(training):
+    """Adam's first moment after one batch is a tenth of the gradient of the summed terms, however large."""
     run = training(freeze_mode="eval")
+    losses = run.plain.losses
+    run.plain.losses = lambda output, targets: {name: 1e4 * term for name, term in losses(output, targets).items()}
     rows = run.task.splits["train"][:5]
     frames, audio, targets = run._batch(rows)
     run.model.train()
@@ -179,4 +196,5 @@ def test_the_loss_is_the_sum_of_its_terms_and_not_halved_by_accumulation(trainin
     terms = run.plain.losses(run.plain(frames, audio), targets)
     (gradient,) = torch.autograd.grad(sum(terms.values()), weight)
     run._step(rows, True)
+    assert gradient.norm() > 100
     torch.testing.assert_close(run.optimizer.state[weight]["exp_avg"], gradient / 10)
