@@ -1,7 +1,8 @@
 """How much disk runs need, computed from sizes and parameter counts; no torch, and nothing is measured on the disk.
 
-A checkpoint holds the trainable weights and Adam's two moments in float32. While a run trains, two checkpoints lie there
-and a third is being written; after it the best weights, the record and the log stay.
+A checkpoint holds the trainable weights and Adam's two moments in float32 (at most: parameters that never get a gradient
+have no moments). While a run trains, two checkpoints lie there and a third is being written; after it the best weights,
+the record and the log stay.
 """
 
 import shutil

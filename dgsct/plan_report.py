@@ -180,10 +180,11 @@ def _notes(plan: Plan, sources: list[str]) -> list[str]:
     first = next((item for item in plan.to_train), None)
     if first:
         recipe = get_scale(plan.settings.scale).recipe(first.run.task)
+        until = f"at most {recipe.epochs} epochs, less where {recipe.patience} in a row stay below the best"
         notes.append(
             f"epoch: {first.work.steps_an_epoch} training steps of {recipe.batch_size} clips and "
-            f"{first.work.evaluations_an_epoch} evaluation batches ({plan.clips_source}); at most {recipe.epochs} epochs, "
-            f"less where {recipe.patience} in a row stay below the best"
+            f"{first.work.evaluations_an_epoch} evaluation batches ({plan.clips_source}); "
+            f"{until if recipe.patience < recipe.epochs else f'{recipe.epochs} epochs'}"
         )
     for epochs, source in dict.fromkeys((i.time.epochs, i.time.source) for i in plan.timed if i.time.epochs):
         notes.append(f"typical: earlier runs took {epochs} epochs (median) [{sources.index(source) + 1}]")
