@@ -294,9 +294,10 @@ def _probe(items: list, scale: str, results: Path, asked: bool) -> None:
     from dgsct.scales import get_scale
     from dgsct.step_times import device_here, write_probe
 
-    if not (asked or get_scale(scale).short_runs or device_here().gpu):
-        return
-    runs = to_probe(items, results, scale, exact=asked)
+    quick = get_scale(scale).short_runs or device_here().gpu
+    runs = to_probe(items, results, scale, exact=asked) if asked or quick else []
+    if runs and not quick:
+        typer.echo("no GPU here: a full-size step takes minutes and tens of gigabytes on a processor", err=True)
     if runs:
         from dgsct.probe import probe
     for i, run in enumerate(runs, start=1):

@@ -186,8 +186,6 @@ def _notes(plan: Plan, sources: list[str]) -> list[str]:
             f"{first.work.evaluations_an_epoch} evaluation batches ({plan.clips_source}); "
             f"{until if recipe.patience < recipe.epochs else f'{recipe.epochs} epochs'}"
         )
-    for epochs, source in dict.fromkeys((i.time.epochs, i.time.source) for i in plan.timed if i.time.epochs):
-        notes.append(f"typical: earlier runs took {epochs} epochs (median) [{sources.index(source) + 1}]")
     untold = dict.fromkeys(item.run.method for item in plan.to_train if item.time is None)
     if untold:
         where = "on the machine that will train" if _unit(plan) == "CPU" else "on a machine with the GPU"

@@ -216,20 +216,24 @@ def step_time(run: Run, known: Iterable[Measured], device: Device) -> StepTime |
     chosen = closest(run, known, device)
     if not chosen:
         return None
-    epochs = [m.epochs for m in chosen if m.epochs is not None]
+    taken = [m.epochs for m in chosen if m.epochs is not None]
+    epochs = ceil(median(taken)) if taken else None
     return StepTime(
         training=median(m.training[_accumulation(run)] for m in chosen),
         evaluation=median(m.evaluation for m in chosen),
-        epochs=ceil(median(epochs)) if epochs else None,
+        epochs=epochs,
         trainable=max(m.trainable for m in chosen),
-        source=_source(run, chosen),
+        source=_source(run, chosen, epochs),
     )
 
 
-def _source(run: Run, chosen: list[Measured]) -> str:
+def _source(run: Run, chosen: list[Measured], epochs: int | None) -> str:
+    """Such as `history of 3 records of dg-sct on GPU A (27 epochs in the median), of older code`."""
     first = chosen[0]
-    what = "probe" if first.probe else f"history of {len(chosen)} record{'s' * (len(chosen) > 1)}"
+    what = "probe" if epochs is None else f"history of {len(chosen)} record{'s' * (len(chosen) > 1)}"
     text = f"{what} of {run.method} on {first.device.name}"
+    if epochs is not None:
+        text += f" ({epochs} epochs in the median)"
     if first.cost != cost_options(run):
         text += f", of other settings ({'; '.join(sorted({m.run.setting for m in chosen}))})"
     return text if first.current else f"{text}, of older code"

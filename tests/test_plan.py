@@ -67,7 +67,7 @@ def test_hours_and_wall_time_by_hand(root):
     assert words.startswith("7 runs to train, 1 done: about 8 CPU-minutes, 5 min on 2 CPUs, ")
     text = plain_plan(plan).splitlines()
     assert text[-1] == words
-    assert f"[1] history of 1 record of dg-sct on {processor()}" in text
+    assert f"[1] history of 1 record of dg-sct on {processor()} (10 epochs in the median)" in text
     assert any(
         line.startswith("epoch: 3 training steps of 8 clips and 2 evaluation batches (the prepared data)") for line in text
     )
@@ -152,10 +152,9 @@ def test_at_full_size_the_published_splits_and_what_earlier_runs_took(tmp_path):
         "7 runs to train, 3 done: about 34 GPU-hours (at most 63 GPU-hours), 9.7 h (at most 18 h) on 4 GPUs, "
     )
     text = plain_plan(plan)
-    assert "[1] history of 3 records of dg-sct on GPU A\n" in text
-    assert "[2] history of 3 records of dg-sct on GPU A, of other settings (default)" in text
+    assert "[1] history of 3 records of dg-sct on GPU A (27 epochs in the median)\n" in text
+    assert "[2] history of 3 records of dg-sct on GPU A (27 epochs in the median), of other settings (default)" in text
     assert "(the published splits); at most 50 epochs, less where 20 in a row stay below the best" in text
-    assert "typical: earlier runs took 27 epochs (median) [1]" in text
 
 
 @pytest.mark.parametrize(
@@ -345,7 +344,7 @@ def test_in_a_terminal_the_totals_and_sources_are_the_same(root, capsys, monkeyp
     print_plan(plan)
     out = capsys.readouterr().out
     assert "\x1b[" in out
-    for line in (total_line(plan), f"[1] history of 1 record of dg-sct on {processor()}"):
+    for line in (total_line(plan), f"[1] history of 1 record of dg-sct on {processor()} (10 epochs in the median)"):
         assert line in out
 
 

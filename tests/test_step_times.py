@@ -63,12 +63,12 @@ def test_the_median_of_records_of_one_setting(tmp_path):
         place(tmp_path, Run.make("ave", "dg-sct", seed=seed), **times(10, step, beside=20 * 0.5))
     found = told(tmp_path)
     assert (found.training, found.evaluation, found.epochs) == (2.0, 0.5, 10)
-    assert found.source == f"history of 3 records of dg-sct on {HERE.name}"
+    assert found.source == f"history of 3 records of dg-sct on {HERE.name} (10 epochs in the median)"
 
 
 def test_what_alpha_is_and_which_protocol_selects_changes_no_step(tmp_path):
     place(tmp_path, Run.make("ave", "dg-sct", {"alpha": 0.7}), **times(4, 2.0, beside=4.0))
-    assert told(tmp_path).source == f"history of 1 record of dg-sct on {HERE.name}"
+    assert told(tmp_path).source == f"history of 1 record of dg-sct on {HERE.name} (4 epochs in the median)"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_nearest_first_setting_then_code_then_record(tmp_path):
     assert told(tmp_path).source.endswith(", of other settings (C=off)")
     stale(tmp_path, OTHER_SEED, **times(10, 3.0, 0.0))
     assert told(tmp_path).training == 3.0
-    assert told(tmp_path).source == f"history of 1 record of dg-sct on {HERE.name}, of older code"
+    assert told(tmp_path).source == f"history of 1 record of dg-sct on {HERE.name} (10 epochs in the median), of older code"
     write_probe(tmp_path, FULL, HERE, FIGURES)
     assert told(tmp_path).training == (3.0 + 1.0) / 2
     assert told(tmp_path).source == f"probe of dg-sct on {HERE.name}"
