@@ -65,10 +65,10 @@ def clip_bytes(scale: Scale) -> int:
 def disk_needed(runs: Sequence[tuple[Run, StepTime | None]], root: Path, scale: str, task: str, clips: int, count: int) -> Disk:
     """What training `runs`, `count` at a time, adds below `root`. `clips`: annotated clips, where no published count is known.
 
-    A run's parameters are those of the measurement that told its time, else the counted ones of its method.
+    A run's parameters are the counted ones of its method, else those of the measurement that told its time.
     """
     root = Path(root)
-    known = [time.trainable if time else TRAINABLE[scale].get(run.method) for run, time in runs]
+    known = [TRAINABLE[scale].get(run.method, time and time.trainable) for run, time in runs]
     counted = sorted((n for n in known if n is not None), reverse=True)
     there, data, encoders = [], 0, 0
     if (root / "data" / scale / task / "packed" / "manifest.json").exists():

@@ -166,7 +166,7 @@ def total_line(plan: Plan) -> str:
     hours = _at_most(plan.seconds(), plan.seconds(True) if tells else None, lambda s: span(s, unit))
     wall = _at_most(plan.wall(), plan.wall(True) if tells else None, span).removeprefix("about ").removeprefix("at most ")
     devices = f"{plan.count} {unit}{'s' * (plan.count != 1)}"
-    rest = f" (of {_runs(untimed)} more the time is unknown)" if untimed else ""
+    rest = f", without {_runs(untimed)} of unknown time" if untimed else ""
     return f"{text}: {hours}, {wall} on {devices}{rest}, {_disk_words(plan)}"
 
 

@@ -54,12 +54,10 @@ def test_checkpoints_and_best_weights_are_as_large_as_said(mini_world, tmp_path)
 
 
 def test_the_largest_runs_train_at_a_time_and_all_weights_stay(tmp_path):
-    """Two of three runs at a time; a measured run is as large as its record says, an uncounted one is named."""
-    runs = [(Run.make("ave", name, scale="paper"), None) for name in ("dg-sct", "lavish-star", "late-fusion")]
-    runs.append((Run.make("ave", "late-fusion", scale="paper", seed=1), StepTime(1.0, 1.0, None, 150_000_000, "a record")))
+    runs = [(Run.make("ave", name, scale="paper"), None) for name in ("late-fusion", "dg-sct", "lavish-star")]
     disk = disk_needed(runs, tmp_path, "paper", "ave", 4143, count=2)
-    assert disk.checkpoints == CHECKPOINTS * 12 * (201_160_647 + 150_000_000)
-    assert disk.results == 4 * (201_160_647 + 114_766_359 + 12_621_783 + 150_000_000) + 4 * 100_000
+    assert disk.checkpoints == CHECKPOINTS * 12 * (201_160_647 + 114_766_359)
+    assert disk.results == 4 * (201_160_647 + 114_766_359 + 12_621_783) + 3 * 100_000
     # 4,097 videos of 10 frames (float16), 10 s at 32 kHz and 10 x 201 x 64 log-mel values (float32)
     assert disk.data == 4097 * (10 * 3 * 192 * 192 * 2 + 10 * 32_000 * 4 + 10 * 201 * 64 * 4)
     assert disk.encoders == 915_090_196 + 125_301_092
@@ -77,7 +75,10 @@ def test_nothing_to_train_needs_nothing(tmp_path):
     assert disk_needed([], tmp_path / "not/there", "paper", "ave", 4143, count=8).total == 0
 
 
-def test_a_method_that_nobody_has_counted_is_named(tmp_path, monkeypatch):
+def test_a_method_that_nobody_has_counted_is_as_large_as_its_record_says_or_named(tmp_path, monkeypatch):
     monkeypatch.delitem(TRAINABLE["paper"], "dg-sct")
-    disk = disk_needed([(Run.make("ave", "dg-sct", scale="paper"), None)], tmp_path, "paper", "ave", 4143, count=1)
+    run = Run.make("ave", "dg-sct", scale="paper")
+    disk = disk_needed([(run, None)], tmp_path, "paper", "ave", 4143, count=1)
     assert (disk.checkpoints, disk.unknown) == (0, ("dg-sct",))
+    disk = disk_needed([(run, StepTime(1.0, 1.0, None, 1_000, "a record"))], tmp_path, "paper", "ave", 4143, count=1)
+    assert (disk.checkpoints, disk.unknown) == (36_000, ())

@@ -193,7 +193,7 @@ def test_what_is_known_of_some_is_not_taken_for_all(tmp_path):
     paper_history(tmp_path)
     plan = planned(tmp_path, ["table1"], replace(PAPER, seeds=4), experiments=load_experiments())
     assert len(plan.timed) == 1
-    assert "(of 16 runs more the time is unknown)" in total_line(plan)
+    assert "without 16 runs of unknown time" in total_line(plan)
 
 
 def test_nothing_left_to_do(root):
