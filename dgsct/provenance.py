@@ -35,7 +35,8 @@ def _git_commit() -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name of this machine's processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -58,7 +59,7 @@ def describe_environment(started: float, resumed: int, earlier: float = 0.0) -> 
         "git": _git_commit(),
         "python": platform.python_version(),
         "libraries": {name: _version(name) for name in LIBRARIES},
-        "hardware": {"cpu": _processor(), "gpu": gpu, "threads": torch.get_num_threads(), "processes": processes},
+        "hardware": {"cpu": processor(), "gpu": gpu, "threads": torch.get_num_threads(), "processes": processes},
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "finished": datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
         "wall_seconds": round(earlier + finished - started, 3),

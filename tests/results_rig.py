@@ -6,6 +6,7 @@ from dgsct.atomic import write_json_atomic
 from dgsct.checksum import sha256_json
 from dgsct.errors import DgsctError
 from dgsct.experiments import Experiment
+from dgsct.provenance import processor
 from dgsct.render import Cell, Column, Row, Source, Table
 from dgsct.results import efficiency_key, write_failure, write_record
 from dgsct.runs import Run
@@ -43,6 +44,24 @@ def place_stale(root: Path, run: Run, value: float = 80.0) -> Path:
     """A record of other code: what an edit leaves behind."""
     parts = {"plan": "0" * 64, "data": DATA, "encoders": ENCODERS}
     return place(root, run, value, key=sha256_json(parts), key_parts=parts)
+
+
+def times(
+    epochs: int, step: float, beside: float, train: int = 24, test: int = 12, gpu: str | None = None, cpu: str = "", **changes
+) -> dict:
+    """Fields of a record whose epochs took `step` seconds a batch of 8, and the rest of the run `beside` seconds."""
+    seconds = step * -(-train // 8)
+    hardware = {"cpu": cpu or processor(), "gpu": gpu, "threads": 1, "processes": 1}
+    return {
+        "curve": [{"epoch": i + 1, "seconds": seconds, "metrics": {"test": {}}} for i in range(epochs)],
+        "coverage": {"train": {"present": train, "total": train}, "test": {"present": test, "total": test}},
+        "provenance": {
+            "hardware": {**hardware, **changes},
+            "wall_seconds": epochs * seconds + beside,
+            "finished": "2026-11-25T04:00:00+00:00",
+            "resumed": 0,
+        },
+    }
 
 
 def place_failure(root: Path, run: Run, error: str = "the loss is nan at step 3") -> Path:

@@ -20,7 +20,7 @@ from dgsct.results import efficiency_state, read_record
 from dgsct.runs import Run
 from dgsct.tasks import TASKS
 
-COMMANDS = ("ls", "run", "bundle", "prepare", "efficiency", "tables", "figures", "report", "status", "ledger")
+COMMANDS = ("ls", "run", "bundle", "prepare", "efficiency", "tables", "figures", "report", "status", "plan", "ledger")
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def test_help_answers_at_once_and_names_every_command(tmp_path):
         (["ls"], ("torch", "pandas", "matplotlib", "numpy")),
         (["ledger"], ("torch", "pandas", "matplotlib", "yaml", "numpy")),
         (["status"], ("torch", "matplotlib")),
+        (["plan", "--no-probe"], ("torch", "timm", "matplotlib", "pandas")),
         (["tables", "table1", "--out", "out"], ("torch", "matplotlib")),
     ],
 )
@@ -113,6 +114,8 @@ def test_ledger_is_the_page(tmp_path, repository):
         (["tables", "--scale", "huge"], "unknown scale 'huge'; choose one of: paper, mini"),
         (["status", "--protocol", "papr"], "unknown protocol 'papr'; did you mean 'paper'?"),
         (["status", "--experiments", "nowhere"], "nowhere: no experiment files (*.yaml) there; give the folder that"),
+        (["plan", "tabel1"], "unknown target 'tabel1'; known: all_tables, all_figures, report, fig8, table1, "),
+        (["plan", "--methods", "dg-stc"], "configuration: unknown method 'dg-stc'; did you mean 'dg-sct'?"),
         (["prepare", "avqa", "raw", "out"], "unknown task 'avqa'; known tasks: ave "),
     ],
 )  # fmt: skip
@@ -131,6 +134,7 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path, arguments, sentence
         (["tabels"], "tabels"),
         (["run", "ave"], "method"),
         (["status", "--seeds", "0"], "--seeds"),
+        (["plan", "--gpus", "0"], "--gpus"),
         (["run", "ave", "dg-sct", "--seed", "one"], "--seed"),
     ],
 )

@@ -21,6 +21,7 @@ from dgsct.methods import METHODS
 from dgsct.protocols import PROTOCOLS
 from dgsct.results import efficiency_key, outdated
 from dgsct.runs import Run
+from dgsct.runtimes import minutes_to_ask, read_runtimes
 from dgsct.scales import SCALES, describe, get_scale
 from dgsct.tasks import TASKS
 
@@ -145,6 +146,16 @@ def full_size(wildcards):
     return (
         METHODS[wildcards.method].trains and not get_scale(wildcards.scale).short_runs
     )
+
+
+# What `dgsct plan` has noted; read once, as the Snakefile is parsed again inside every Slurm job.
+RUNTIMES = read_runtimes(Path("results"))
+
+
+def run_minutes(wildcards, attempt):
+    """Minutes that a training asks for: what it is expected to take with a margin, at most what the site allows."""
+    limit = SITE["run"]["minutes"] if full_size(wildcards) else 30
+    return minutes_to_ask(RUNTIMES.get(RUN.format(**wildcards)), attempt, limit)
 
 
 def records(name):

@@ -19,7 +19,7 @@ rule train:
             if value
         },
         mem_mb=lambda w: SITE["run"]["mem_mb"] if full_size(w) else 3000,
-        runtime=lambda w: SITE["run"]["minutes"] if full_size(w) else 30,
+        runtime=run_minutes,
         gpu=lambda w: get_scale(w.scale).gpus if full_size(w) else 0,
     params:
         key=lambda w: run_of(w).plan_key(),

@@ -1,0 +1,98 @@
+"""How much disk runs need, computed from sizes and parameter counts; no torch, and nothing is measured on the disk.
+
+A checkpoint holds the trainable weights and Adam's two moments in float32 (at most: parameters that never get a gradient
+have no moments). While a run trains, two checkpoints lie there and a third is being written; after it the best weights,
+the record and the log stay.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from dgsct.data.ave import SEGMENTS
+from dgsct.runs import Run
+from dgsct.scales import Scale, get_scale
+from dgsct.step_times import StepTime
+
+# Trainable parameters with default options; a row that switches something off has fewer. `tests/test_disk.py` counts again.
+TRAINABLE = {
+    "paper": {"dg-sct": 201_160_647, "lavish-star": 114_766_359, "late-fusion": 12_621_783},
+    "mini": {"dg-sct": 798_629, "lavish-star": 601_721, "late-fusion": 515_669},
+}
+ENCODER_BYTES = {
+    "paper": {"swin": 915_090_196, "htsat": 125_301_092},
+    "mini": {"swin": 969_836, "htsat": 17_560_740},
+}
+PUBLISHED_VIDEOS = {"ave": 4097}  # video ids; 46 rows share one with another row
+WEIGHT_BYTES = 4
+CHECKPOINT_BYTES = 3 * WEIGHT_BYTES
+CHECKPOINTS = 3  # two kept (`checkpoint.KEEP`) and one being written
+RECORD_BYTES = 100_000
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes by purpose that are still to be written, what they rest on, and what is free where they will lie.
+
+    `unknown`: methods whose parameters nobody has counted; their checkpoints and weights are not in the numbers.
+    """
+
+    checkpoints: int
+    results: int
+    data: int
+    encoders: int
+    there: tuple[str, ...]
+    unknown: tuple[str, ...]
+    free: int
+
+    @property
+    def total(self) -> int:
+        """All of it, at the time when it is most."""
+        return self.checkpoints + self.results + self.data + self.encoders
+
+
+def clip_bytes(scale: Scale) -> int:
+    """Bytes of one prepared clip: frames, wave and compact log-mel (see `dgsct.data.packed`)."""
+    side, sound = scale.swin.image_size, scale.htsat
+    frames_of_two_seconds = 2 * sound.sample_rate // sound.hop + 1
+    frames, wave = (SEGMENTS, 3, side, side), (SEGMENTS, sound.sample_rate)
+    logmel = (SEGMENTS, frames_of_two_seconds, sound.mel_bins)
+    return 2 * prod(frames) + 4 * prod(wave) + 4 * prod(logmel)
+
+
+def disk_needed(runs: Sequence[tuple[Run, StepTime | None]], root: Path, scale: str, task: str, clips: int, count: int) -> Disk:
+    """What training `runs`, `count` at a time, adds below `root`. `clips`: annotated clips, where no published count is known.
+
+    A run's parameters are the counted ones of its method, else those of the measurement that told its time.
+    """
+    root = Path(root)
+    known = [TRAINABLE[scale].get(run.method, time and time.trainable) for run, time in runs]
+    counted = sorted((n for n in known if n is not None), reverse=True)
+    there, data, encoders = [], 0, 0
+    if (root / "data" / scale / task / "packed" / "manifest.json").exists():
+        there.append("prepared data")
+    elif runs:
+        videos = clips if get_scale(scale).generated_data else PUBLISHED_VIDEOS[task]
+        data = videos * clip_bytes(get_scale(scale))
+    for name, size in ENCODER_BYTES[scale].items():
+        if (root / "encoders" / scale / f"{name}.safetensors").exists():
+            there.append(f"encoder {name}")
+        elif runs:
+            encoders += size
+    return Disk(
+        checkpoints=CHECKPOINTS * CHECKPOINT_BYTES * sum(counted[:count]),
+        results=WEIGHT_BYTES * sum(counted) + RECORD_BYTES * len(runs),
+        data=data,
+        encoders=encoders,
+        there=tuple(there),
+        unknown=tuple(dict.fromkeys(run.method for (run, _), n in zip(runs, known, strict=True) if n is None)),
+        free=shutil.disk_usage(_existing(root)).free,
+    )
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above that is there."""
+    path = path.absolute()
+    return path if path.exists() else _existing(path.parent)

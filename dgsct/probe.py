@@ -1,0 +1,122 @@
+"""A probe: a few training steps and evaluation batches of one run, with random weights and random clips, timed.
+
+It needs neither data nor encoder weights, so a plan can be made before either is there. What it does not see is
+reading the clips: they lie in memory.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib import import_module
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dgsct.data.ave import SEGMENTS
+from dgsct.data.prepare import TILE
+from dgsct.encoders.frontend import log_mel_compact
+from dgsct.errors import DgsctError
+from dgsct.methods import get_method, resolve_options
+from dgsct.runs import Run
+from dgsct.scales import Scale, get_scale
+from dgsct.step_times import Device, device_here
+from dgsct.tasks import get_task
+
+STEPS = 20
+EVALUATIONS = 6
+WARM_UP = 2  # of each kind: first calls choose kernels and fill caches
+
+
+def probe(run: Run) -> tuple[Device, dict[str, Any]]:
+    """Time `STEPS` training steps of `run`, half with and half without gradients, and `EVALUATIONS` evaluation batches.
+
+    Returns the device, and medians in seconds (`learn`, `still`, `evaluation`) with parameters and peak memory.
+    DgsctError if the model does not fit into the GPU's memory.
+    """
+    scale = get_scale(run.scale)
+    recipe = scale.recipe(run.task)
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    gpu, device = torch.cuda.is_available(), device_here()
+    if gpu:
+        device = Device(torch.cuda.get_device_name(), True)
+    elif device.gpu:
+        raise DgsctError(
+            f"torch cannot use this machine's {device.name}; install a torch build for its driver, "
+            "or set CUDA_VISIBLE_DEVICES= to plan for the processor"
+        )
+    place = torch.device("cuda" if gpu else "cpu")
+    try:
+        if gpu:
+            torch.cuda.reset_peak_memory_stats()
+        with torch.random.fork_rng():
+            figures = _measure(run, scale, recipe.batch_size, place)
+    except torch.cuda.OutOfMemoryError:
+        raise DgsctError(f"{run.folder} with batch {recipe.batch_size} does not fit into the memory of {device.name}") from None
+    peak = torch.cuda.max_memory_allocated() if gpu else None
+    return device, {**figures, "peak_memory_bytes": peak, "made": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def _measure(run: Run, scale: Scale, size: int, place: torch.device) -> dict[str, Any]:
+    """The work of `engine.Training._step` and `evaluate` on one batch of `size` clips, over and over."""
+    from accelerate.utils import convert_to_fp32
+
+    options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
+    torch.backends.cudnn.allow_tf32 = False
+    model = import_module(get_method(run.method).module).build(run.task, scale, options).to(place)
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trainable, lr=scale.recipe(run.task).lr, fused=True)
+    frames, audio, targets = _random_batch(run, scale, size, options.tile)
+    targets = {name: t.to(place) for name, t in targets.items()}
+
+    def forward() -> Any:
+        with torch.autocast(place.type, torch.bfloat16, enabled=options.precision == "bf16"):
+            return convert_to_fp32(model(frames.to(place), audio.to(place)))
+
+    def step(learns: bool) -> None:
+        with torch.set_grad_enabled(learns):
+            loss = torch.stack(list(model.losses(forward(), targets).values())).sum()
+        if learns:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        loss.item()
+
+    model.train()
+    seconds = {learns: [] for learns in (True, False)}
+    for i in range(STEPS):
+        seconds[i % 2 == 1].append(_timed(step, i % 2 == 1))
+    model.eval()
+    with torch.no_grad():
+        evaluations = [_timed(lambda: model.predict(forward()).cpu()) for _ in range(EVALUATIONS)]
+    return {
+        "learn": median(seconds[True][WARM_UP:]),
+        "still": median(seconds[False][WARM_UP:]),
+        "evaluation": median(evaluations[WARM_UP:]),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "trainable": sum(p.numel() for p in trainable),
+    }
+
+
+def _timed(work: Callable[..., object], *arguments: Any) -> float:
+    """Seconds that `work` takes; what it has sent to a GPU included."""
+    started = time.perf_counter()
+    work(*arguments)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def _random_batch(run: Run, scale: Scale, size: int, tile: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """What `tasks/ave.py` gives for `size` clips: frames [B, T, 3, H, W], log-mel [B, T, F, mel] or wave, targets."""
+    task, classes = import_module(get_task(run.task).module), scale.classes[run.task]
+    side = scale.swin.image_size
+    frames = torch.rand(size, SEGMENTS, 3, side, side).half()
+    audio = 0.1 * torch.randn(size, SEGMENTS, scale.htsat.sample_rate)
+    if tile == TILE:
+        audio = log_mel_compact(audio.flatten(0, 1), scale.htsat, tile).unflatten(0, (size, SEGMENTS))
+    labels = torch.randint(classes, (size, 1)).expand(-1, SEGMENTS)
+    return frames, audio, task.Ave.targets(SimpleNamespace(background=classes), labels)

@@ -1,0 +1,66 @@
+"""What `dgsct plan` notes is what a training asks for, seen in real calls of Snakemake; and it trains nothing again."""
+
+import re
+
+import pytest
+from workflow_rig import ROOT, blocked, snakemake, stub_world
+
+from dgsct.runtimes import runtime_file, write_runtimes
+
+ONE = ["--config", "seeds=1", "methods=dg-sct,lavish-star"]
+SLURM = ["--profile", str(ROOT / "workflow/profiles/slurm"), "-n", "--printshellcmds"]
+FULL = "runs/mini/release/ave/dg-sct/default/s0"
+
+
+def asked(text: str) -> dict[str, int]:
+    """Run folder -> `runtime` (minutes) in the shell commands of a dry run."""
+    found = re.findall(r"worker train results/(\S+) \$\{SLURM_JOB_ID:\+--time-budget (\d+)\}", text)
+    return {folder: int(minutes) for folder, minutes in found}
+
+
+def test_a_slurm_job_asks_for_what_its_run_needs(tmp_path):
+    """Ten minutes and a quarter, and five; what nobody knows asks as much as ever."""
+    write_runtimes(tmp_path / "results", {FULL: (600.0, "history of 3 records")})
+    said = snakemake(tmp_path, "table8", *SLURM, *ONE, env=blocked(tmp_path / "blocker"))
+    assert said.code == 0, said.text
+    minutes = asked(said.text)
+    assert minutes.pop(FULL) == 18
+    assert len(minutes) == 3
+    assert set(minutes.values()) == {30}
+
+
+@pytest.mark.parametrize("noted", ["", "{}", '{"schema": 1, "runs": {"' + FULL + '": {"seconds": null}}}'])
+def test_a_damaged_note_asks_for_the_sites_time(tmp_path, noted):
+    path = runtime_file(tmp_path / "results")
+    path.parent.mkdir(parents=True)
+    path.write_text(noted)
+    said = snakemake(tmp_path, f"results/{FULL}/record.json", *SLURM, *ONE)
+    assert asked(said.text) == {FULL: 30}
+
+
+def test_never_more_than_the_limit(tmp_path):
+    write_runtimes(tmp_path / "results", {FULL: (90_000.0, "history of 3 records")})
+    said = snakemake(tmp_path, f"results/{FULL}/record.json", *SLURM, *ONE)
+    assert asked(said.text) == {FULL: 30}
+
+
+def test_another_attempt_asks_for_more_and_a_finished_run_is_not_trained_again(tmp_path):
+    folder = stub_world(tmp_path)
+    (folder / "dgsct/worker.py").write_text(
+        "from dgsct.stub import *\n"
+        "said = Path(sys.argv[2]) / 'attempts.txt'\n"
+        "write(said.with_name('seen')); open(said, 'a').write(sys.argv[4] + '\\n')\n"
+        "if said.read_text().count('\\n') < 2: sys.exit(75)\n"
+        "write(sys.argv[2] + '/record.json')\n"
+    )
+    run = "runs/mini/release/ave/majority-class/default/s0"
+    write_runtimes(folder / "results", {run: (60.0, "history of 1 record")})
+    call = [f"results/{run}/record.json", "--config", "seeds=1", "methods=majority-class"]
+    said = snakemake(folder, *call, "--retries", "1", env={"SLURM_JOB_ID": "7"})
+    assert said.code == 0, said.text
+    # A minute and a quarter, rounded up, and five; twice that at the second attempt.
+    assert (folder / "results" / run / "attempts.txt").read_text().split() == ["7", "14"]
+    write_runtimes(folder / "results", {run: (600.0, "history of 2 records")})
+    assert "Nothing to be done" in snakemake(folder, *call, "-n").text
+    runtime_file(folder / "results").unlink()
+    assert "Nothing to be done" in snakemake(folder, *call, "-n").text
