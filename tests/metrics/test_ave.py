@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dgsct.data.packed import PackedWriter
+from dgsct.data.writer import PackedWriter
 from dgsct.heads.ave import EventOutput, decode
 from dgsct.metrics.ave import batch_mean_accuracy, category_accuracy, relevance_accuracy, segment_accuracy
 from dgsct.options import Options
@@ -56,7 +56,7 @@ def packed_set(folder: Path) -> Path:
     folder.mkdir()
     writer = PackedWriter(folder, {name: (shape, "float32") for name, shape in shapes.items()})
     for _ in range(5):
-        writer.append(**{name: np.zeros(shape) for name, shape in shapes.items()})
+        writer.append({"id": "x"}, {name: np.zeros(shape) for name, shape in shapes.items()})
     labels = np.repeat([[0], [1], [2], [3], [4], [5]], 10, axis=1)
     rows = [{"media": media} for media in (4, 3, 2, 1, 3, 0)]
     described = {"task": "ave", "scale": "mini", "image_size": 1, "front_end": {}, "categories": [], "clips": {}}
