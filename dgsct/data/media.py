@@ -119,16 +119,17 @@ def read_facts(path: Path) -> Facts:
             if not found:
                 raise MediaError(reason, f"{path} has no {what} stream; download it again")
         video, sound = streams[0][0], streams[1][0]
-        first: dict[int, float] = {}
-        last: dict[int, float] = {}
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
         for packet in container.demux(video, sound):
-            if not packet.size or packet.is_discard or packet.pts is None:
+            start, stream = packet.pts, packet.stream_index
+            if start is None or not packet.size or packet.is_discard:
                 continue
-            start, stream = float(packet.pts * packet.time_base), packet.stream_index
             first[stream] = min(start, first.get(stream, start))
-            # Samples before time 0 are the encoder's run-in, which no decoder gives out.
-            last[stream] = max(start + float((packet.duration or 0) * packet.time_base), last.get(stream, 0.0))
-        seconds = [last.get(s.index, 0.0) - max(first.get(s.index, 0.0), 0.0) for s in (video, sound)]
+            last[stream] = max(start + (packet.duration or 0), last.get(stream, 0))
+        # Samples before time 0 are the encoder's run-in, which no decoder gives out.
+        ticks = [(s.time_base, last.get(s.index, 0) - max(first.get(s.index, 0), 0)) for s in (video, sound)]
+        seconds = [float(base * count) for base, count in ticks]
         return Facts(*seconds, sound.rate)
 
 
