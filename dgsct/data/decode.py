@@ -6,6 +6,7 @@ spectrum of each tiled second, which no epoch changes.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def decode_clip(source: Source, scale: Scale) -> Clip:
     torch.set_num_threads(1)
     rate = scale.htsat.sample_rate
     try:
-        images, wave, notes = _read_video(source, rate) if source.wave is None else _read_release(source, rate)
+        images, wave, notes = _read_release(source, source.wave, rate) if source.wave else _read_video(source, rate)
     except MediaError as error:
         return Clip(status=error.reason, problem=str(error))
     peak = float(np.abs(wave).max())
@@ -56,7 +57,7 @@ def decode_clip(source: Source, scale: Scale) -> Clip:
 
 
 def _read_video(source: Source, rate: int) -> tuple[Any, np.ndarray, dict[str, Any]]:
-    images, wave, facts = read_frames(source.picture, SEGMENTS), read_audio(source.picture, rate, SEGMENTS), None
+    images, wave = read_frames(source.picture, SEGMENTS), read_audio(source.picture, rate, SEGMENTS)
     facts = read_facts(source.picture)
     seconds = {"video": round(facts.video_seconds, 2), "sound": round(facts.sound_seconds, 2)}
     notes: dict[str, Any] = {}
@@ -69,11 +70,11 @@ def _read_video(source: Source, rate: int) -> tuple[Any, np.ndarray, dict[str, A
     return images, wave, notes
 
 
-def _read_release(source: Source, rate: int) -> tuple[Any, np.ndarray, dict[str, Any]]:
+def _read_release(source: Source, sound: Path, rate: int) -> tuple[Any, np.ndarray, dict[str, Any]]:
     """Frames have no rate of their own and the wave is ten seconds by its length, so none is short, long or resampled."""
     if source.stamp is None:
-        raise MediaError("missing", f"{source.picture} and {source.wave} do not exist; put the clip's frames and wave there")
-    return read_jpgs(source), read_wave(source.wave, rate * SEGMENTS), {}
+        raise MediaError("missing", f"{source.picture} and {sound} do not exist; put the clip's frames and wave there")
+    return read_jpgs(source), read_wave(sound, rate * SEGMENTS), {}
 
 
 def resize(frames: np.ndarray, size: int) -> np.ndarray:

@@ -128,9 +128,8 @@ def read_facts(path: Path) -> Facts:
             first[stream] = min(start, first.get(stream, start))
             last[stream] = max(start + (packet.duration or 0), last.get(stream, 0))
         # Samples before time 0 are the encoder's run-in, which no decoder gives out.
-        ticks = [(s.time_base, last.get(s.index, 0) - max(first.get(s.index, 0), 0)) for s in (video, sound)]
-        seconds = [float(base * count) for base, count in ticks]
-        return Facts(*seconds, sound.rate)
+        ticks = {s: last.get(s.index, 0) - max(first.get(s.index, 0), 0) for s in (video, sound)}
+        return Facts(float(ticks[video] * video.time_base), float(ticks[sound] * sound.time_base), sound.rate)
 
 
 def read_audio(path: Path, rate: int = 32000, seconds: int = 10) -> np.ndarray:
