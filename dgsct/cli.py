@@ -124,8 +124,9 @@ def prepare(
     out: Annotated[Path, typer.Argument(help="where the packed arrays and manifest.json go")],
     scale: Scale = "paper",
     jobs: Annotated[int | None, typer.Option(min=1, help="processes (default: all cores)")] = None,
+    layout: Annotated[str | None, typer.Option(help="videos or frames (default: what is there)")] = None,
 ) -> None:
-    """Decode a data set once into memory-mapped arrays with a manifest."""
+    """Decode a data set once into memory-mapped arrays with a manifest; stopped or killed, the same command goes on."""
     from dgsct.scales import get_scale
     from dgsct.tasks import get_task
 
@@ -133,7 +134,7 @@ def prepare(
     sizes = get_scale(scale)
     from dgsct.data.prepare import prepare_ave
 
-    prepare_ave(root, out, sizes, jobs=jobs)
+    prepare_ave(root, out, sizes, jobs=jobs, layout=layout)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from dgsct.experiments import Row as WantedRow
 from dgsct.methods import METHODS
 from dgsct.protocols import option_values
 from dgsct.render import Cell, Column, Row, Source, Table
-from dgsct.render.model import CellState
+from dgsct.render.model import CellState, number
 from dgsct.results import efficiency_state, validity
 from dgsct.runs import Run
 from dgsct.scales import get_scale
@@ -62,7 +62,40 @@ def source_of(run: Run, metric: str, root: Path) -> Source:
     key, value = state.record["key"], state.record["metrics"].get(metric)
     if state.name == "ok" and (value is None or not isfinite(value)):
         return Source(path, key, run.seed, "corrupt", None, f"{path} has no finite metric {metric!r}")
-    return Source(path, key, run.seed, state.name, value, _relative(state.reason, root))
+    return Source(path, key, run.seed, state.name, value, _relative(state.reason, root), *absent_clips(state.record))
+
+
+def absent_clips(record: dict) -> tuple[dict[str, dict[str, int]] | None, tuple[float, float] | None]:
+    """Coverage of a record's splits, where a clip is absent, and the bounds over all test clips; else None."""
+    coverage, metrics = record["coverage"], record["metrics"]
+    if all(of["present"] == of["total"] for of in coverage.values()):
+        return None, None
+    bounds = [metrics.get(f"acc_exact_{end}") for end in ("lower", "upper")]
+    return coverage, None if None in bounds else tuple(bounds)
+
+
+def coverage_notes(cell: Cell) -> list[str]:
+    """Footnotes of a number behind which clips are absent: how many, and between which bounds it lies over all."""
+    if cell.mean is None or not cell.coverage:
+        return []
+    words = {"train": "training", "val": "validation", "test": "test"}
+    told = {
+        split: f"{of['present']:,} of {of['total']:,} {words.get(split, split)} clips"
+        for split, of in cell.coverage.items()
+        if of["present"] < of["total"]
+    }
+    test = told.pop("test", None)
+    others = ", ".join(told.values())
+    if not test:
+        return [f"{others} present, and all test clips"]
+    of = cell.coverage["test"]
+    # 99.96 % is not all.
+    share = min(100 * of["present"] / of["total"], 99.9)
+    notes = [f"{test} present ({share:.1f} %{'; ' * bool(others)}{others}): the number is over present clips"]
+    if cell.bounds:
+        lower, upper = map(number, cell.bounds)
+        notes.append(f"over all {of['total']:,} test clips between {lower} and {upper} (exact)")
+    return notes
 
 
 def _relative(text: str, root: Path) -> str:
@@ -124,7 +157,8 @@ def _accuracy_cell(wanted: Wanted, row: WantedRow, column: WantedColumn, root: P
     sources = tuple(source_of(run, str(wanted.metric), root) for run in wanted.runs)
     mean, std = mean_and_spread(sources)
     texts = state_notes(sources, command) if sources else [_planned_note(column.task, row.method)]
-    return Cell(state_of(sources), mean, std, sources, notes=note(*texts), **_published(wanted, note))
+    cell = Cell(state_of(sources), mean, std, sources, **_published(wanted, note))
+    return replace(cell, notes=note(*texts, *coverage_notes(cell)))
 
 
 def _published(wanted: Wanted, note: Footnotes) -> dict:

@@ -1,5 +1,6 @@
 """From records to the neutral table: numbers, states, footnotes with their remedy, stamps, and Table 6's units."""
 
+import csv
 import json
 import math
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from results_rig import place, place_corrupt, place_efficiency, place_failure, place_stale, small_experiment
 
 from dgsct.experiments import Settings, load_experiments
-from dgsct.render import Source
+from dgsct.render import RENDERERS, Source
 from dgsct.render.model import difference, ours
 from dgsct.results import efficiency_key
 from dgsct.runs import Run
@@ -274,3 +275,54 @@ def test_table_6_is_traced_to_its_counts(tmp_path):
     place_efficiency(tmp_path)
     cell = build_table(load_experiments()["table6"], Settings(), tmp_path).rows[3].cells["params"]
     assert [(s.record, s.key) for s in cell.sources] == [("efficiency/dg-sct.json", efficiency_key("dg-sct"))]
+
+
+ABSENT = {
+    "train": {"present": 3201, "total": 3339},
+    "val": {"present": 402, "total": 402},
+    "test": {"present": 393, "total": 402},
+}
+
+
+def place_covered(root, seed, value, lower, upper, coverage=ABSENT):
+    metrics = {"acc_batch8": value, "acc_exact": value, "acc_exact_lower": lower, "acc_exact_upper": upper}
+    place(root, full(seed), metrics=metrics, coverage=coverage)
+
+
+def test_a_number_behind_which_clips_are_absent_is_marked_in_every_form(tmp_path):
+    place_covered(tmp_path, 0, 82.0, 80.0, 82.3)
+    place_covered(tmp_path, 1, 82.2, 80.2, 82.5)
+    place(tmp_path, Run.make("ave", "all-background"), 17.0)
+    table = build_table(small_experiment(), TWO, tmp_path)
+    cell = cells(table)["full"]
+    shared = "393 of 402 test clips present (97.8 %; 3,201 of 3,339 training clips): the number is over present clips"
+    own = "over all 402 test clips between 80.1 and 82.4 (exact)"
+    assert notes(table, cell.notes) == [shared, own]
+    assert cells(table)["zero"].notes == ()
+    for ending, render in RENDERERS.items():
+        if ending != "csv":
+            text = " ".join(render(table).replace(r"\%", "%").split())
+            assert shared in text.replace(r"\(", "(").replace(r"\)", ")")
+            assert own in text
+    side = json.loads(RENDERERS["json"](table))["rows"][0]["cells"]["ave"]
+    assert side["coverage"] == ABSENT
+    assert side["bounds"] == pytest.approx([80.1, 82.4])
+    assert [run["bounds"] for run in side["runs"]] == [[80.0, 82.3], [80.2, 82.5]]
+    line = next(csv.DictReader(RENDERERS["csv"](table).splitlines()))
+    assert [line[name] for name in ("test_present", "test_total", "lower", "upper")] == ["393", "402", "80.1", "82.4"]
+
+
+@pytest.mark.parametrize(
+    ("coverage", "texts"),
+    [
+        ({"train": ABSENT["train"], "test": {"present": 402, "total": 402}},
+         ["3,201 of 3,339 training clips present, and all test clips"]),
+        ({"test": {"present": 4019, "total": 4020}},
+         ["4,019 of 4,020 test clips present (99.9 %): the number is over present clips",
+          "over all 4,020 test clips between 80.0 and 82.3 (exact)"]),
+    ],
+)  # fmt: skip
+def test_what_is_absent_is_told_as_it_is(tmp_path, coverage, texts):
+    place_covered(tmp_path, 0, 82.0, 80.0, 82.3, coverage)
+    table = build_table(small_experiment(), Settings(seeds=1), tmp_path)
+    assert notes(table, cells(table)["full"].notes) == texts

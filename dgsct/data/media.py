@@ -5,10 +5,14 @@
 
 import io
 import os
+import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +28,7 @@ AAC_BLOCK = 1024
 
 
 class MediaError(DgsctError):
-    """A clip that cannot be used. `reason`: missing, empty, truncated, no_video, no_audio or unreadable."""
+    """A clip that cannot be used. `reason`: a status of `dgsct.data.manifest.STATUSES` other than ready."""
 
     def __init__(self, reason: str, message: str) -> None:
         """Both are arguments of the exception, so that it passes from one process to another."""
@@ -97,11 +101,43 @@ def read_frames(path: Path, count: int = 10) -> np.ndarray:
     return np.stack([kept[i] for i in sampled_indices(total, count)])
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What a file says of itself: seconds of video and of sound, and the sound's sampling rate (Hz)."""
+
+    video_seconds: float
+    sound_seconds: float
+    rate: int
+
+
+def read_facts(path: Path) -> Facts:
+    """Lengths by the packets' own times, nothing decoded; MediaError as in `read_frames` and `read_audio`."""
+    path = Path(path)
+    with _open(path) as container:
+        streams = [container.streams.video, container.streams.audio]
+        for found, reason, what in zip(streams, ("no_video", "no_audio"), ("video", "audio"), strict=True):
+            if not found:
+                raise MediaError(reason, f"{path} has no {what} stream; download it again")
+        video, sound = streams[0][0], streams[1][0]
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for packet in container.demux(video, sound):
+            start, stream = packet.pts, packet.stream_index
+            if start is None or not packet.size or packet.is_discard:
+                continue
+            first[stream] = min(start, first.get(stream, start))
+            last[stream] = max(start + (packet.duration or 0), last.get(stream, 0))
+        # Samples before time 0 are the encoder's run-in, which no decoder gives out.
+        ticks = {s: last.get(s.index, 0) - max(first.get(s.index, 0), 0) for s in (video, sound)}
+        return Facts(float(ticks[video] * video.time_base), float(ticks[sound] * sound.time_base), sound.rate)
+
+
 def read_audio(path: Path, rate: int = 32000, seconds: int = 10) -> np.ndarray:
     """Sound of a clip: [rate * seconds] float32 in [-1, 1], the mean of the channels, cut or zero-padded at the end."""
     av = _av()
     path, wanted = Path(path), rate * seconds
     chunks: list[np.ndarray] = []
+    length = 0
     with _open(path) as container:
         if not container.streams.audio:
             raise MediaError("no_audio", f"{path} has no audio stream; replace it by a clip with sound")
@@ -109,7 +145,8 @@ def read_audio(path: Path, rate: int = 32000, seconds: int = 10) -> np.ndarray:
             for block in _resampled(container.decode(audio=0), rate):
                 # The mean, not swresample's mono mix: that one adds two float channels at -3 dB each and overshoots.
                 chunks.append(block.to_ndarray().mean(axis=0))
-                if sum(map(len, chunks)) >= wanted:
+                length += len(chunks[-1])
+                if length >= wanted:
                     break
         except (av.FFmpegError, ValueError) as error:
             raise MediaError("unreadable", f"{path} has sound that cannot be decoded ({error}); download it again") from error
@@ -213,15 +250,33 @@ def _cut_off(path: Path, size: int) -> str | None:
     return None if b"moov" in found else "its index, the moov box, is missing"
 
 
-def over_clips(work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int | None, title: str, progress: bool) -> Iterator[Any]:
-    """`work` of each task, in the tasks' order, by `jobs` processes (default: all cores this process may use)."""
+def processes(jobs: int | None) -> int:
+    """How many processes `over_clips` uses: `jobs`, or one for each core that this process may use."""
     if jobs is not None and jobs < 1:
         raise UsageError(f"the number of processes is {jobs}; it must be at least 1")
-    jobs = jobs or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    with ProcessPoolExecutor(jobs) as pool:
+    return jobs or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _start_worker(parent: int) -> None:
+    """Signals as a worker wants them, and an end when the parent is gone: a killed one cannot say so itself."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent lets the clips in hand be finished
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def over_clips(work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int | None, title: str, progress: bool) -> Iterator[Any]:
+    """`work` of each task, in the tasks' order, by `jobs` processes (default: all cores this process may use)."""
+    jobs = processes(jobs)
+    with ProcessPoolExecutor(jobs, initializer=_start_worker, initargs=(os.getpid(),)) as pool:
         # Processes fork at the first submission, before a progress bar starts its thread.
         waiting = iter(tasks)
-        window = deque(pool.submit(work, task) for task in islice(waiting, 4 * jobs))
+        window = deque(pool.submit(work, task) for task in islice(waiting, 2 * jobs))
         try:
             for _ in counted(len(tasks), title, "clips", progress):
                 done = window.popleft().result()

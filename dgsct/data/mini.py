@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from dgsct.data.ave import SPLIT_FILES, AveIndex, Row, write_index
+from dgsct.data.folders import new_folder
 from dgsct.data.media import over_clips, write_mp4
-from dgsct.data.packed import new_folder
 from dgsct.data.scenes import (
     LOOKS,
     SECONDS,

@@ -3,21 +3,17 @@
 A folder holds `frames.npy` float16 [R, 10, 3, H, W] (colours / 255, resized, not clipped), `wave.npy` float32 [R, 10,
 rate], `logmel.npy` float32 [R, 10, F, mel] (dB), `labels.npy` int64 [N, 10] and `manifest.json`. R counts usable clips,
 N annotation rows; rows of one video share its media. The manifest names no place and no time: equal data, equal bytes.
+This is the reader; `dgsct.data.writer` fills such a folder.
 """
 
-import errno
-import hashlib
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from dgsct.checksum import sha256_json
-from dgsct.errors import DgsctError, UsageError
+from dgsct.errors import DgsctError
 
 SCHEMA_VERSION = 2
 MEDIA = ("frames", "wave", "logmel")
@@ -27,91 +23,6 @@ FIELDS: dict[str, type] = {
     "clips": dict, "coverage": dict, "arrays": dict,
 }  # fmt: skip
 AGAIN = "prepare the data again (`dgsct prepare`)"
-
-
-@contextmanager
-def new_folder(out: Path, mark: str) -> Iterator[Path]:
-    """A hidden folder beside `out`, to be filled; it takes the place of `out` at the end, or vanishes on an error.
-
-    What lies in `out` already is replaced only if it holds the file `mark`: no one loses a folder by a slip.
-    """
-    out = Path(out).absolute()
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / mark).exists())):
-        raise UsageError(f"{out} holds something else (it has no {mark}); give a new or an empty folder")
-    partial, old = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.old")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        yield partial
-        shutil.rmtree(old, ignore_errors=True)
-        if out.exists():
-            out.rename(old)
-        partial.rename(out)
-    except OSError as error:
-        remedy = "free space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder and its rights"
-        raise DgsctError(f"cannot write {out} ({error.strerror or error}); {remedy} and start again") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-class PackedWriter:
-    """Writes the arrays of a packed folder clip by clip; `media` gives each array's shape of one clip and its dtype."""
-
-    def __init__(self, folder: Path, media: dict[str, tuple[tuple[int, ...], str]]) -> None:
-        """Open the arrays' files in the existing `folder`."""
-        self.folder = Path(folder)
-        self.media = media
-        self.count = 0
-        self.files: dict[str, IO[bytes]] = {}
-        self.hashes = {name: hashlib.sha256() for name in media}
-        for name in media:
-            self.files[name] = open(self.folder / f"{name}.npy", "wb")  # noqa: SIM115 - closed by `close`
-            self._header(name)
-
-    def _header(self, name: str) -> None:
-        """The .npy header; numpy leaves room for the first axis to grow, so it can be written anew at the end."""
-        shape, dtype = self.media[name]
-        description = np.lib.format.dtype_to_descr(np.dtype(dtype))
-        fields = {"descr": description, "fortran_order": False, "shape": (self.count, *shape)}
-        np.lib.format.write_array_header_1_0(self.files[name], fields)
-
-    def append(self, **arrays: np.ndarray) -> int:
-        """Add one clip, each array in its declared shape; returns the clip's index."""
-        for name, (shape, dtype) in self.media.items():
-            array = np.ascontiguousarray(arrays[name], dtype=dtype)
-            if array.shape != shape:
-                raise ValueError(f"{name} of a clip has shape {array.shape}, expected {shape}")
-            self.files[name].write(array.data)
-            self.hashes[name].update(array.data)
-        self.count += 1
-        return self.count - 1
-
-    def finish(self, labels: np.ndarray, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Complete the arrays and write the manifest, with dtype, shape and sha256 (of the data) of every array."""
-        for name, file in self.files.items():
-            file.seek(0)
-            self._header(name)
-            file.flush()
-        np.save(self.folder / "labels.npy", labels)
-        described = {
-            name: {"dtype": dtype, "shape": [self.count, *shape], "sha256": self.hashes[name].hexdigest()}
-            for name, (shape, dtype) in self.media.items()
-        }
-        checksum = hashlib.sha256(np.ascontiguousarray(labels).data).hexdigest()
-        described["labels"] = {"dtype": str(labels.dtype), "shape": list(labels.shape), "sha256": checksum}
-        manifest = {"schema": SCHEMA_VERSION, **manifest, "arrays": described}
-        text = json.dumps(manifest, indent=1, ensure_ascii=False)
-        (self.folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
-        return manifest
-
-    def close(self) -> None:
-        """Close the files; on a full disk even this may fail, which then adds nothing to what is already known."""
-        for file in self.files.values():
-            try:
-                file.close()
-            except OSError:
-                continue
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

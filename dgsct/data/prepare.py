@@ -1,176 +1,217 @@
 """From a data set's own files to packed arrays: every clip is decoded, resampled and transformed once.
 
-Frames: ten equidistant ones, first and last included, resized by bicubic interpolation without antialiasing and without
-clipping, as the release's image transform does (AVE, section 2). Sound: mono, ten one-second segments, and the log-mel
-spectrum of each tiled second, which no epoch changes. Clips that cannot be used are counted, listed and left out.
+An interrupted preparation is taken up where it stood: the arrays grow in a hidden folder beside `out`, which takes its
+place at the end. Clips that cannot be used are counted, listed and left out.
 """
 
 import json
-from collections import Counter
-from dataclasses import dataclass
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
+from dgsct.atomic import write_text_atomic
 from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
-from dgsct.data.ave import SEGMENTS, AveIndex, media_path, read_index
-from dgsct.data.media import MediaError, over_clips, read_audio, read_frames
-from dgsct.data.packed import Packed, PackedWriter, new_folder
-from dgsct.encoders.frontend import compact_copies, frames_per_second, log_mel_compact
-from dgsct.errors import DgsctError
+from dgsct.data.ave import AveIndex, read_index
+from dgsct.data.decode import decode_clip, forms, front_end
+from dgsct.data.folders import check_replaceable, growing_folder, one_writer
+from dgsct.data.manifest import NOTES, check_splits, describe
+from dgsct.data.media import over_clips, processes
+from dgsct.data.packed import Packed
+from dgsct.data.sources import DECIDES, Source, find_sources
+from dgsct.data.writer import JOURNAL, PackedWriter, manifest_text
+from dgsct.errors import DgsctError, Stopped
 from dgsct.scales import Scale
 
-TILE = 10
-SHOWN_PROBLEMS = 10
 SOURCE = "source.json"
+SHOWN = 3
+OVERHEAD = 600  # bytes a clip in the manifest, its copy and the journal; generous
+WORDS = {
+    "missing": "no file", "empty": "zero bytes", "truncated": "cut off", "no_video": "no picture", "no_audio": "no sound",
+    "wrong_length": "not 10 s at the sampling rate", "unreadable": "cannot be decoded", "silent": "used; below -60 dB",
+    "short": "used; below 10 s, sound padded with zeros", "long": "used; above 11 s, frames spread over all of it",
+    "wrong_rate": "used; resampled",
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Clip:
-    """One decoded clip: frames [10, 3, H, W], wave [10, rate], log-mel [10, F, mel]; or the problem that it has."""
-
-    arrays: dict[str, np.ndarray] | None = None
-    reason: str = "ready"
-    problem: str = ""
-
-
-def resize(frames: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [T, H, W, 3] -> float16 [T, 3, size, size] in units of 1/255 of the value; aspect is not kept."""
-    pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
-    return F.interpolate(pixels, (size, size), mode="bicubic", align_corners=False, antialias=False).half().numpy()
-
-
-def decode_clip(path: Path, scale: Scale) -> Clip:
-    """Frames, sound and log-mel of one clip; a clip that cannot be used carries its reason instead."""
-    torch.set_num_threads(1)
-    rate = scale.htsat.sample_rate
-    try:
-        frames = resize(read_frames(path, SEGMENTS), scale.swin.image_size)
-        wave = read_audio(path, rate, SEGMENTS).reshape(SEGMENTS, rate)
-    except MediaError as error:
-        return Clip(reason=error.reason, problem=str(error))
-    logmel = log_mel_compact(torch.from_numpy(wave), scale.htsat, TILE).numpy()
-    return Clip({"frames": frames, "wave": wave, "logmel": logmel})
-
-
-def front_end(scale: Scale) -> dict[str, Any]:
-    """What the stored log-mel depends on; a run that asks for something else computes its own from the wave."""
-    return {"tile": TILE, **scale.htsat.front_end}
-
-
-def prepare_ave(root: Path, out: Path, scale: Scale, jobs: int | None = None, progress: bool = True) -> dict[str, Any]:
+def prepare_ave(
+    root: Path, out: Path, scale: Scale, jobs: int | None = None, progress: bool = True, layout: str | None = None
+) -> dict[str, Any]:
     """Prepare the AVE-like set in `root` for `scale` into the folder `out`; returns the manifest.
 
-    Decodes with `jobs` processes (default: all cores). A folder prepared from the same sources is left as it is.
-    DgsctError if a file of the set is missing or malformed, if a split has no usable clip, or if the disk is full.
+    Decodes with `jobs` processes (default: all cores); `layout` is videos or frames (default: what is there). A folder
+    prepared from the same sources is left as it is. Stopped on SIGTERM or Ctrl-C; the same call goes on. DgsctError if a
+    file of the set is missing or malformed, if a split has no usable clip, if the disk is too small, or if another process
+    writes `out`.
     """
-    root, out = Path(root), Path(out)
+    root, out, jobs = Path(root), Path(out), processes(jobs)
     index = read_index(root)
-    source = _fingerprint(root, index, scale)
-    manifest = _prepared(out, source)
-    if manifest:
-        print(f"{out} is already prepared from these sources", flush=True)
+    layout, sources = find_sources(root, index.video_ids, layout)
+    source = _fingerprint(index, scale, layout, sources)
+    check_replaceable(out, SOURCE)
+    if manifest := _prepared(out, source):
         return manifest
-    with new_folder(out, SOURCE) as folder:
-        writer = PackedWriter(folder, _forms(scale))
-        try:
-            clips, problems = _decode_all(writer, root, index, scale, jobs, progress)
-            manifest = writer.finish(index.labels, _describe(root, index, scale, clips))
-        finally:
-            writer.close()
-        (folder / SOURCE).write_text(json.dumps({"source": source}) + "\n", encoding="utf-8")
-    _report(manifest, problems)
+    check_splits(index, {s.video_id: "missing" if s.stamp is None else "ready" for s in sources}, root)
+    with one_writer(out):
+        if manifest := _prepared(out, source, mend=True):
+            return manifest
+        settings = sha256_json([_made_for(scale), layout, code_hash("dgsct.data.decode", "dgsct.data.writer")])
+        with growing_folder(out, SOURCE) as folder:
+            _check_room(out, folder, scale, layout, sources)
+            writer = PackedWriter(folder, forms(scale), settings, [(s.video_id, s.stamp) for s in sources])
+            try:
+                _decode_all(writer, sources, scale, jobs, progress)
+                manifest = writer.finish(index.labels, describe(index, scale, layout, writer.entries, root))
+            finally:
+                writer.close()
+            _write_source(folder / SOURCE, source, manifest)
+        (out / JOURNAL).unlink(missing_ok=True)
+    _say(manifest, writer.entries)
     return manifest
 
 
-def _fingerprint(root: Path, index: AveIndex, scale: Scale) -> str:
+def _made_for(scale: Scale) -> list[Any]:
+    return [scale.name, scale.swin.image_size, front_end(scale)]
+
+
+def _fingerprint(index: AveIndex, scale: Scale, layout: str, sources: list[Source]) -> str:
     """Checksum of what would be prepared: annotations, splits, sizes and times of the clips, target sizes, and how."""
-    clips = []
-    for video_id in index.video_ids:
-        path = media_path(root, video_id)
-        found = path.stat() if path.exists() else None
-        clips.append([video_id, found and found.st_size, found and found.st_mtime_ns])
+    clips = [[s.video_id, s.stamp] for s in sources]
     rows = [row.line() for row in index.rows]
     splits = {name: indices.tolist() for name, indices in index.splits.items()}
-    made_for = [scale.name, scale.swin.image_size, front_end(scale)]
-    return sha256_json([rows, splits, clips, made_for, code_hash("dgsct.data.prepare")])
+    return sha256_json([rows, splits, layout, clips, _made_for(scale), code_hash(*DECIDES)])
 
 
-def _prepared(out: Path, source: str) -> dict[str, Any] | None:
-    """The manifest in `out` if it was prepared from `source` and is sound."""
+def _write_source(path: Path, source: str, manifest: dict[str, Any]) -> None:
+    """What `out` was made from, and a copy of its manifest: Snakemake deletes that one before it makes it again."""
+    path.write_text(json.dumps({"source": source, "manifest": manifest}) + "\n", encoding="utf-8")
+
+
+def _prepared(out: Path, source: str, mend: bool = False) -> dict[str, Any] | None:
+    """The manifest in `out` if it was prepared from `source` and is sound; with `mend` a lost manifest is written anew."""
     try:
-        same = json.loads((out / SOURCE).read_text(encoding="utf-8"))["source"] == source
-        return Packed.open(out).manifest if same else None
+        noted = json.loads((out / SOURCE).read_text(encoding="utf-8"))
+        if noted["source"] != source:
+            return None
+        text = manifest_text(noted["manifest"])
+        if mend and not (out / "manifest.json").exists():
+            write_text_atomic(out / "manifest.json", text)
+        manifest = Packed.open(out).manifest
+        if manifest != noted["manifest"]:
+            return None
     except (OSError, ValueError, KeyError, TypeError, DgsctError):
         return None
+    print(f"{out} is already prepared from these sources", flush=True)
+    return manifest
 
 
-def _forms(scale: Scale) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape of one clip in each array, and its dtype."""
-    size, sound = scale.swin.image_size, scale.htsat
-    frames = compact_copies(TILE) * frames_per_second(sound) + 1
-    return {
-        "frames": ((SEGMENTS, 3, size, size), "float16"),
-        "wave": ((SEGMENTS, sound.sample_rate), "float32"),
-        "logmel": ((SEGMENTS, frames, sound.mel_bins), "float32"),
-    }
+def bytes_of_clip(scale: Scale) -> int:
+    """What one usable clip takes in the packed arrays."""
+    return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in forms(scale).values())
 
 
-def _decode_all(
-    writer: PackedWriter, root: Path, index: AveIndex, scale: Scale, jobs: int | None, progress: bool
-) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Status and media index of every video id, and one sentence for each clip that cannot be used."""
-    ids, clips, problems = index.video_ids, {}, []
-    paths = [media_path(root, video_id) for video_id in ids]
-    decoded = over_clips(partial(decode_clip, scale=scale), paths, jobs, "decoding", progress)
-    for video_id, clip in zip(ids, decoded, strict=True):
-        media = writer.append(**clip.arrays) if clip.arrays else None
-        clips[video_id] = {"status": clip.reason, "media": media}
-        if clip.problem:
-            problems.append(clip.problem)
-    return clips, problems
+def _check_room(out: Path, folder: Path, scale: Scale, layout: str, sources: list[Source]) -> None:
+    """Say what will be needed; DgsctError if the disk lacks it."""
+    present = sum(source.stamp is not None for source in sources)
+    need = present * bytes_of_clip(scale) + len(sources) * OVERHEAD
+    already = sum(path.stat().st_size for path in folder.iterdir())
+    free = shutil.disk_usage(folder).free
+    print(f"{present} of {len(sources)} clips are there ({layout}); {_size(need)} of disk, {_size(free)} are free", flush=True)
+    if need - already > free:
+        told = f"preparing needs {_size(need - already)} more on the disk of {out}, of which {_size(free)} are free"
+        raise DgsctError(f"{told}; free space or give another folder")
 
 
-def _describe(root: Path, index: AveIndex, scale: Scale, clips: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The manifest's content; DgsctError if a split is left without a clip."""
-    rows = [
-        {"id": r.video_id, "category": r.category, "start": r.start, "end": r.end, "media": clips[r.video_id]["media"]}
-        for r in index.rows
-    ]
-    splits = {name: indices.tolist() for name, indices in index.splits.items()}
-    coverage = {
-        name: {"present": sum(rows[i]["media"] is not None for i in indices), "total": len(indices)}
-        for name, indices in splits.items()
-    }
-    for name, found in coverage.items():
-        if found["total"] and not found["present"]:
-            reasons = Counter(clips[rows[i]["id"]]["status"] for i in splits[name])
-            told = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in reasons.most_common())
-            raise DgsctError(f"no clip of split {name!r} is usable ({told}); put its videos into {root / 'AVE'}")
-    return {
-        "task": "ave",
-        "scale": scale.name,
-        "image_size": scale.swin.image_size,
-        "front_end": front_end(scale),
-        "categories": list(index.categories),
-        "rows": rows,
-        "splits": splits,
-        "clips": clips,
-        "coverage": coverage,
-    }
+def _decode_all(writer: PackedWriter, sources: list[Source], scale: Scale, jobs: int, progress: bool) -> None:
+    """Append every clip that the writer does not have yet."""
+    done = len(writer.entries)
+    todo = sources[done:]
+    if done:
+        print(f"{done} of {len(sources)} clips are taken up from an earlier call", flush=True)
+    if not todo:
+        return
+    for name in ("av", "torchaudio.functional", "torchvision.io"):
+        import_module(name)  # here once, and not in every worker
+    begin, handful = time.monotonic(), max(8, 2 * jobs)
+    with _asked_to_stop() as asked:
+        try:
+            clips = over_clips(partial(decode_clip, scale=scale), todo, jobs, "decoding", progress)
+            for i, (source, clip) in enumerate(zip(todo, clips, strict=True), 1):
+                entry = {"id": source.video_id, "stamp": source.stamp, "status": clip.status, "notes": clip.notes}
+                writer.append({**entry, "problem": clip.problem}, clip.arrays)
+                if asked.is_set():
+                    break
+                if progress and i == handful < len(todo):
+                    rate = i / (time.monotonic() - begin)
+                    print(f"about {_duration((len(todo) - i) / rate)} to go, by the first {i} clips", flush=True)
+        except DgsctError as error:
+            # A signal to the whole group ends the workers too.
+            if not asked.is_set():
+                raise
+            raise _stopped(writer, sources) from error
+        if asked.is_set() and len(writer.entries) < len(sources):
+            raise _stopped(writer, sources)
+    if progress:
+        seconds = time.monotonic() - begin
+        rate = len(todo) / seconds
+        told = f"{len(todo)} clips in {_duration(seconds)}: {rate:.1f} clips/s, {rate / jobs:.1f} clips/s per process"
+        print(told, flush=True)
 
 
-def _report(manifest: dict[str, Any], problems: list[str]) -> None:
-    for problem in problems[:SHOWN_PROBLEMS]:
-        print(f"left out: {problem}")
-    if len(problems) > SHOWN_PROBLEMS:
-        print(f"left out: {len(problems) - SHOWN_PROBLEMS} more, see `clips` in manifest.json")
-    counts = Counter(clip["status"] for clip in manifest["clips"].values())
-    print("clips: " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.most_common()))
-    for split, found in manifest["coverage"].items():
-        print(f"{split}: {found['present']} of {found['total']} annotated clips are present", flush=True)
+def _stopped(writer: PackedWriter, sources: list[Source]) -> Stopped:
+    return Stopped(f"stopped after {len(writer.entries)} of {len(sources)} clips; start it again to go on")
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """Set by SIGTERM or Ctrl-C: the clip in hand is finished and written, then comes the end."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {s: signal.signal(s, lambda *_: asked.set()) for s in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(manifest: dict[str, Any], entries: list[dict[str, Any]]) -> None:
+    """The report as a small table: every kind that occurs, how often, and the first ids; then the coverage."""
+    problems = {e["status"]: e["problem"] for e in reversed(entries) if e["problem"]}
+    for problem in reversed(problems.values()):
+        print(f"left out, for example: {problem}")
+    found = {kind: of for kind, of in manifest["report"].items() if of["count"] or kind == "ready"}
+    for kind, of in found.items():
+        ids = "" if kind == "ready" else ", ".join(of["ids"][:SHOWN]) + (", ..." if of["count"] > SHOWN else "")
+        mark = "note: " if kind in NOTES else ""
+        told = f"  {mark + kind.replace('_', ' '):<17}{of['count']:>6}"
+        print(f"{told}  {WORDS[kind]}: {ids}" if ids else told)
+    for split, of in manifest["coverage"].items():
+        print(f"{split}: {of['present']} of {of['total']} annotated clips are present", flush=True)
+
+
+def _size(count: float) -> str:
+    """Bytes in decimal units, as disks are sold and `df -H` says."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

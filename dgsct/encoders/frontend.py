@@ -6,6 +6,7 @@ index (`expand_index`), which gives the same frames for a fifth of the work.
 """
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -106,8 +107,13 @@ class LogMel(nn.Module):
         return self(second.repeat(1, compact_copies(tile)))[:, expand_index(self.sizes, tile).to(second.device)]
 
 
+@cache
+def _front(sizes: HtsatSizes) -> LogMel:
+    """One front end a process: its kernels and filters cost five times what a clip's spectrum does."""
+    return LogMel(sizes)
+
+
 def log_mel_compact(wave: Tensor, sizes: HtsatSizes, tile: int) -> Tensor:
     """Compact log-mel frames [n, F, mel_bins] (dB, float32) of seconds `wave` [n, samples]; see `expand_index`."""
-    front = LogMel(sizes)
     with torch.no_grad():
-        return front(wave.repeat(1, compact_copies(tile)))
+        return _front(sizes)(wave.repeat(1, compact_copies(tile)))

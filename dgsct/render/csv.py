@@ -2,12 +2,21 @@
 
 import pandas as pd
 
-from dgsct.render.model import Table
+from dgsct.render.model import Cell, Table
 
 COLUMNS = (
     "table", "row", "label", "group", "column", "column_label", "state", "mean", "std", "seeds", "exact", "published",
-    "difference", "scale", "protocol", "stamp",
+    "difference", "test_present", "test_total", "lower", "upper", "scale", "protocol", "stamp",
 )  # fmt: skip
+
+
+def _coverage(cell: Cell) -> dict[str, str | float]:
+    """Test clips behind a number and its bounds over all of them; empty where every clip is present."""
+    test = (cell.coverage or {}).get("test")
+    if not test:
+        return {}
+    lower, upper = cell.bounds or ("", "")
+    return {"test_present": str(test["present"]), "test_total": str(test["total"]), "lower": lower, "upper": upper}
 
 
 def render(table: Table) -> str:
@@ -27,6 +36,7 @@ def render(table: Table) -> str:
             "exact": "" if cell.exact is None else str(cell.exact),
             "published": cell.published,
             "difference": cell.difference,
+            **_coverage(cell),
             "scale": table.scale,
             "protocol": table.protocol,
             "stamp": table.stamp,

@@ -5,7 +5,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from dgsct.render.model import Cell, Column, Table
+from dgsct.render.model import Cell, Column, Source, Table
 
 SCHEMA = 1
 
@@ -51,6 +51,7 @@ def cell_json(cell: Cell, footnotes: tuple[str, ...]) -> dict[str, Any]:
     if cell.published is not None:
         notes = [footnotes[n] for n in cell.published_notes]
         published = {"value": cell.published, "source": cell.published_source, "notes": notes}
+    absent = {"coverage": cell.coverage, "bounds": cell.bounds} if cell.coverage else {}
     return {
         "state": cell.state,
         "mean": cell.mean,
@@ -60,8 +61,15 @@ def cell_json(cell: Cell, footnotes: tuple[str, ...]) -> dict[str, Any]:
         "published": published,
         "difference": cell.difference,
         "notes": [footnotes[n] for n in cell.notes],
-        "runs": [asdict(source) for source in cell.sources],
+        "runs": [_source(source) for source in cell.sources],
+        **absent,
     }
+
+
+def _source(source: Source) -> dict[str, Any]:
+    """One run; coverage and bounds stand there where a clip is absent."""
+    value = asdict(source)
+    return value if source.coverage else {k: v for k, v in value.items() if k not in ("coverage", "bounds")}
 
 
 def finite(value: Any) -> Any:

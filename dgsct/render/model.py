@@ -24,6 +24,9 @@ class Source:
     state: str
     value: float | None
     reason: str = ""
+    # Split -> present and total, where a clip is absent; then also the bounds of the exact accuracy over all test clips.
+    coverage: dict[str, dict[str, int]] | None = None
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,17 @@ class Cell:
     def seeds(self) -> int:
         """Number of runs that count in the mean."""
         return sum(source.value is not None and source.state == "ok" for source in self.sources)
+
+    @property
+    def coverage(self) -> dict[str, dict[str, int]] | None:
+        """Coverage behind the number, where a clip is absent: of the first run that lacks one."""
+        return next((s.coverage for s in self.sources if s.state == "ok" and s.coverage), None)
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Lower and upper bound over all test clips, means over the runs that have them."""
+        found = [s.bounds for s in self.sources if s.state == "ok" and s.bounds]
+        return (sum(low for low, _ in found) / len(found), sum(up for _, up in found) / len(found)) if found else None
 
     @property
     def difference(self) -> float | None:

@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from dgsct.data.packed import Packed
-from dgsct.metrics.ave import batch_mean_accuracy, category_accuracy, relevance_accuracy, segment_accuracy
+from dgsct.metrics.ave import (
+    accuracy_bounds,
+    batch_mean_accuracy,
+    category_accuracy,
+    relevance_accuracy,
+    segment_accuracy,
+)
 from dgsct.options import Options
 from dgsct.scales import Scale
 
@@ -49,7 +55,11 @@ class Ave:
         return {"relevant": event.float(), "category": torch.where(event, labels, 0).amax(dim=1)}
 
     def metrics(self, predicted: np.ndarray, rows: np.ndarray, batch_size: int) -> dict[str, float]:
-        """Named measures (percent) of the predictions [N, T] for annotation rows `rows`, in their order."""
+        """Named measures (percent) of the predictions [N, T] for annotation rows `rows`, in their order.
+
+        Where clips of the split are absent, all measures are over the present ones; `acc_exact_lower` and
+        `acc_exact_upper` bound `acc_exact` over all annotated ones.
+        """
         labels = self.labels(rows)
         result = {
             "acc_exact": segment_accuracy(predicted, labels),
@@ -57,10 +67,18 @@ class Ave:
             "category": category_accuracy(predicted, labels, self.background),
             "relevance": relevance_accuracy(predicted, labels, self.background),
         }
+        if absent := self._absent(rows):
+            bounds = accuracy_bounds(predicted, labels, absent)
+            result["acc_exact_lower"], result["acc_exact_upper"] = bounds
         clean = ~self._seen_in_training(rows)
         if not clean.all() and clean.any():
             result["acc_exact_unseen_ids"] = segment_accuracy(predicted[clean], labels[clean])
         return result
+
+    def _absent(self, rows: np.ndarray) -> int:
+        """How many annotated clips are absent from the split whose present ones are `rows`."""
+        whole = next((s for s, present in self.splits.items() if np.array_equal(present, rows)), None)
+        return len(self.packed.manifest["splits"][whole]) - len(rows) if whole else 0
 
     def _seen_in_training(self, rows: np.ndarray) -> np.ndarray:
         """Rows whose video is also a training video under another category (the real set has 8 such test rows)."""

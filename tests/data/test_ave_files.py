@@ -13,7 +13,7 @@ from torchvision.transforms.v2.functional import resize as tv_resize
 
 from dgsct.data import ave
 from dgsct.data.ave import AveIndex, Row, read_annotations, read_index, read_split, segment_labels, write_index
-from dgsct.data.prepare import resize
+from dgsct.data.decode import resize
 from dgsct.errors import DgsctError, UsageError
 from dgsct.methods.yardsticks import predict
 from dgsct.metrics.ave import segment_accuracy

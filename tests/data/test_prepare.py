@@ -115,10 +115,14 @@ def test_bad_clips_are_counted_and_left_out(own, tmp_path, capsys):
     status = [manifest["clips"][row.video_id]["status"] for row in index.rows]
     assert status[:4] == ["missing", "truncated", "no_audio", "empty"]
     assert status[7:9] == ["unreadable", "ready"]
+    assert {kind: of["count"] for kind, of in manifest["report"].items() if of["count"]} == {
+        "ready": 7, "missing": 1, "empty": 1, "truncated": 1, "no_audio": 1, "unreadable": 1,
+    }  # fmt: skip
+    assert manifest["report"]["no_audio"]["ids"] == [index.rows[2].video_id]
     said = capsys.readouterr().out
-    assert "clips: 7 ready, 1 missing, 1 truncated, 1 no audio, 1 empty, 1 unreadable" in said
+    assert f"  truncated             1  cut off: {index.rows[1].video_id}" in said
     assert "train: 3 of 7 annotated clips are present" in said
-    assert f"left out: {clips[1]} is cut off" in said
+    assert f"left out, for example: {clips[1]} is cut off" in said
     data = Packed.open(tmp_path / "packed")
     assert data.coverage == {
         "train": {"present": 3, "total": 7}, "val": {"present": 1, "total": 2}, "test": {"present": 3, "total": 3},
@@ -151,7 +155,7 @@ def test_a_split_without_a_clip_is_an_error_that_leaves_nothing(own, tmp_path):
         (own / "AVE" / f"{index.rows[i].video_id}.mp4").unlink()
     with pytest.raises(DgsctError, match=r"no clip of split 'val' is usable \(2 missing\); put its videos into .*AVE"):
         prepare_ave(own, tmp_path / "out" / "packed", MINI, progress=False)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_foreign_folder_is_never_replaced(raw, own):
@@ -191,11 +195,12 @@ def test_a_damaged_packed_folder_says_prepare_again(own_packed, harm, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(raw, small_disk):
-    with pytest.raises(DgsctError, match=r"cannot write .*packed \(No space left on device\); free space") as caught:
+def test_a_disk_that_is_too_small_is_said_before_starting(raw, small_disk):
+    told = r"preparing needs 16\.5 MB more on the disk of .*packed, of which 3\.15 MB are free; free space or give"
+    with pytest.raises(DgsctError, match=told) as caught:
         prepare_ave(raw, small_disk / "packed", MINI, progress=False)
     assert "\n" not in str(caught.value)
-    assert list(small_disk.iterdir()) == []
+    assert not (small_disk / "packed").exists()
 
 
 def test_a_full_disk_while_generating_leaves_nothing(small_disk):

@@ -9,9 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dgsct.data.packed import PackedWriter
+from dgsct.data.writer import PackedWriter
 from dgsct.heads.ave import EventOutput, decode
-from dgsct.metrics.ave import batch_mean_accuracy, category_accuracy, relevance_accuracy, segment_accuracy
+from dgsct.metrics.ave import (
+    accuracy_bounds,
+    batch_mean_accuracy,
+    category_accuracy,
+    relevance_accuracy,
+    segment_accuracy,
+)
 from dgsct.options import Options
 from dgsct.scales import MINI
 from dgsct.tasks.ave import open_task
@@ -50,15 +56,15 @@ def test_the_published_checkpoint_value_is_a_mean_over_batches_of_eight(b, exact
     assert round(segment_accuracy(predicted, labels), 2) == exact
 
 
-def packed_set(folder: Path) -> Path:
+def packed_set(folder: Path, absent: tuple[int, ...] = ()) -> Path:
     """Six annotation rows of five videos without content: test row 4 is training row 1's video in another category."""
     shapes = {"frames": (10, 3, 1, 1), "wave": (10, 1), "logmel": (10, 1, 1)}
     folder.mkdir()
     writer = PackedWriter(folder, {name: (shape, "float32") for name, shape in shapes.items()})
     for _ in range(5):
-        writer.append(**{name: np.zeros(shape) for name, shape in shapes.items()})
+        writer.append({"id": "x"}, {name: np.zeros(shape) for name, shape in shapes.items()})
     labels = np.repeat([[0], [1], [2], [3], [4], [5]], 10, axis=1)
-    rows = [{"media": media} for media in (4, 3, 2, 1, 3, 0)]
+    rows = [{"media": None if i in absent else media} for i, media in enumerate((4, 3, 2, 1, 3, 0))]
     described = {"task": "ave", "scale": "mini", "image_size": 1, "front_end": {}, "categories": [], "clips": {}}
     splits = {"train": [0, 1], "val": [2], "test": [3, 4, 5]}
     writer.finish(labels, {**described, "rows": rows, "splits": splits, "coverage": {}})
@@ -77,6 +83,22 @@ def test_accuracy_without_the_videos_that_training_saw(tmp_path):
     assert "acc_exact_unseen_ids" not in task.metrics(task.labels(task.splits["val"]), task.splits["val"], 8)
 
 
+def test_absent_clips_bound_the_accuracy_over_all(tmp_path):
+    folder = packed_set(tmp_path / "packed", absent=(5,))
+    task = open_task(folder, MINI, Options())
+    rows = task.splits["test"]
+    assert rows.tolist() == [3, 4]
+    predicted = task.labels(rows).copy()
+    predicted[0, :5] = 0
+    metrics = task.metrics(predicted, rows, 8)
+    assert metrics["acc_exact"] == pytest.approx(75.0)  # 15 of 20 segments
+    assert metrics["acc_exact_lower"] == pytest.approx(50.0)  # 15 of 30
+    assert metrics["acc_exact_upper"] == pytest.approx(250 / 3)  # 25 of 30
+    for split in ("train", "val"):
+        rows = task.splits[split]
+        assert not {"acc_exact_lower", "acc_exact_upper"} & task.metrics(task.labels(rows), rows, 8).keys()
+
+
 CLASSES = st.integers(0, BACKGROUND)
 CLIPS = st.integers(1, 30).flatmap(lambda n: st.tuples(*[arrays(np.int64, (n, 10), elements=CLASSES)] * 2))
 
@@ -93,6 +115,16 @@ def test_properties(pair):
     assert batch_mean_accuracy(predicted, labels, len(labels)) == pytest.approx(exact)
     assert batch_mean_accuracy(predicted, labels, 1) == pytest.approx(exact)
     assert relevance_accuracy(predicted, labels, BACKGROUND) >= exact - 1e-9
+
+
+@given(CLIPS, st.integers(0, 29))
+def test_the_accuracy_over_all_lies_within_the_bounds(pair, absent):
+    predicted, labels = pair
+    absent = min(absent, len(labels) - 1)
+    present = len(labels) - absent
+    lower, upper = accuracy_bounds(predicted[:present], labels[:present], absent)
+    assert lower - 1e-9 <= segment_accuracy(predicted, labels) <= upper + 1e-9
+    assert upper - lower == pytest.approx(100 * absent / len(labels))
 
 
 def test_category_counts_clips_with_an_event_only():

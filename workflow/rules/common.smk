@@ -15,6 +15,7 @@ if str(BASE) not in sys.path:
 
 from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
+from dgsct.data.sources import DECIDES, source_stamps
 from dgsct.errors import DgsctError
 from dgsct.experiments import EXPERIMENTS, all_runs, load_experiments, make_settings
 from dgsct.methods import METHODS
@@ -207,11 +208,8 @@ def data_key(scale, task):
     made_for = [sizes.swin.image_size, sizes.htsat.front_end]
     files = []
     if not sizes.generated_data:
-        found = [path for path in Path(raw_folder(scale, task)).rglob("*")]
-        files = sorted(
-            [str(path), path.stat().st_size] for path in found if path.is_file()
-        )
-    return sha256_json([code_hash("dgsct.data.prepare"), made_for, files])
+        files = source_stamps(Path(raw_folder(scale, task)))
+    return sha256_json([code_hash(*DECIDES), made_for, files])
 
 
 def encoder_key(encoder):

@@ -1,0 +1,71 @@
+"""The DAG's rule: what a killed or failed job has prepared outlives Snakemake's cleaning, and is taken up."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from workflow_rig import ROOT, snakemake
+
+MANIFEST = "results/data/mini/ave/packed/manifest.json"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def journal(folder: Path) -> int:
+    path = folder / "results/data/mini/ave/.packed.partial/journal.jsonl"
+    return path.read_text().count("\n") - 1 if path.exists() else 0
+
+
+def preparation(pid: int) -> int:
+    """The process id of `dgsct prepare` among the descendants of `pid`."""
+    arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    if b"dgsct.cli" in arguments and arguments[0].endswith(b"python"):
+        return pid
+    below = [c for task in Path(f"/proc/{pid}/task").iterdir() for c in (task / "children").read_text().split()]
+    return next((found for child in below if (found := preparation(int(child)))), 0)
+
+
+def wait_for(condition, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_a_killed_job_and_a_stopped_one_are_gone_on_with(ave_world, ave_undisturbed, tmp_path):
+    (tmp_path / "results/data/mini/ave").mkdir(parents=True)
+    (tmp_path / "results/data/mini/ave/raw").symlink_to(ave_world)
+    log = tmp_path / "results/data/mini/ave/prepare.log"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), MANIFEST, "--nolock", "--cores", "2"]
+    reached = 0
+    for number, everything, goal in ((signal.SIGKILL, True, 15), (signal.SIGTERM, False, 30)):
+        with open(tmp_path / "said", "wb") as said:
+            work = subprocess.Popen(command, cwd=tmp_path, stdout=said, stderr=said, start_new_session=True)
+        wait_for(lambda goal=goal: journal(tmp_path) >= goal)
+        if everything:
+            os.killpg(work.pid, number)
+        else:
+            os.kill(preparation(work.pid), number)
+        assert work.wait(120) != 0
+        assert not (tmp_path / MANIFEST).exists()
+        assert (f"{reached} of 100 clips are taken up" in log.read_text()) == bool(reached)
+        reached = journal(tmp_path)
+        assert reached >= goal
+    assert f"dgsct: stopped after {reached} of 100 clips; start it again to go on" in log.read_text()
+    said = snakemake(tmp_path, MANIFEST, "--nolock")
+    assert said.code == 0, said.text
+    assert f"{reached} of 100 clips are taken up from an earlier call" in log.read_text()
+    packed = (tmp_path / MANIFEST).parent
+    assert content(packed) == content(ave_undisturbed)
+
+    # Asked to make it again, Snakemake deletes the manifest; the sources are the same, so nothing is decoded.
+    said = snakemake(tmp_path, MANIFEST, "--forcerun", "prepare")
+    assert said.jobs == {"prepare": 1}
+    assert said.code == 0, said.text
+    assert "is already prepared from these sources" in log.read_text()
+    assert content(packed) == content(ave_undisturbed)
