@@ -75,7 +75,7 @@ class LatentTokens(nn.Module):
         Unscaled scores over C channels are large, so half precision is not for them.
         """
         with full_precision(x):
-            tokens = self.tokens + read
+            tokens = self.tokens + at_least_float32(read)
             weights = torch.bmm(x, tokens.transpose(1, 2)).softmax(dim=-1)
             return torch.baddbmm(x, weights, self.gate * tokens)
 

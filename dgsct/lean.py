@@ -128,7 +128,7 @@ class _ScaledLinearRelu(Function):
 def scaled_linear_relu(x: Tensor, factor: Tensor, layer: nn.Linear) -> Tensor:
     """relu(layer(x * factor)) for tokens `x` [B, N, C] and a factor a channel [B, 1, C]; the product is not kept."""
     weight, bias = layer.weight, layer.bias
-    if torch.is_autocast_enabled(x.device.type):
+    if not x.is_meta and torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
         x, factor, weight, bias = (t.to(dtype) for t in (x, factor, weight, bias))
     return _ScaledLinearRelu.apply(x, factor, weight, bias)
