@@ -20,7 +20,15 @@ from torch import Tensor, nn
 
 from dgsct.atomic import new_file
 from dgsct.checksum import sha256_file
-from dgsct.encoders.public import TensorFile, drop_recomputable, fit, fit_encoder, front_end_deviation, read_tensors, stored_buffers
+from dgsct.encoders.public import (
+    TensorFile,
+    drop_recomputable,
+    fit,
+    fit_encoder,
+    front_end_deviation,
+    read_tensors,
+    stored_buffers,
+)
 from dgsct.encoders.weights import ENCODERS, encoder_state, write_tensors
 from dgsct.errors import DgsctError, UsageError
 from dgsct.methods import get_method
@@ -157,7 +165,9 @@ def release_to_ours(path: Path, out: Path, run: Run) -> int:
 
     file = read_tensors(path)
     if form_of(file) != RELEASE:
-        raise DgsctError(f"{path} is not in the release's layout (no 'temporal_attn.' entries); give a file such as best_82.18.pt")
+        raise DgsctError(
+            f"{path} is not in the release's layout (no 'temporal_attn.' entries); give a file such as best_82.18.pt"
+        )
     state = _release_state(build_model(run, meta=True), path, file.tensors)
     metadata = {
         "format": FORMAT,

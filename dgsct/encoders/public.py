@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dgsct.checksum import sha256_file
 from dgsct.encoders.htsat import HTSAT
+from dgsct.encoders.sources import PublicWeights
 from dgsct.encoders.swin import SwinV2
 from dgsct.errors import DgsctError
 from dgsct.release_keys import htsat_to_public, swin_to_public
-from dgsct.scales import HtsatSizes, Scale, SwinSizes
+from dgsct.scales import PAPER, HtsatSizes, Scale, SwinSizes
 
 SED = "sed_model."
 # Why a public entry may be left out: it follows from the window geometry alone, and timm computes it.
@@ -54,12 +56,12 @@ def read_tensors(path: Path) -> TensorFile:
     except OSError as error:
         raise DgsctError(f"{path} cannot be read: {error.strerror}; give a checkpoint file") from None
     try:
-        if head[:4] == b"PK\x03\x04":
+        if head[8:9] == b"{":  # after eight bytes of length, which may begin like anything
+            content, metadata = _safetensors_file(path)
+        elif head[:4] == b"PK\x03\x04":
             content, metadata = _torch_file(path, mmap=True), {}
         elif head[:1] == b"\x80":  # torch's file format before 1.6
             content, metadata = _torch_file(path, mmap=False), {}
-        elif head[8:9] == b"{":
-            content, metadata = _safetensors_file(path)
         else:
             raise DgsctError(f"{path} is neither a torch nor a safetensors file; get the public file again")
     except DgsctError:
@@ -223,6 +225,21 @@ def front_end_deviation(state: dict[str, Tensor], sizes: HtsatSizes) -> float:
 
     computed = {f"frontend.{name}": tensor for name, tensor in LogMel(sizes).named_parameters()}
     return max(float((state[k] - t).abs().max() / t.abs().max()) for k, t in computed.items())
+
+
+def inspect(encoder: str, path: Path, weights: PublicWeights, whole: bool) -> str:
+    """What a public file is, in words; DgsctError if it does not fit, or if `whole` finds it damaged inside."""
+    fitted = fit_encoder(path, encoder, PAPER, read_tensors(path).tensors)
+    text = f"{fitted.naming} layout, {fitted.entries} entries, fits"
+    if not whole:
+        return text
+    bad = [key for key, tensor in fitted.state.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise DgsctError(f"{path} holds numbers that are not finite in {_some(bad)}; get it again")
+    checksum = sha256_file(path)
+    if weights.sha256 and path.name == weights.usual and checksum != weights.sha256:
+        raise DgsctError(f"{path} has sha256 {checksum} instead of {weights.sha256}; get it again")
+    return f"{text}, all numbers finite, sha256 {checksum}"
 
 
 def load_public(module: nn.Module, path: Path, scale: Scale) -> None:

@@ -19,8 +19,9 @@ ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt")
 class PublicWeights:
     """One public file: what it is, who needs it, where it comes from, what must be in it (core.md, 3 and 4.6).
 
+    `usual` is the file name that the source gives; files of any of `stems` with any of `ENDINGS` are accepted.
     `entries` counts the release's own layout with its recomputable buffers, `parameters` numbers without buffers;
-    `sha256` belongs to the first of `stems` and is None as long as nobody has stated it; `hub` names the repository and
+    `sha256` belongs to `usual` and is None as long as nobody has stated it; `hub` names the repository and
     file that `dgsct weights --fetch` may ask for.
     """
 
@@ -29,6 +30,7 @@ class PublicWeights:
     title: str
     used_by: str
     page: str
+    usual: str
     stems: tuple[str, ...]
     entries: int
     parameters: int
@@ -39,7 +41,7 @@ class PublicWeights:
     @property
     def file_names(self) -> tuple[str, ...]:
         """Every accepted file name, in the order in which a folder is searched."""
-        return tuple(stem + ending for stem in self.stems for ending in ENDINGS)
+        return tuple(dict.fromkeys((self.usual, *(stem + ending for stem in self.stems for ending in ENDINGS))))
 
 
 WEIGHTS: dict[str, PublicWeights] = {
@@ -51,6 +53,7 @@ WEIGHTS: dict[str, PublicWeights] = {
             title="Swin-V2-L, 192 pixels, ImageNet-22k",
             used_by="ave: dg-sct, lavish-star, late-fusion",
             page="https://huggingface.co/timm/swinv2_large_window12_192.ms_in22k",
+            usual="swinv2_large_window12_192.ms_in22k.safetensors",
             stems=(
                 "swinv2_large_window12_192.ms_in22k",  # timm >= 1.0
                 "swinv2_large_window12_192_22k",  # timm 0.6
@@ -67,6 +70,7 @@ WEIGHTS: dict[str, PublicWeights] = {
             title="HTS-AT, AudioSet",
             used_by="ave: dg-sct, lavish-star, late-fusion",
             page="https://github.com/RetroCirce/HTS-Audio-Transformer",
+            usual="HTSAT_AudioSet_Saved_1.ckpt",
             stems=("HTSAT_AudioSet_Saved_1",),
             entries=200,
             parameters=31_325_143,
@@ -117,7 +121,7 @@ def remedy(encoder: str, site: Any = None) -> str:
     if place.is_file:
         return f"{place.path} does not exist; correct weights.{encoder} in the site file ({weights.page})"
     return (
-        f"no {weights.file_names[0]} (or another name that `dgsct weights` lists) in the folder {place.path} "
+        f"no {weights.usual} (or another name that `dgsct weights` lists) in the folder {place.path} "
         f"({place.said_by}); get it from {weights.page} and put it there, or name your folder in {VARIABLE} or in the site file"
     )
 
@@ -149,15 +153,17 @@ def read_site(path: Path | None) -> Any:
 def fetch(encoder: str, site: Any = None) -> Path:
     """Download a public file to where it is looked for, on explicit request; DgsctError where that is impossible."""
     weights, place = get_weights(encoder), place_of(encoder, site)
-    by_hand = f"get it by hand from {weights.page} and put it to {place.path}"
+    by_hand = f"get {weights.usual} by hand from {weights.page} and put it into {place.path}"
     if weights.hub is None:
-        raise DgsctError(f"there is no automatic source of {weights.name}; {by_hand}")
+        raise DgsctError(f"{weights.name} has no automatic source; {by_hand}")
     if place.is_file:
-        raise UsageError(f"weights.{encoder} of the site file names a file, so that nothing can be fetched to it; {by_hand}")
+        raise UsageError(
+            f"weights.{encoder} of the site file names one file, {place.path}; put it there by hand ({weights.page})"
+        )
     if found := place.find(weights):
         return found
     repository, name = weights.hub
-    target = place.path / weights.file_names[0]
+    target = place.path / weights.usual
     partial = place.path / ".download"
     try:
         from huggingface_hub import hf_hub_download
@@ -173,3 +179,59 @@ def fetch(encoder: str, site: Any = None) -> Path:
         with contextlib.suppress(OSError):
             place.path.rmdir()  # unless something is in it
     return target
+
+
+@dataclass(frozen=True)
+class WeightsState:
+    """Where one public file stands: `found`, `missing` or `wrong`, its path, and the rest in words."""
+
+    weights: PublicWeights
+    name: str
+    path: Path | None
+    text: str
+
+
+def state_of(encoder: str, site: Any = None, whole: bool = False) -> WeightsState:
+    """Look for a public file and fit its keys, shapes and dtypes; with `whole` read every number and its checksum too."""
+    weights = get_weights(encoder)
+    path = place_of(encoder, site).find(weights)
+    if path is None:
+        return WeightsState(weights, "missing", None, remedy(encoder, site))
+    from dgsct.encoders.public import inspect
+
+    try:
+        return WeightsState(weights, "found", path, inspect(encoder, path, weights, whole))
+    except DgsctError as error:
+        return WeightsState(weights, "wrong", path, str(error))
+
+
+def print_states(states: list[WeightsState]) -> None:
+    """Print the table of public weights: coloured in a terminal, plain blocks of lines in a pipe or a log."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    facts = [
+        {
+            "used by": s.weights.used_by,
+            "source": s.weights.page,
+            "files": ", ".join(f"{stem}{{{','.join(ENDINGS)}}}" for stem in s.weights.stems),
+            "size": f"{s.weights.entries} entries, {s.weights.parameters:,} parameters, about {s.weights.megabytes} MB",
+            "sha256": s.weights.sha256 or "not known yet",
+            "state": f"{s.name}: {f'{s.path}: ' if s.name == 'found' else ''}{s.text}",
+        }
+        for s in states
+    ]
+    if not console.is_terminal:
+        for s, lines in zip(states, facts, strict=True):
+            print(f"{s.weights.encoder}: {s.weights.name} ({s.weights.title})")
+            print("\n".join(f"  {name}: {text}" for name, text in lines.items()))
+        return
+    colors = {"found": "green", "missing": "yellow", "wrong": "red"}
+    for s, lines in zip(states, facts, strict=True):
+        table = Table("", "", title=f"{s.weights.encoder}: {s.weights.name}", show_header=False, title_justify="left", box=None)
+        table.columns[0].style = "dim"
+        for name, text in {"what": s.weights.title, **lines}.items():
+            table.add_row(name, escape(text), style=colors[s.name] if name == "state" else None)
+        console.print(table, highlight=False)
