@@ -65,10 +65,20 @@ def run_of(path: Path, **given: Any) -> tuple[Run, Path]:
         except UsageError:
             said = {}
     elif path.suffix == ".safetensors" and path.is_file():
-        said = json.loads(read_tensors(path).metadata.get("run", "{}"))
+        said = _said(path)
     given = {name: value for name, value in given.items() if value is not None}
     results = Path(given.pop("results", results))
     return Run.from_dict({"task": "ave", "method": "dg-sct", "scale": "paper", **said, **given}), results
+
+
+def _said(path: Path) -> dict[str, Any]:
+    """The run in the header of one of our files; empty where there is none."""
+    text = read_tensors(path).metadata.get("run", "{}")
+    try:
+        return Run.from_dict(json.loads(text)).to_dict() if text != "{}" else {}
+    except (ValueError, TypeError, UsageError) as error:
+        told = " ".join(str(error).split())
+        raise DgsctError(f"{path}: its header names no run of this version ({told}); convert the checkpoint again") from error
 
 
 def build_model(run: Run, meta: bool = False) -> nn.Module:
