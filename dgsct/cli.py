@@ -168,11 +168,18 @@ def _options(items: list[str] | None) -> dict[str, str] | None:
 def weights(
     check: Annotated[bool, typer.Option("--check", help="read every number, and give the checksum")] = False,
     fetch: Annotated[str | None, typer.Option(help="download this one (swin) from its hub first; needs a network")] = None,
+    keys: Annotated[str | None, typer.Option(help="print the expected keys and shapes of this one (swin or htsat)")] = None,
     site: Annotated[Path | None, typer.Option(help="site file (default: workflow/config/site.yaml)")] = None,
 ) -> None:
     """The public weights: what they are, where they are looked for, and whether they are there and fit."""
     from dgsct.encoders import sources
 
+    if keys:
+        sources.get_weights(keys)
+        from dgsct.encoders.public import expected_keys
+
+        typer.echo("\n".join(expected_keys(keys)))
+        return
     said = sources.read_site(site)
     if fetch:
         typer.echo(sources.fetch(fetch, said))

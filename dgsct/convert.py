@@ -57,13 +57,9 @@ def run_of(path: Path, **given: Any) -> tuple[Run, Path]:
     path = Path(path)
     said: dict[str, Any] = {}
     results = Path("results")
-    if path.name == "best.safetensors" and len(path.absolute().parts) > 9:
-        folder = path.absolute().parents[1]
-        try:
-            said = Run.from_folder(folder).to_dict()
-            results = folder.parents[6]
-        except UsageError:
-            said = {}
+    folder = path.absolute().parent.parent
+    if path.parent.name == "checkpoints" and folder.parts[-7:-6] == ("runs",):
+        said, results = Run.from_folder(folder).to_dict(), folder.parents[6]
     elif path.suffix == ".safetensors" and path.is_file():
         said = _said(path)
     given = {name: value for name, value in given.items() if value is not None}

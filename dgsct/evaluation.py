@@ -74,6 +74,9 @@ def evaluate(run: Run, checkpoint: Path, results: Path) -> Evaluation:
     recipe = scale.recipe(run.task)
     folder = results / "data" / run.scale / run.task / "packed"
     task = import_module(get_task(run.task).module).open_task(folder, scale, options)
+    names = (*task.packed.manifest["categories"], "background")
+    if len(names) != task.background + 1:
+        raise DgsctError(f"{folder} has {len(names) - 1} classes, scale {run.scale} {task.background}; prepare the right set")
     torch.backends.cudnn.allow_tf32 = False
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -90,7 +93,6 @@ def evaluate(run: Run, checkpoint: Path, results: Path) -> Evaluation:
         accelerator.prepare(model), model.predict, task, rows, size, accelerator.device, lambda _: next(steps)
     )
     next(steps, None)  # the last batch is done
-    names = (*task.packed.manifest["categories"], "background")
     confusion = confusion_matrix(predicted, task.labels(rows), len(names))
     classes = tuple(
         ClassResult(name, int(confusion[i].sum()), int(confusion[i, i]), int(confusion[:, i].sum()))
@@ -126,6 +128,9 @@ def print_evaluation(evaluation: Evaluation) -> None:
     else:
         width = max(len(row[0]) for row in rows)
         print("\n".join(f"{a:<{width}}  {b:>8}  {c:>9}  {d:>9}" for a, b, c, d in (heads, *rows)))
+    there = evaluation.coverage["test"]
+    if there["present"] < there["total"]:
+        print(f"{there['present']} of {there['total']} annotated test clips are present; the numbers are over these")
     for name, value in evaluation.metrics.items():
         console.print(f"{name} {value:.4f}", highlight=False)
 

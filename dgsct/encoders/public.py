@@ -242,6 +242,15 @@ def inspect(encoder: str, path: Path, weights: PublicWeights, whole: bool) -> st
     return f"{text}, all numbers finite, sha256 {checksum}"
 
 
+def expected_keys(encoder: str) -> list[str]:
+    """`KEY dtype [shape]` of every entry of a public file at paper scale, in timm 0.6 naming, with the buffers it stores."""
+    ours = module_of(encoder, PAPER).state_dict()
+    entries = {public_key(encoder, key): tensor for key, tensor in ours.items()}
+    entries |= stored_buffers(encoder, getattr(PAPER, encoder))
+    prefix = SED if encoder == "htsat" else ""
+    return [f"{prefix}{key} {_form(tensor)}" for key, tensor in sorted(entries.items())]
+
+
 def load_public(module: nn.Module, path: Path, scale: Scale) -> None:
     """Load a public file into our `SwinV2` or `HTSAT` module of that scale, strictly."""
     encoder = "swin" if isinstance(module, SwinV2) else "htsat"

@@ -11,6 +11,7 @@ from public_rig import TINY, encoder_entries, same, write
 from dgsct.encoders.frontend import LogMel
 from dgsct.encoders.htsat import HTSAT
 from dgsct.encoders.public import (
+    expected_keys,
     fit_encoder,
     front_end_deviation,
     load_public,
@@ -31,6 +32,23 @@ def test_entries_and_parameters_are_the_public_ones(encoder):
     buffers = stored_buffers(encoder, getattr(PAPER, encoder))
     assert sum(p.numel() for p in module.parameters()) == WEIGHTS[encoder].parameters
     assert len(module.state_dict()) + len(buffers) == WEIGHTS[encoder].entries
+
+
+@pytest.mark.parametrize(
+    ("encoder", "line"),
+    [
+        ("swin", "layers.0.blocks.1.attn_mask float32 [16, 144, 144]"),
+        ("swin", "layers.0.downsample.reduction.weight float32 [384, 768]"),
+        ("swin", "head.weight float32 [21841, 1536]"),
+        ("htsat", "sed_model.spectrogram_extractor.stft.conv_real.weight float32 [513, 1, 1024]"),
+        ("htsat", "sed_model.layers.2.blocks.5.attn.relative_position_index int64 [64, 64]"),
+        ("htsat", "sed_model.bn0.num_batches_tracked int64 []"),
+    ],
+)
+def test_expected_keys_can_be_listed(encoder, line):
+    lines = expected_keys(encoder)
+    assert line in lines
+    assert len(lines) == len(set(lines)) == WEIGHTS[encoder].entries
 
 
 def test_the_masks_of_the_paper_have_the_published_shapes():
