@@ -100,7 +100,7 @@ def predictions(
     rows: np.ndarray,
     size: int,
     device: torch.device,
-    before: Callable[[int], None] = lambda done: None,
+    before: Callable[[int], object] = lambda done: None,
 ) -> np.ndarray:
     """Predictions [N, T] of `model` in evaluation mode for annotation rows `rows`, in batches of `size`, in their order.
 

@@ -50,6 +50,7 @@ def read_tensors(path: Path) -> TensorFile:
     DgsctError if it is missing, damaged, no checkpoint, or holds Python objects, which are never loaded.
     """
     path = Path(path)
+    content: Any
     try:
         with open(path, "rb") as file:
             head = file.read(16)
@@ -144,7 +145,7 @@ def recomputable(encoder: str, sizes: SwinSizes | HtsatSizes) -> dict[str, Tenso
 
     They depend on resolutions and windows only, so a twin of the encoder that is one channel a head wide gives them.
     """
-    narrow = replace(sizes, embed_dim=1, num_heads=(1,) * len(sizes.depths), num_classes=0 if encoder == "swin" else 1)
+    narrow: Any = replace(sizes, embed_dim=1, num_heads=(1,) * len(sizes.depths), num_classes=0 if encoder == "swin" else 1)
     twin = (SwinV2(narrow) if encoder == "swin" else HTSAT(narrow)).swin
     return {name: buffer for name, buffer in twin.named_buffers() if name.endswith(RECOMPUTABLE)}
 
@@ -173,7 +174,7 @@ def drop_recomputable(path: Path, encoder: str, sizes: SwinSizes | HtsatSizes, g
 
 def _other(given: dict[str, Tensor]) -> str | None:
     """What else a file is, by keys that nothing else has."""
-    marks = {
+    marks: dict[str, str | tuple[str, ...]] = {
         "a whole AVE checkpoint (use `dgsct convert release-to-ours`)": "temporal_attn.",
         "HTS-AT": ("logmel_extractor.", f"{SED}logmel_extractor."),
         "Swin-V2": "layers.0.blocks.0.attn.cpb_mlp.",
