@@ -80,7 +80,7 @@ def evaluate(run: Run, checkpoint: Path, results: Path) -> Evaluation:
     torch.backends.cudnn.allow_tf32 = False
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    model = build_model(run)
+    model: Any = build_model(run)
     model.load_state_dict(checkpoint_state(model, checkpoint, run.scale, results))
     mixed = {"fp32": "no", "bf16": "bf16"}[options.precision]
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
