@@ -5,22 +5,27 @@ import errno
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from dgsct.errors import DgsctError
 
 
-def write_bytes_atomic(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all; DgsctError if the disk is full or the place forbidden."""
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A file beside `path` to be written by whatever library; it takes the place of `path` at the end, or vanishes.
+
+    For content that is too large to be held in memory. DgsctError if the disk is full or the place forbidden.
+    """
     path = Path(path)
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
+        os.close(handle)
+        yield Path(temporary)
+        with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
@@ -32,6 +37,12 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all; DgsctError if the disk is full or the place forbidden."""
+    with new_file(path) as partial:
+        partial.write_bytes(content)
 
 
 def write_text_atomic(path: Path, text: str) -> None:

@@ -89,13 +89,7 @@ def run(
     """Train and evaluate one run in this terminal, and print its metrics."""
     from dgsct.runs import Run
 
-    overrides = {}
-    for item in set_ or []:
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise UsageError(f"--set {item!r} must have the form NAME=VALUE, for example --set S=off")
-        overrides[name] = value
-    chosen = Run.make(task, method, overrides, protocol, scale, seed)
+    chosen = Run.make(task, method, _options(set_), protocol, scale, seed)
     from dgsct.engine import execute
 
     typer.echo(execute(chosen, results))
@@ -159,6 +153,96 @@ def efficiency(
         typer.echo(json.dumps(result, indent=2))
     elif not out:
         _print_efficiency(result)
+
+
+def _options(items: list[str] | None) -> dict[str, str] | None:
+    """`--set` items as options; None where none is given."""
+    overrides = {}
+    for item in items or []:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set {item!r} must have the form NAME=VALUE, for example --set S=off")
+        overrides[name] = value
+    return overrides or None
+
+
+@app.command()
+def weights(
+    check: Annotated[bool, typer.Option("--check", help="read every number, and give the checksum")] = False,
+    fetch: Annotated[str | None, typer.Option(help="download this one (swin) from its hub first; needs a network")] = None,
+    keys: Annotated[str | None, typer.Option(help="print the expected keys and shapes of this one (swin or htsat)")] = None,
+    site: Annotated[Path | None, typer.Option(help="site file (default: workflow/config/site.yaml)")] = None,
+) -> None:
+    """The public weights: what they are, where they are looked for, and whether they are there and fit."""
+    from dgsct.encoders import sources
+
+    if keys:
+        sources.get_weights(keys)
+        from dgsct.encoders.public import expected_keys
+
+        typer.echo("\n".join(expected_keys(keys)))
+        return
+    said = sources.read_site(site)
+    if fetch:
+        typer.echo(sources.fetch(fetch, said))
+    states = [sources.state_of(name, said, check) for name in sources.WEIGHTS]
+    sources.print_states(states)
+    raise typer.Exit(1 if any(state.name == "wrong" for state in states) else 0)
+
+
+@app.command()
+def convert(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="release-to-ours, ours-to-release, swin or htsat")],
+    file: Annotated[Path, typer.Argument(help="checkpoint to read")],
+    out: Annotated[Path, typer.Argument(help="file to write")],
+    scale: Annotated[str | None, typer.Option(help="default: what the file says, else paper")] = None,
+    method: Annotated[str | None, typer.Option(help="default: what the file says, else dg-sct")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="an option of the model")] = None,
+    results: Annotated[Path | None, typer.Option(help="folder with a run's encoders (default: the file's own)")] = None,
+) -> None:
+    """Rewrite a checkpoint: the authors' layout to ours and back, or a public encoder file to ours."""
+    kinds = ("release-to-ours", "ours-to-release", "swin", "htsat")
+    if kind not in kinds:
+        raise UsageError(f"unknown kind {kind!r}; choose one of: {', '.join(kinds)}")
+    from dgsct import convert
+
+    if kind in kinds[2:]:
+        facts = convert.convert_encoder(kind, file, out, scale or "paper")
+        deviation = facts.get("front_end_deviation", 0.0)
+        if deviation > convert.FRONT_END_TOLERANCE:
+            typer.echo(f"note: the front end of {file} differs from the computed one by {deviation:.1e}, relatively", err=True)
+        typer.echo(f"{out}: {facts['entries']} entries read ({facts['naming']})")
+        return
+    run, root = convert.run_of(file, method=method, overrides=_options(set_), scale=scale, results=results)
+    to_ours = kind == "release-to-ours"
+    entries = convert.release_to_ours(file, out, run) if to_ours else convert.ours_to_release(file, out, run, root)
+    typer.echo(f"{out}: {entries} entries written")
+
+
+@app.command()
+def evaluate(
+    task: str,
+    checkpoint: Annotated[Path, typer.Option(help="a release's .pt, one of ours, or a run's checkpoints/best.safetensors")],
+    scale: Annotated[str | None, typer.Option(help="default: what the file says, else paper")] = None,
+    protocol: Annotated[str | None, typer.Option(help="default: what the file says, else release")] = None,
+    method: Annotated[str | None, typer.Option(help="default: what the file says, else dg-sct")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="an option, e.g. S=off")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="folder of data and encoders (default: the run's own, else results)")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="default: RESULTS/evaluations/NAME")] = None,
+) -> None:
+    """Run a checkpoint on the test split: metrics, accuracy by class, confusion matrix."""
+    from dgsct.convert import run_of
+
+    run, root = run_of(
+        checkpoint, task=task, method=method, overrides=_options(set_), protocol=protocol, scale=scale, results=results
+    )
+    from dgsct import evaluation
+
+    result = evaluation.evaluate(run, checkpoint, root)
+    evaluation.print_evaluation(result)
+    _echo(evaluation.write_evaluation(result, out or evaluation.default_folder(run, checkpoint, root)))
 
 
 def _print_efficiency(result: dict) -> None:

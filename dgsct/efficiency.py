@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from dgsct.adapter import GroupedLinear, Prompt
-from dgsct.attention import DualGuidedAttention
+from dgsct.attention import DualGuidedAttention, Guidance, SpatialAttention, pooling_map
 from dgsct.encoders.frontend import LogMel
 from dgsct.errors import UsageError
 from dgsct.heads.ave import EventHead
@@ -59,12 +59,21 @@ def _fourier_kernels(module: LogMel, _inputs: tuple, output: torch.Tensor) -> in
     return output.shape[0] * output.shape[1] * (module.conv_real.numel() + module.conv_imag.numel())
 
 
+def _spatial(module: SpatialAttention, inputs: tuple, _output: Any) -> int:
+    """Of two linear layers what was not called as a module: each is folded into its neighbour where that is cheaper."""
+    x, prompt, channel_map = inputs
+    tokens = x.numel() // x.shape[-1]
+    stream = module.stream.weight.numel() if channel_map is not None else 0
+    return tokens * (stream + (module.score.in_features if prompt.shape[1] == 1 else 0))
+
+
 RULES = {
     nn.Linear: _linear,
     nn.Conv2d: _convolution,
     nn.LSTM: _lstm,
     GroupedLinear: _grouped,
     Prompt: _token_projection,
+    SpatialAttention: _spatial,
     LogMel: _fourier_kernels,
 }
 
@@ -91,10 +100,9 @@ def dispatch_macs(model: DGSCT, *inputs: torch.Tensor, discarded: bool = False) 
     cross-modal blocks.
     """
 
-    def pool(_module: nn.Module, _inputs: tuple, output: tuple[torch.Tensor, torch.Tensor | None]) -> None:
-        tokens, weights = output
-        if weights is not None:
-            torch.bmm(weights, tokens)
+    def pool(_module: nn.Module, inputs: tuple, output: Guidance) -> None:
+        if output.scores is not None:
+            torch.bmm(pooling_map(output.scores), inputs[0])
 
     def interact(head: EventHead, inputs: tuple[Gated]) -> None:
         visual, audio, _ = inputs[0]

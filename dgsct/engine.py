@@ -10,6 +10,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
@@ -89,6 +90,29 @@ def epoch_batches(rows: np.ndarray, batch_size: int, seed: int, epoch: int) -> l
     """The shuffled batches of one epoch; a function of seed and epoch alone, so that a resumed run sees the same."""
     order = np.random.default_rng([seed, epoch]).permutation(len(rows))
     return [rows[order[i : i + batch_size]] for i in range(0, len(rows), batch_size)]
+
+
+@torch.no_grad()
+def predictions(
+    model: torch.nn.Module,
+    decode: Callable[[Any], torch.Tensor],
+    task: Any,
+    rows: np.ndarray,
+    size: int,
+    device: torch.device,
+    before: Callable[[int], object] = lambda done: None,
+) -> np.ndarray:
+    """Predictions [N, T] of `model` in evaluation mode for annotation rows `rows`, in batches of `size`, in their order.
+
+    `before` is called ahead of every batch with the number of clips that are done; what it raises ends the work.
+    """
+    model.eval()
+    predicted = []
+    for i in range(0, len(rows), size):
+        before(i)
+        frames, audio, _ = task.batch(rows[i : i + size])
+        predicted.append(decode(model(frames.to(device), audio.to(device))).cpu().numpy())
+    return np.concatenate(predicted)
 
 
 class Training:
@@ -216,19 +240,17 @@ class Training:
         frames, audio, targets = self.task.batch(rows)
         return frames.to(device), audio.to(device), {name: t.to(device) for name, t in targets.items()}
 
-    @torch.no_grad()
     def evaluate(self, split: str) -> dict[str, float]:
         """Metrics of the model as it is, on one split, in its stored order. Raises Stopped when asked to stop."""
         rows = self.task.splits[split]
-        self.model.eval()
-        size = self.recipe.batch_size
-        predicted = []
-        for i in range(0, len(rows), size):
+
+        def go_on(_done: int) -> None:
             if self._any(bool(self.stop)):
                 raise self._stopped()
-            frames, audio, _ = self._batch(rows[i : i + size])
-            predicted.append(self.plain.predict(self.model(frames, audio)).cpu().numpy())
-        return self.task.metrics(np.concatenate(predicted), rows, size)
+
+        size = self.recipe.batch_size
+        predicted = predictions(self.model, self.plain.predict, self.task, rows, size, self.accelerator.device, go_on)
+        return self.task.metrics(predicted, rows, size)
 
     def end_epoch(self, show: Display) -> bool:
         """Evaluate, select, move the schedule; True when training is over."""

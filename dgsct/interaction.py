@@ -136,7 +136,7 @@ class DualBackbone(nn.Module):
         """Stage `stage` of both encoders: streams in and out, and the pooling maps of its last adapters."""
         swin, depths = self.encoders.swin, self.depths
         visual_stage, audio_stage = swin.stages()[stage], self.encoders.htsat.stages()[stage]
-        v, a = merge(visual_stage, v), merge(audio_stage, a)
+        v, a = at_least_float32(merge(visual_stage, v)), at_least_float32(merge(audio_stage, a))
         ratio = len(visual_stage.blocks) // depths[stage]
         place, last = sum(depths[:stage]), None
         for j, block in enumerate(visual_stage.blocks):

@@ -20,7 +20,10 @@ from dgsct.results import efficiency_state, read_record
 from dgsct.runs import Run
 from dgsct.tasks import TASKS
 
-COMMANDS = ("ls", "run", "bundle", "prepare", "efficiency", "tables", "figures", "report", "status", "plan", "ledger")
+COMMANDS = (
+    "ls", "run", "bundle", "prepare", "weights", "convert", "evaluate", "efficiency", "tables", "figures", "report", "status",
+    "plan", "ledger",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import torch
 from ledger_rig import CLIPS, evaluated, omega, opened, recorded, share, trained
 
 from dgsct.attention import SpatialAttention, TemporalGate
-from dgsct.data.media import sampled_indices
 from dgsct.data.decode import resize
+from dgsct.data.media import sampled_indices
 from dgsct.encoders.htsat import HTSAT
 from dgsct.methods import METHODS
 from dgsct.methods.dg_sct import DGSCT

@@ -1,13 +1,13 @@
-"""Files of frozen encoders' weights: written with a checksum, loaded strictly."""
+"""Files of frozen encoders' weights: written with a checksum, loaded strictly, mapped instead of copied."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from dgsct.atomic import write_bytes_atomic, write_json_atomic
+from dgsct.atomic import new_file, write_json_atomic
+from dgsct.checksum import sha256_file
 from dgsct.errors import DgsctError
 
 ENCODERS = ("swin", "htsat")
@@ -21,30 +21,55 @@ def encoder_file(root: Path, scale: str, encoder: str) -> Path:
 def load_encoders(model: nn.Module, scale: str, root: Path) -> None:
     """Load both encoders of `model` (every module named `encoders` with `swin` and `htsat`).
 
-    DgsctError if a file is missing or does not fit to the key.
+    DgsctError if a file is missing, is not the one that its JSON describes, or does not fit: keys, shapes and dtypes.
     """
-    from safetensors.torch import load
-
     holders = [module for name, module in model.named_modules() if name.split(".")[-1] == "encoders"]
     for holder in holders:
         for encoder in ENCODERS:
-            path = encoder_file(root, scale, encoder)
-            if not path.exists():
-                raise DgsctError(f"encoder weights {path} are missing; run `snakemake {path}` or put the converted file there")
-            content = path.read_bytes()
-            facts = path.with_suffix(".json")
-            if facts.exists() and json.loads(facts.read_text()).get("sha256") != hashlib.sha256(content).hexdigest():
-                raise DgsctError(f"encoder weights {path} are not those that {facts.name} describes; make both again")
-            result = getattr(holder, encoder).load_state_dict(load(content), strict=False)
-            if result.missing_keys or result.unexpected_keys:
-                wrong = (result.missing_keys + result.unexpected_keys)[0]
-                raise DgsctError(f"encoder weights {path} do not fit at key {wrong!r}; delete the file and make it again")
+            module = getattr(holder, encoder)
+            module.load_state_dict(encoder_state(root, scale, encoder, module.state_dict()))
+
+
+def encoder_state(root: Path, scale: str, encoder: str, expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict in an encoder's file, memory-mapped, which has the keys, shapes and dtypes of `expected`."""
+    from safetensors.torch import load_file
+
+    path = encoder_file(root, scale, encoder)
+    facts = path.with_suffix(".json")
+    for file in (path, facts):
+        if not file.exists():
+            remedy = f"run `snakemake {path}`, or `dgsct convert {encoder} FILE {path} --scale {scale}`"
+            raise DgsctError(f"encoder weights {file} are missing; {remedy}")
+    try:
+        described = json.loads(facts.read_text(encoding="utf-8"))["sha256"]
+        if described != sha256_file(path):
+            raise DgsctError(f"encoder weights {path} are not those that {facts.name} describes; make both again")
+        state = load_file(path)
+    except DgsctError:
+        raise
+    except Exception as error:  # whatever a damaged file leads to, making it again is the remedy
+        told = " ".join(str(error).split())
+        raise DgsctError(f"encoder weights {path} cannot be read ({told}); delete the file and make it again") from error
+    for key in sorted(expected.keys() | state.keys()):
+        ours, theirs = expected.get(key), state.get(key)
+        if ours is None or theirs is None or (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
+            raise DgsctError(f"encoder weights {path} do not fit at key {key!r}; delete the file and make it again")
+    return state
 
 
 def publish(path: Path, encoder: nn.Module, info: dict[str, Any]) -> None:
     """Write an encoder's weights to `path` and, beside it, `info` with their checksum; each appears whole or not at all."""
-    from safetensors.torch import save
+    write_tensors(path, encoder.state_dict(), info)
 
-    content = save({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()})
-    write_json_atomic(path.with_suffix(".json"), {**info, "sha256": hashlib.sha256(content).hexdigest()})
-    write_bytes_atomic(path, content)
+
+def write_tensors(path: Path, state: dict[str, Tensor], info: dict[str, Any]) -> None:
+    """Write `state` as safetensors and `info` with its checksum as JSON beside it, without a copy in memory."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with new_file(path) as partial:
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial)
+        except SafetensorError as error:
+            raise DgsctError(f"cannot write {path}: {error}; free space on that disk and start again") from error
+        write_json_atomic(path.with_suffix(".json"), {**info, "sha256": sha256_file(partial)})

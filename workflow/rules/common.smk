@@ -16,6 +16,7 @@ if str(BASE) not in sys.path:
 from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
 from dgsct.data.sources import DECIDES, source_stamps
+from dgsct.encoders.sources import WEIGHTS, check_site, place_of, remedy
 from dgsct.errors import DgsctError
 from dgsct.experiments import EXPERIMENTS, all_runs, load_experiments, make_settings
 from dgsct.methods import METHODS
@@ -39,10 +40,14 @@ def load_site(path):
             f"{path}: the site file cannot be read ({error}); see workflow/config/site.yaml"
         ) from None
     known = {"data", "run", "slurm"}
-    if not isinstance(site, dict) or set(site) != known:
+    if not isinstance(site, dict) or set(site) - {"weights"} != known:
         raise WorkflowError(
-            f"{path}: the site file must hold exactly the keys {', '.join(sorted(known))}"
+            f"{path}: the site file must hold the keys {', '.join(sorted(known))}, it may hold weights, and no other"
         )
+    try:
+        check_site(site.get("weights"), str(path))
+    except DgsctError as error:
+        raise WorkflowError(str(error)) from None
     for name in ("cpus", "mem_mb", "minutes"):
         if not isinstance((site["run"] or {}).get(name), int):
             raise WorkflowError(f"{path}: run.{name} must be a whole number")
@@ -109,16 +114,25 @@ def raw_folder(scale, task):
 
 
 def encoder_files(scale):
-    """Weights of the visual and the audio encoder: pretrained here, or put there (converting public files comes next)."""
-    files = [
-        f"results/encoders/{scale}/{name}.safetensors" for name in ("swin", "htsat")
-    ]
-    missing = [path for path in files if not Path(path).exists()]
-    if missing and not get_scale(scale).generated_data:
-        raise WorkflowError(
-            f"scale {scale} needs {missing[0]}: this version cannot read public weights yet; put the converted file there"
-        )
-    return files
+    """Weights of the visual and the audio encoder: pretrained here, or converted from the site's public files."""
+    return [f"results/encoders/{scale}/{name}.safetensors" for name in WEIGHTS]
+
+
+# The public files that are there. Where one is not, its converted file may have come from elsewhere and is taken as it is.
+PUBLIC = {
+    name: str(path)
+    for name, weights in WEIGHTS.items()
+    if (path := place_of(name, SITE.get("weights")).find(weights))
+}
+
+
+def need_encoders(scale):
+    """Say in a sentence which public weights are missing, where full size asks for them."""
+    for name, path in zip(WEIGHTS, encoder_files(scale)):
+        if name not in PUBLIC and not Path(path).exists():
+            raise WorkflowError(
+                f"scale {scale} needs {path} or the public file that it is made from: {remedy(name, SITE.get('weights'))}"
+            )
 
 
 def run_of(wildcards):
@@ -218,17 +232,32 @@ def encoder_key(encoder):
     return sha256_json([code_hash("dgsct.pretrain"), sizes])
 
 
+def converted_key(encoder):
+    """Hash of what a converted public encoder depends on besides its file."""
+    sizes = describe(getattr(get_scale("paper"), encoder))
+    return sha256_json([code_hash("dgsct.encoders.public"), sizes])
+
+
 def experiment_key(name, module):
     """Hash of an experiment's text and of the code that typesets it: a new caption re-makes the table only."""
     text = (FOLDER / f"{name}.yaml").read_bytes()
     return hashlib.sha256(text + code_hash(module).encode()).hexdigest()
 
 
+def asks_for_runs():
+    """Whether a target may need data and weights: Table 6 alone does not. Snakemake tells targets only after parsing."""
+    words = set(sys.argv[1:])
+    counts = {name for name in TABLES if EXPERIMENT[name].kind == "efficiency"}
+    others = {*TABLES, *FIGURES, "all_tables", "all_figures", "report"} - counts
+    return workflow.is_main_process and (not words & counts or bool(words & others))
+
+
 # Said here, in a sentence: an error inside an input function comes with Snakemake's own traceback.
-if not get_scale(SETTINGS.scale).generated_data:
+if not get_scale(SETTINGS.scale).generated_data and asks_for_runs():
     for _run in RUNS.values():
         raw_folder(_run.scale, _run.task)
-        encoder_files(_run.scale)
+        if METHODS[_run.method].trains:
+            need_encoders(_run.scale)
 
 # The DAG judges a file by its age and by Snakemake's notes of how it was made. Without notes (a record that `dgsct run`
 # made, or that was copied here) a stale one would pass: it is dated back, and so older than what it is made from.

@@ -1,0 +1,237 @@
+"""The public weights as data, and where a site keeps them. No torch: the DAG and `dgsct weights` read this table."""
+
+import contextlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dgsct.errors import DgsctError, UsageError
+
+VARIABLE = "DGSCT_WEIGHTS"
+FOLDER = Path("weights")
+SITE = Path(__file__).resolve().parents[2] / "workflow" / "config" / "site.yaml"
+ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt")
+
+
+@dataclass(frozen=True)
+class PublicWeights:
+    """One public file: what it is, who needs it, where it comes from, what must be in it (core.md, 3 and 4.6).
+
+    `usual` is the file name that the source gives; files of any of `stems` with any of `ENDINGS` are accepted.
+    `entries` counts the release's own layout with its recomputable buffers, `parameters` numbers without buffers;
+    `sha256` belongs to `usual` and is None as long as nobody has stated it; `hub` names the repository and
+    file that `dgsct weights --fetch` may ask for.
+    """
+
+    encoder: str
+    name: str
+    title: str
+    used_by: str
+    page: str
+    usual: str
+    stems: tuple[str, ...]
+    entries: int
+    parameters: int
+    megabytes: int
+    sha256: str | None = None
+    hub: tuple[str, str] | None = None
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Every accepted file name, in the order in which a folder is searched."""
+        return tuple(dict.fromkeys((self.usual, *(stem + ending for stem in self.stems for ending in ENDINGS))))
+
+
+WEIGHTS: dict[str, PublicWeights] = {
+    w.encoder: w
+    for w in (
+        PublicWeights(
+            encoder="swin",
+            name="swinv2_large_window12_192_22k",
+            title="Swin-V2-L, 192 pixels, ImageNet-22k",
+            used_by="ave: dg-sct, lavish-star, late-fusion",
+            page="https://huggingface.co/timm/swinv2_large_window12_192.ms_in22k",
+            usual="swinv2_large_window12_192.ms_in22k.safetensors",
+            stems=(
+                "swinv2_large_window12_192.ms_in22k",  # timm >= 1.0
+                "swinv2_large_window12_192_22k",  # timm 0.6
+                "swinv2_large_patch4_window12_192_22k",  # the authors of Swin
+            ),
+            entries=427,
+            parameters=228_772_549,
+            megabytes=915,
+            hub=("timm/swinv2_large_window12_192.ms_in22k", "model.safetensors"),
+        ),
+        PublicWeights(
+            encoder="htsat",
+            name="HTSAT_AudioSet_Saved_1",
+            title="HTS-AT, AudioSet",
+            used_by="ave: dg-sct, lavish-star, late-fusion",
+            page="https://github.com/RetroCirce/HTS-Audio-Transformer",
+            usual="HTSAT_AudioSet_Saved_1.ckpt",
+            stems=("HTSAT_AudioSet_Saved_1",),
+            entries=200,
+            parameters=31_325_143,
+            megabytes=126,
+        ),
+    )
+}
+
+
+def get_weights(encoder: str) -> PublicWeights:
+    """The row of an encoder; UsageError that lists the known ones."""
+    if encoder not in WEIGHTS:
+        raise UsageError(f"unknown encoder {encoder!r}; choose one of: {', '.join(WEIGHTS)}")
+    return WEIGHTS[encoder]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one file is looked for: a folder, or the file itself, and who said so."""
+
+    path: Path
+    said_by: str
+    is_file: bool = False
+
+    def find(self, weights: PublicWeights) -> Path | None:
+        """The first accepted file that exists there."""
+        candidates = [self.path] if self.is_file else [self.path / name for name in weights.file_names]
+        return next((path for path in candidates if path.is_file()), None)
+
+
+def place_of(encoder: str, site: Any = None) -> Place:
+    """Where the public file of `encoder` is looked for; `site` is the site file's entry `weights`.
+
+    The first that is given counts, and no other: the environment variable, the site file, the folder `weights`.
+    """
+    if folder := os.environ.get(VARIABLE):
+        return Place(Path(folder).expanduser(), VARIABLE)
+    if isinstance(site, str):
+        return Place(Path(site).expanduser(), "the site file")
+    if isinstance(site, dict) and site.get(encoder):
+        return Place(Path(str(site[encoder])).expanduser(), "the site file", is_file=True)
+    return Place(FOLDER, "default")
+
+
+def remedy(encoder: str, site: Any = None) -> str:
+    """What to do about a file that is not there, as the rest of a sentence."""
+    weights, place = get_weights(encoder), place_of(encoder, site)
+    if place.is_file:
+        return f"{place.path} does not exist; correct weights.{encoder} in the site file ({weights.page})"
+    return (
+        f"no {weights.usual} (or another name that `dgsct weights` lists) in the folder {place.path} "
+        f"({place.said_by}); get it from {weights.page} and put it there, or name your folder in {VARIABLE} or in the site file"
+    )
+
+
+def check_site(value: Any, where: str) -> Any:
+    """The site file's entry `weights`: null, a folder, or a file for each encoder; UsageError says what it may be."""
+    entries = value.items() if isinstance(value, dict) else ()
+    good = isinstance(value, str | dict | None)
+    if not good or any(name not in WEIGHTS or not isinstance(path, str | None) for name, path in entries):
+        raise UsageError(f"{where}: weights must be a folder, or a file for each of {', '.join(WEIGHTS)}")
+    return value
+
+
+def read_site(path: Path | None) -> Any:
+    """The entry `weights` of a site file (default: the repository's own, if there is one)."""
+    import yaml
+
+    file = path or SITE
+    if path is None and not file.exists():
+        return None
+    try:
+        site = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise DgsctError(f"{file}: the site file cannot be read ({reason}); see workflow/config/site.yaml") from None
+    return check_site(site.get("weights") if isinstance(site, dict) else None, str(file))
+
+
+def fetch(encoder: str, site: Any = None) -> Path:
+    """Download a public file to where it is looked for, on explicit request; DgsctError where that is impossible."""
+    weights, place = get_weights(encoder), place_of(encoder, site)
+    by_hand = f"get {weights.usual} by hand from {weights.page} and put it into {place.path}"
+    if weights.hub is None:
+        raise DgsctError(f"{weights.name} has no automatic source; {by_hand}")
+    if place.is_file:
+        raise UsageError(
+            f"weights.{encoder} of the site file names one file, {place.path}; put it there by hand ({weights.page})"
+        )
+    if found := place.find(weights):
+        return found
+    repository, name = weights.hub
+    target = place.path / weights.usual
+    partial = place.path / ".download"
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.utils import logging
+
+        logging.set_verbosity_error()  # it reports each of its own retries
+        os.replace(hf_hub_download(repository, name, local_dir=partial), target)
+    except Exception as error:  # whatever network, hub or disk say, the way out is the same
+        told = " ".join(str(error).split())[:120]
+        raise DgsctError(f"cannot fetch {weights.name} ({type(error).__name__}: {told}); {by_hand}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            place.path.rmdir()  # unless something is in it
+    return target
+
+
+@dataclass(frozen=True)
+class WeightsState:
+    """Where one public file stands: `found`, `missing` or `wrong`, its path, and the rest in words."""
+
+    weights: PublicWeights
+    name: str
+    path: Path | None
+    text: str
+
+
+def state_of(encoder: str, site: Any = None, whole: bool = False) -> WeightsState:
+    """Look for a public file and fit its keys, shapes and dtypes; with `whole` read every number and its checksum too."""
+    weights = get_weights(encoder)
+    path = place_of(encoder, site).find(weights)
+    if path is None:
+        return WeightsState(weights, "missing", None, remedy(encoder, site))
+    from dgsct.encoders.public import inspect
+
+    try:
+        return WeightsState(weights, "found", path, inspect(encoder, path, weights, whole))
+    except DgsctError as error:
+        return WeightsState(weights, "wrong", path, str(error))
+
+
+def print_states(states: list[WeightsState]) -> None:
+    """Print the table of public weights: coloured in a terminal, plain blocks of lines in a pipe or a log."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    facts = [
+        {
+            "used by": s.weights.used_by,
+            "source": s.weights.page,
+            "files": ", ".join(f"{stem}{{{','.join(ENDINGS)}}}" for stem in s.weights.stems),
+            "size": f"{s.weights.entries} entries, {s.weights.parameters:,} parameters, about {s.weights.megabytes} MB",
+            "sha256": s.weights.sha256 or "not known yet",
+            "state": f"{s.name}: {f'{s.path}: ' if s.name == 'found' else ''}{s.text}",
+        }
+        for s in states
+    ]
+    if not console.is_terminal:
+        for s, lines in zip(states, facts, strict=True):
+            print(f"{s.weights.encoder}: {s.weights.name} ({s.weights.title})")
+            print("\n".join(f"  {name}: {text}" for name, text in lines.items()))
+        return
+    colors = {"found": "green", "missing": "yellow", "wrong": "red"}
+    for s, lines in zip(states, facts, strict=True):
+        table = Table("", "", title=f"{s.weights.encoder}: {s.weights.name}", show_header=False, title_justify="left", box=None)
+        table.columns[0].style = "dim"
+        for name, text in {"what": s.weights.title, **lines}.items():
+            table.add_row(name, escape(text), style=colors[s.name] if name == "state" else None)
+        console.print(table, highlight=False)
