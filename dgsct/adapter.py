@@ -45,20 +45,17 @@ class Prompt(nn.Module):
         """`y` [B, N_y, C_y] -> P [B, N_x, C] itself, in the release's order of operations."""
         return self.channel(torch.matmul(self.token.weight, y) + self.token.bias.unsqueeze(-1))
 
-    def mean(self, y: Tensor) -> Tensor:
-        """`y` [B, N_y, C_y] -> mean of P over its tokens [B, 1, C]."""
-        average = self.token.weight.mean(dim=0).expand(len(y), 1, -1)
-        return self.channel(torch.bmm(average, y) + self.token.bias.mean())
-
-    def read(self, query: Tensor, y: Tensor) -> Tensor:
-        """softmax(query P^T) P for `query` [K, C] and `y` [B, N_y, C_y] -> [B, K, C]."""
+    def read(self, query: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """`query` [K, C], `y` [B, N_y, C_y] -> softmax(query P^T) P [B, K, C], and the mean of P over tokens [B, 1, C]."""
         token, bias = self.token.weight, self.token.bias
         asked = query @ self.channel.weight
         # A term that is equal for all tokens of P (query w^T) leaves the softmax as it is.
         scores = F.linear(F.linear(y, asked).transpose(1, 2), token) + torch.outer(asked.sum(dim=-1), bias)
         weights = at_least_float32(scores).softmax(dim=-1)
+        even = weights.new_full((len(y), 1, len(bias)), 1 / len(bias))  # one more reader, of all tokens alike
+        weights = torch.cat((weights, even), dim=1)
         mixed = torch.bmm(torch.matmul(weights, token), y) + torch.matmul(weights, bias).unsqueeze(-1)
-        return self.channel(mixed)
+        return self.channel(mixed).split((len(query), 1), dim=1)
 
 
 class LatentTokens(nn.Module):
@@ -149,25 +146,22 @@ class Adapter(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Adapted:
         """Streams `x` [B, N_x, C] and `y` [B, N_y, C_y] -> residual and pooling map."""
-        prompt = self.prompt(y) if self.whole_prompt else None
+        read, guide = self._prompted(y)
         if self.keep_tokens:
-            x = self.latent(x, self._read(prompt, y))
-        guidance = self.attention(x, self._guide(prompt, y))
+            x = self.latent(x, read)
+        guidance = self.attention(x, guide)
         pooling = None if guidance.scores is None else pooling_map(guidance.scores)
         return Adapted(recompute(self._express, x, *guidance), pooling)
 
-    def _read(self, prompt: Tensor | None, y: Tensor) -> Tensor:
-        """What the latent tokens read from the prompt, [B, K, C]."""
-        query = self.latent.tokens
-        if prompt is None:
+    def _prompted(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """What the latent tokens read from the prompt [B, K, C], and what the attention sees of it: its mean [B, 1, C], or
+        all of it [B, N_x, C]."""
+        query = self.latent.tokens if self.keep_tokens else self.latent.tokens[:0]
+        if not self.whole_prompt:
             return self.prompt.read(query, y)
-        return torch.matmul(torch.matmul(query, prompt.transpose(1, 2)).softmax(dim=-1), prompt)
-
-    def _guide(self, prompt: Tensor | None, y: Tensor) -> Tensor:
-        """The prompt as the attention sees it: its mean [B, 1, C], or all of it [B, N_x, C]."""
-        if prompt is None:
-            return self.prompt.mean(y)
-        return prompt if self.spatial_map else prompt.mean(dim=1, keepdim=True)
+        prompt = self.prompt(y)
+        read = torch.matmul(torch.matmul(query, prompt.transpose(1, 2)).softmax(dim=-1), prompt)
+        return read, prompt if self.spatial_map else prompt.mean(dim=1, keepdim=True)
 
     def _express(self, x: Tensor, channel_map: Tensor | None, scores: Tensor | None) -> Tensor:
         """Modulation and bottleneck: cheap beside the projections before them, so done again in the backward pass."""

@@ -49,5 +49,5 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, mask: Tensor | None, s
 
 
 def gather_bias(table: Tensor, index: Tensor) -> Tensor:
-    """Table of relative positions [R, h], index [n, n] -> bias [h, n, n]."""
-    return table[index.flatten()].view(*index.shape, -1).permute(2, 0, 1)
+    """Table of relative positions [R, h], index [n, n] -> bias [h, n, n]; contiguous, or the fused kernel would copy it."""
+    return table.t()[:, index.flatten()].unflatten(1, index.shape)
