@@ -7,6 +7,8 @@ neighbour there. The fused kernel takes position bias and mask as one additive t
 from torch import Tensor
 from torch.nn import functional as F
 
+from dgsct.lean import at_least_float32, full_precision
+
 
 def partition(x: Tensor, side: int, window: int, shift: int) -> Tensor:
     """Tokens [B, side * side, C] -> windows [B * W, window * window, C]; `side` is a multiple of `window`."""
@@ -43,8 +45,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, mask: Tensor | None, s
         # Windows join the heads, so that one term serves all images.
         term = (term + mask.unsqueeze(1)).reshape(1, -1, length, length)
         q, k, v = (t.reshape(-1, term.shape[1], length, t.shape[-1]) for t in (q, k, v))
-    term = term.to(q.dtype).expand(len(q), -1, -1, -1)
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=term, scale=scale)
+    if q.device.type == "cpu":  # where the kernel's backward pass in half precision is four times as slow
+        q, k, v = (at_least_float32(t) for t in (q, k, v))
+    with full_precision(q):
+        term = term.to(q.dtype).expand(len(q), -1, -1, -1)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=term, scale=scale)
     return out.reshape(-1, heads, length, v.shape[-1]).transpose(1, 2).flatten(2)
 
 
