@@ -126,7 +126,7 @@ class Training:
         self.scale = get_scale(run.scale)
         self.recipe = self.scale.recipe(run.task)
         self.options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
-        torch.backends.cudnn.allow_tf32 = False  # on by default for convolutions; the ledger's `numerics`
+        _exact_numerics()
         if self.recipe.threads:
             torch.set_num_threads(self.recipe.threads)
         mixed = {"fp32": "no", "bf16": "bf16"}[self.options.precision]
@@ -139,6 +139,7 @@ class Training:
         seed_everything(run.seed)
         model = import_module(get_method(run.method).module).build(run.task, self.scale, self.options)
         load_encoders(model, run.scale, root)
+        _execution(model, self.options.precision)
         trainable = [p for p in model.parameters() if p.requires_grad]
         self.parameters = {
             "parameters": sum(p.numel() for p in model.parameters()),
@@ -221,6 +222,7 @@ class Training:
         processes = self.accelerator.num_processes
         share = rows[self.accelerator.process_index :: processes]
         frames, audio, targets = self._batch(share if len(share) else rows[:1])
+        self.optimizer.zero_grad()  # first, so that gradients take no room beside what the forward pass keeps
         with torch.set_grad_enabled(learns):
             terms = self.plain.losses(self.model(frames, audio), targets)
         # Gradients are averaged over processes, so each loss weighs as many clips as its process holds.
@@ -230,7 +232,6 @@ class Training:
                 f"{self.run.folder}: the loss is {loss.item()} at step {self.progress.step}; lower the learning rate"
             )
         if learns:
-            self.optimizer.zero_grad()
             self.accelerator.backward(loss)
             self.optimizer.step()
         return {name: value.item() for name, value in terms.items()}
@@ -281,6 +282,29 @@ class Training:
         self.schedule.step()
         p.epoch, p.batch, p.loss, p.seconds = p.epoch + 1, 0, {}, 0.0
         return p.epoch >= self.recipe.epochs or p.below_best >= self.recipe.patience
+
+
+def _exact_numerics() -> None:
+    """TF32 and the choice of kernels by timing are off, whatever the environment says; the ledger's `numerics`."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+
+
+def _execution(model: torch.nn.Module, precision: str) -> None:
+    """How a model is run on this machine, which changes no result beyond rounding (docs/performance.md).
+
+    Frozen weights are kept in the precision in which they are used. DGSCT_CHECKPOINT_STAGES=1 trades time for memory,
+    DGSCT_COMPILE=1 lets torch.compile fuse the stages.
+    """
+    for module in model.modules():
+        if precision == "bf16" and hasattr(module, "store_as"):
+            module.store_as(torch.bfloat16)
+        if hasattr(module, "checkpoint_stages"):
+            if os.environ.get("DGSCT_CHECKPOINT_STAGES") == "1":
+                module.checkpoint_stages()
+            if os.environ.get("DGSCT_COMPILE") == "1":
+                module.compile_stages()
 
 
 def _drop_frozen(weights: list[dict[str, torch.Tensor]], frozen: set[str]) -> None:

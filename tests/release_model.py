@@ -39,7 +39,7 @@ class Adapter(nn.Module):
         self.fc_affine_v_s_att = nn.Linear(d, 1)
         self.down_sampler = nn.Conv2d(c, r, 1, groups=groups, bias=False)
         self.up_sampler = nn.Conv2d(r, c, 1, groups=groups, bias=False)
-        self.bn1, self.bn2 = nn.BatchNorm2d(r), nn.BatchNorm2d(c)
+        self.bn1, self.bn2 = nn.BatchNorm1d(r), nn.BatchNorm1d(c)
         self.ln_before, self.ln_post = nn.LayerNorm(c), nn.LayerNorm(c)
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,9 +64,16 @@ class Adapter(nn.Module):
         stream = ALPHA * channel * stream + BETA * scores.sigmoid() * stream + stream * (1 - ALPHA)
 
         z = self.ln_before(stream).transpose(1, 2).unsqueeze(-1)
-        z = self.bn2(self.up_sampler(F.relu(self.bn1(self.down_sampler(z)))))
+        z = self._normalised(self.bn2, self.up_sampler(F.relu(self._normalised(self.bn1, self.down_sampler(z)))))
         z = self.ln_post(z.squeeze(-1).transpose(1, 2)).transpose(1, 2).unsqueeze(-1)
         return self.gate * z, pooling
+
+    @staticmethod
+    def _normalised(norm: nn.Module, z: Tensor) -> Tensor:
+        """Batch normalisation of (B', C, N, 1), as (B' N, C): on a CPU torch 2.11 gives the four-dimensional form a wrong
+        gradient where the gradient that arrives has another memory layout, as it has behind a transposed LayerNorm."""
+        rows = z.squeeze(-1).transpose(1, 2)
+        return norm(rows.reshape(-1, rows.shape[-1])).view_as(rows).transpose(1, 2).unsqueeze(-1)
 
 
 def flat(stream: Tensor) -> Tensor:

@@ -1,0 +1,123 @@
+"""The lean walk gives the release's numbers: against a plain model in the release's order, values and gradients."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from release_model import release_twin, tiled
+
+from dgsct.lean import relu_mean, scaled_linear_relu, unit
+from dgsct.methods.dg_sct import DGSCT
+from dgsct.options import Options
+from dgsct.scales import MINI, PAPER, SwinSizes
+
+TINY = replace(
+    PAPER,
+    swin=SwinSizes(64, 4, 16, (2, 2, 18, 2), (1, 2, 4, 8), 4, 0),
+    htsat=replace(PAPER.htsat, mel_bins=16, spec_size=64, embed_dim=8, num_heads=(1, 2, 4, 8), window_size=4),
+    num_tokens=4,
+    reduction=4,
+)
+
+
+def built(scale=TINY) -> DGSCT:
+    """Every gate open and every norm of Swin-V2 alive, so that all paths carry numbers; no random masks."""
+    torch.manual_seed(0)
+    model = DGSCT(scale, Options(tile=1))
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "gate" in name.split(".")[-1] or ("swin.swin" in name and ".norm" in name and name.endswith("weight")):
+                p.copy_(0.3 + 0.2 * torch.rand_like(p))
+    return model
+
+
+def clips(scale=TINY, count=1):
+    side = scale.swin.image_size
+    return torch.rand(count, 10, 3, side, side), torch.randn(count, 10, scale.htsat.sample_rate) * 0.1
+
+
+def learning(model, *inputs) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Loss and gradients, batch statistics in the adapters, the frozen encoders without masks."""
+    for name, module in model.named_modules():
+        module.training = isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d) and "bn0" not in name
+    output = model(*inputs)
+    loss = sum(t.square().mean() for t in output)
+    names, trained = zip(*((n, p) for n, p in model.named_parameters() if p.requires_grad), strict=True)
+    gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+    return loss.detach(), {n: g for n, g in zip(names, gradients, strict=True) if g is not None}
+
+
+def test_loss_gradients_and_statistics_are_the_release_model_s():
+    model = built()
+    twin = release_twin(model, TINY).double()
+    model = model.double()
+    frames, wave = (t.double() for t in clips())
+    ours, gradients = learning(model, frames, wave)
+    theirs, expected = learning(twin, frames, tiled(wave, 1))
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=0)
+    places = (("p1.0", "vis_adapter_blocks_p1.0"), ("p2.7", "vis_adapter_blocks_p2.7"))
+    for here, there in places:
+        adapter = f"backbone.{here}.a2v"
+        pairs = (
+            ("prompt.channel.weight", "fc.weight"), ("latent.tokens", "my_tokens"), ("latent.gate", "gate_av"),
+            ("bottleneck.gate", "gate"), ("attention.channel.stream.weight", "fc_affine_video_1.weight"),
+            ("attention.spatial.stream.weight", "fc_affine_video_2.weight"),
+        )  # fmt: skip
+        for mine, other in pairs:
+            a, b = gradients[f"{adapter}.{mine}"], expected[f"{there}.{other}"]
+            assert (a - b).abs().max() <= 1e-4 * b.abs().max(), mine
+        statistics = model.get_submodule(adapter).bottleneck.bn_up, twin.get_submodule(there).bn2
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            torch.testing.assert_close(*(getattr(s, name) for s in statistics), rtol=1e-6, atol=1e-9)
+
+
+def test_walking_every_stage_twice_gives_the_same_bits_and_moves_statistics_once():
+    inputs = clips(MINI)
+    results = []
+    for again in (False, True):
+        model = built(MINI)
+        if again:
+            model.backbone.checkpoint_stages()
+        model.train()
+        torch.manual_seed(1)
+        loss = sum(t.square().mean() for t in model(*inputs))
+        loss.backward()
+        results.append((loss, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}, model.state_dict()))
+    for first, second in zip(*results, strict=True):
+        torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+def test_compiled_stages_give_the_same_numbers():
+    inputs, model = clips(MINI), built(MINI).eval()
+    with torch.no_grad():
+        eager = model(*inputs)
+        model.backbone.compile_stages(backend="aot_eager")
+        for a, b in zip(model(*inputs), eager, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_bf16_stays_near_float32_with_frozen_weights_stored_low():
+    inputs, model = clips(TINY), built().eval()
+    with torch.no_grad():
+        exact = model.backbone(*inputs)
+        model.backbone.encoders.store_as(torch.bfloat16)
+        with torch.autocast("cpu", torch.bfloat16):
+            low = model.backbone(*inputs)
+    for a, b in zip(low, exact, strict=True):
+        assert a.dtype == torch.float32
+        assert 0 < (a - b).norm() / b.norm() < 0.1
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_gradients_of_single_operations(scaled):
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    scale = torch.rand(3, 1, 1, dtype=torch.float64) + 1 if scaled else None
+    assert torch.autograd.gradcheck(lambda t: unit(t, scale), x)
+    flat = x.flatten(1, 2)
+    assert torch.autograd.gradcheck(relu_mean, flat)
+    layer = torch.nn.Linear(5, 3).double()
+    factor = torch.rand(2, 1, 5, dtype=torch.float64, requires_grad=True)
+    expected = torch.relu(layer(flat * factor))
+    torch.testing.assert_close(scaled_linear_relu(flat, factor, layer), expected)
+    assert torch.autograd.gradcheck(lambda a, b: scaled_linear_relu(a, b, layer), (flat, factor))
