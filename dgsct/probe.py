@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dgsct.data.ave import SEGMENTS
-from dgsct.data.prepare import TILE
+from dgsct.data.decode import TILE
 from dgsct.encoders.frontend import log_mel_compact
 from dgsct.errors import DgsctError
 from dgsct.methods import get_method, resolve_options
