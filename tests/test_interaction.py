@@ -1,10 +1,8 @@
 """The tiny dual backbone, end to end, through the public key mapping (golden values, float64)."""
 
-from dataclasses import replace
-
 import pytest
 import torch
-from golden_rig import assert_golden, fill_public, tone_and_noise, wave_sin
+from golden_rig import TINY, assert_golden, fill_public, tone_and_noise, wave_sin
 
 from dgsct.efficiency import without_gradient
 from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD
@@ -13,15 +11,7 @@ from dgsct.methods import resolve_options
 from dgsct.methods.dg_sct import DGSCT
 from dgsct.options import Options
 from dgsct.release_keys import from_public, to_public
-from dgsct.scales import MINI, PAPER, SwinSizes
-
-TINY = replace(
-    PAPER,
-    swin=SwinSizes(64, 4, 16, (2, 2, 18, 2), (1, 2, 4, 8), 4, 0),
-    htsat=replace(PAPER.htsat, mel_bins=16, spec_size=64, embed_dim=8, num_heads=(1, 2, 4, 8), window_size=4),
-    num_tokens=4,
-    reduction=4,
-)
+from dgsct.scales import MINI
 
 
 def tiny(**options) -> DualBackbone:

@@ -1,23 +1,14 @@
 """The lean walk gives the release's numbers: against a plain model in the release's order, values and gradients."""
 
-from dataclasses import replace
-
 import pytest
 import torch
+from golden_rig import TINY
 from release_model import release_twin, tiled
 
 from dgsct.lean import relu_mean, scaled_linear_relu, unit
 from dgsct.methods.dg_sct import DGSCT
 from dgsct.options import Options
-from dgsct.scales import MINI, PAPER, SwinSizes
-
-TINY = replace(
-    PAPER,
-    swin=SwinSizes(64, 4, 16, (2, 2, 18, 2), (1, 2, 4, 8), 4, 0),
-    htsat=replace(PAPER.htsat, mel_bins=16, spec_size=64, embed_dim=8, num_heads=(1, 2, 4, 8), window_size=4),
-    num_tokens=4,
-    reduction=4,
-)
+from dgsct.scales import MINI
 
 
 def built(scale=TINY) -> DGSCT:
