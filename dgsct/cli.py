@@ -175,6 +175,7 @@ def weights(
 ) -> None:
     """The public weights: what they are, where they are looked for, and whether they are there and fit."""
     from dgsct.encoders import sources
+    from dgsct.encoders.states import print_states, state_of
 
     if keys:
         sources.get_weights(keys)
@@ -185,8 +186,8 @@ def weights(
     said = sources.read_site(site)
     if fetch:
         typer.echo(sources.fetch(fetch, said))
-    states = [sources.state_of(name, said, check) for name in sources.WEIGHTS]
-    sources.print_states(states)
+    states = [state_of(name, said, check) for name in sources.WEIGHTS]
+    print_states(states)
     raise typer.Exit(1 if any(state.name == "wrong" for state in states) else 0)
 
 

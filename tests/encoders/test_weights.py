@@ -9,7 +9,8 @@ import pytest
 import torch
 from public_rig import encoder_entries, write
 
-from dgsct.encoders.sources import ENDINGS, VARIABLE, WEIGHTS, fetch, place_of, read_site, state_of
+from dgsct.encoders.sources import ENDINGS, VARIABLE, WEIGHTS, fetch, place_of, read_site
+from dgsct.encoders.states import state_of
 from dgsct.encoders.weights import encoder_file, load_encoders, publish
 from dgsct.errors import DgsctError, UsageError
 from dgsct.interaction import FrozenEncoders
