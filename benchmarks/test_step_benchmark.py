@@ -1,7 +1,8 @@
 """A full-size training step and a forward pass of one clip: the release's order of operations against the package's.
 
 `reference` is tests/release_model.py in float32. Peak memory of each lies in `extra_info` (MiB, of the whole process, with
-`--benchmark-json FILE`) and is printed. About ten minutes on two cores and 15 GiB: `python -m pytest benchmarks/test_step_benchmark.py -s`.
+`--benchmark-json FILE`) and is printed. About ten minutes on two cores, 15 GiB:
+`python -m pytest benchmarks/test_step_benchmark.py -s`.
 """
 
 import ctypes
