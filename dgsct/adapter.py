@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgsct.attention import DualGuidedAttention, pooling_map
-from dgsct.lean import BatchNorm, at_least_float32, full_precision, recompute
+from dgsct.lean import BatchNorm, at_least_float32, full_precision, lowered, read_through, recompute
 from dgsct.options import Options
 
 
@@ -50,11 +50,9 @@ class Prompt(nn.Module):
         token, bias = self.token.weight, self.token.bias
         asked = query @ self.channel.weight
         # A term that is equal for all tokens of P (query w^T) leaves the softmax as it is.
-        scores = F.linear(F.linear(y, asked).transpose(1, 2), token) + torch.outer(asked.sum(dim=-1), bias)
-        weights = at_least_float32(scores).softmax(dim=-1)
-        even = weights.new_full((len(y), 1, len(bias)), 1 / len(bias))  # one more reader, of all tokens alike
-        weights = torch.cat((weights, even), dim=1)
-        mixed = torch.bmm(torch.matmul(weights, token), y) + torch.matmul(weights, bias).unsqueeze(-1)
+        offset = torch.outer(asked.sum(dim=-1), bias)
+        seen, weights = read_through(F.linear(y, asked).transpose(1, 2), offset, token)
+        mixed = torch.bmm(seen, y) + torch.matmul(weights, bias).unsqueeze(-1)
         return self.channel(mixed).split((len(query), 1), dim=1)
 
 
@@ -149,6 +147,7 @@ class Adapter(nn.Module):
         read, guide = self._prompted(y)
         if self.keep_tokens:
             x = self.latent(x, read)
+        x = lowered(x)
         guidance = self.attention(x, guide)
         pooling = None if guidance.scores is None else pooling_map(guidance.scores)
         return Adapted(recompute(self._express, x, *guidance), pooling)

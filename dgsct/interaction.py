@@ -16,7 +16,7 @@ from dgsct.adapter import Adapted, Adapter
 from dgsct.encoders.htsat import HTSAT
 from dgsct.encoders.merging import merge
 from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD, SwinV2
-from dgsct.lean import at_least_float32, full_precision, recompute
+from dgsct.lean import at_least_float32, full_precision, lowered, recompute
 from dgsct.options import Options
 from dgsct.scales import Scale
 
@@ -41,7 +41,7 @@ class AdapterPair(nn.Module):
 
     def forward(self, v: Tensor, a: Tensor) -> tuple[Adapted, Adapted]:
         """Streams `v` [B', N_v, C_v], `a` [B', N_a, C_a] -> what each adapts to, both from the same inputs."""
-        return self.a2v(v, a), self.v2a(a, v)
+        return self.a2v(v, lowered(a)), self.v2a(a, lowered(v))
 
 
 class FrozenEncoders(nn.Module):

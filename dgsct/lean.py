@@ -50,6 +50,15 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype.itemsize < 4 else x
 
 
+def lowered(x: Tensor) -> Tensor:
+    """`x` in the precision in which autocast multiplies matrices, and without autocast as it is.
+
+    What several products read is lowered once, and their gradients are summed before they come back.
+    """
+    kind = x.device.type
+    return x if x.is_meta or not torch.is_autocast_enabled(kind) else x.to(torch.get_autocast_dtype(kind))
+
+
 class BatchNorm(nn.BatchNorm1d):
     """Batch normalisation of [M, C] whose running statistics move in the forward pass only, however often it is done."""
 
@@ -127,8 +136,62 @@ class _ScaledLinearRelu(Function):
 
 def scaled_linear_relu(x: Tensor, factor: Tensor, layer: nn.Linear) -> Tensor:
     """relu(layer(x * factor)) for tokens `x` [B, N, C] and a factor a channel [B, 1, C]; the product is not kept."""
-    weight, bias = layer.weight, layer.bias
-    if not x.is_meta and torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
-        x, factor, weight, bias = (t.to(dtype) for t in (x, factor, weight, bias))
-    return _ScaledLinearRelu.apply(x, factor, weight, bias)
+    return _ScaledLinearRelu.apply(*(lowered(t) for t in (x, factor, layer.weight, layer.bias)))
+
+
+class _Mlp(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+        hidden = torch.addmm(b1, x, w1.t())
+        ctx.trained = any(ctx.needs_input_grad[1:])
+        ctx.save_for_backward(hidden, w1, w2, x if ctx.trained else None)
+        return torch.addmm(b2, F.gelu(hidden), w2.t())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, w1, w2, x = ctx.saved_tensors
+        inner = grad @ w2
+        # In place: the widest tensor of the block is touched once less.
+        torch.ops.aten.gelu_backward.grad_input(inner, hidden, grad_input=inner)
+        outer = inner @ w1
+        if not ctx.trained:
+            return outer, None, None, None, None
+        return outer, inner.t() @ x, inner.sum(dim=0), grad.t() @ F.gelu(hidden), grad.sum(dim=0)
+
+
+def mlp(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
+    """second(gelu(first(x))) for tokens `x` [B, N, C]; the hidden activations are not kept."""
+    flat = x.flatten(0, -2)
+    out = _Mlp.apply(*(lowered(t) for t in (flat, first.weight, first.bias, second.weight, second.bias)))
+    return out.view(*x.shape[:-1], -1)
+
+
+class _ReadThrough(Function):
+    @staticmethod
+    def forward(ctx: Any, keys: Tensor, offset: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
+        scores = torch.matmul(keys, token.t()) + offset
+        even = scores.new_full((len(keys), 1, len(token)), 1 / len(token))
+        weights = torch.cat((at_least_float32(scores).softmax(dim=-1).to(token.dtype), even), dim=1)
+        ctx.save_for_backward(keys, weights, token)
+        return torch.matmul(weights, token), weights
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, grad_weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        keys, weights, token = ctx.saved_tensors
+        readers = keys.shape[1]
+        inner = (torch.matmul(grad, token.t()) + grad_weights)[:, :readers]
+        inner = torch._softmax_backward_data(inner, weights[:, :readers], -1, inner.dtype)
+        # Both uses of the map in one product: its gradient is larger than all that it is made from.
+        left, right = torch.cat((inner, weights), dim=1), torch.cat((keys, grad), dim=1)
+        return torch.matmul(inner, token), inner.sum(dim=0), left.flatten(0, 1).t() @ right.flatten(0, 1)
+
+
+def read_through(keys: Tensor, offset: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
+    """What readers see through a map over tokens, and one more reader that weighs all alike.
+
+    `keys` [B, K, N_y], `offset` [K, N_x], `token` [N_x, N_y]: weights w = softmax(keys token^T + offset) and an even row
+    -> w token [B, K + 1, N_y] and w [B, K + 1, N_x].
+    """
+    return _ReadThrough.apply(*(lowered(t) for t in (keys, offset, token)))

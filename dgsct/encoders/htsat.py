@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from dgsct.encoders.frontend import LogMel, expand_index
 from dgsct.encoders.merging import merge
 from dgsct.encoders.windows import attend, gather_bias, partition, unpartition
+from dgsct.lean import mlp
 from dgsct.scales import HtsatSizes
 
 
@@ -100,7 +101,7 @@ class HTSAT(nn.Module):
     @staticmethod
     def mlp_branch(block: SwinTransformerBlock, x: Tensor) -> Tensor:
         """DP(MLP(LN2 a)) of one pre-norm block."""
-        return block.drop_path2(block.mlp(block.norm2(x)))
+        return block.drop_path2(mlp(block.norm2(x), block.mlp.fc1, block.mlp.fc2))
 
     def forward(self, audio: Tensor, tile: int) -> Tensor:
         """Seconds or compact log-mel -> tokens [B', N, C] of the last block (no final norm)."""

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgsct.encoders.merging import merge
-from dgsct.encoders.windows import attend, gather_bias, partition, unpartition
-from dgsct.lean import full_precision, unit
+from dgsct.encoders.windows import attend, for_kernel, gather_bias, partition, unpartition
+from dgsct.lean import full_precision, lowered, mlp, unit
 from dgsct.scales import SwinSizes
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -50,13 +50,13 @@ class SwinV2(nn.Module):
     def attention_branch(block: SwinTransformerV2Block, x: Tensor) -> Tensor:
         """DP1(LN1(WMSA(v))) of one res-post-norm block, tokens [B', N, C] in and out."""
         place = (block.input_resolution[0], block.window_size[0], block.shift_size[0])
-        windows = _cosine_attention(block.attn, partition(x, *place), block.attn_mask)
+        windows = _cosine_attention(block.attn, partition(lowered(x), *place), block.attn_mask)
         return block.drop_path1(unpartition(block.norm1(windows), *place))
 
     @staticmethod
     def mlp_branch(block: SwinTransformerV2Block, x: Tensor) -> Tensor:
         """DP2(LN2(MLP(v))) of one res-post-norm block."""
-        return block.drop_path2(block.norm2(block.mlp(x)))
+        return block.drop_path2(block.norm2(mlp(x, block.mlp.fc1, block.mlp.fc2)))
 
     def norm(self, x: Tensor) -> Tensor:
         """The final LayerNorm."""
@@ -82,7 +82,7 @@ def _cosine_attention(attn: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor
     # Two products: v alone is kept for the backward pass, not the unscaled rows beside it.
     dim = attn.dim
     qk = F.linear(x, attn.qkv.weight[: 2 * dim], torch.cat((attn.q_bias, attn.k_bias)))
-    q, k = qk.unflatten(-1, (2, attn.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    q, k = for_kernel(qk).unflatten(-1, (2, attn.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
     v = F.linear(x, attn.qkv.weight[2 * dim :], attn.v_bias).unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
     temperature = attn.logit_scale.clamp(max=math.log(100.0)).exp()
     with full_precision(x):

@@ -45,12 +45,17 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, mask: Tensor | None, s
         # Windows join the heads, so that one term serves all images.
         term = (term + mask.unsqueeze(1)).reshape(1, -1, length, length)
         q, k, v = (t.reshape(-1, term.shape[1], length, t.shape[-1]) for t in (q, k, v))
-    if q.device.type == "cpu":  # where the kernel's backward pass in half precision is four times as slow
-        q, k, v = (at_least_float32(t) for t in (q, k, v))
+    q, k, v = (for_kernel(t) for t in (q, k, v))
     with full_precision(q):
         term = term.to(q.dtype).expand(len(q), -1, -1, -1)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=term, scale=scale)
     return out.reshape(-1, heads, length, v.shape[-1]).transpose(1, 2).flatten(2)
+
+
+def for_kernel(x: Tensor) -> Tensor:
+    """`x` in the precision for fused attention: its own, but float32 on CPUs, where half precision makes the kernel's
+    backward pass four times as slow."""
+    return at_least_float32(x) if x.device.type == "cpu" else x
 
 
 def gather_bias(table: Tensor, index: Tensor) -> Tensor:
