@@ -64,7 +64,7 @@ def evaluate(run: Run, checkpoint: Path, results: Path) -> Evaluation:
     from accelerate import Accelerator
 
     from dgsct.convert import build_model, checkpoint_state
-    from dgsct.engine import predictions
+    from dgsct.training import predictions
 
     if not get_method(run.method).trains:
         raise UsageError(f"method {run.method!r} is a yardstick without a checkpoint; choose one that trains")

@@ -61,7 +61,7 @@ def probe(run: Run) -> tuple[Device, dict[str, Any]]:
 
 
 def _measure(run: Run, scale: Scale, size: int, place: torch.device) -> dict[str, Any]:
-    """The work of `engine.Training._step` and `evaluate` on one batch of `size` clips, over and over."""
+    """The work of `training.Training._step` and `evaluate` on one batch of `size` clips, over and over."""
     from accelerate.utils import convert_to_fp32
 
     options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))

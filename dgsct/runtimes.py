@@ -13,7 +13,7 @@ from dgsct.atomic import write_json_atomic
 
 SCHEMA_VERSION = 1
 # A quarter for slower nodes and shared disks; five minutes for start and imports, and for the two that the trainer
-# keeps in reserve before its time limit (`engine.DEADLINE_MARGIN`).
+# keeps in reserve before its time limit (`stopping.DEADLINE_MARGIN`).
 MARGIN = 1.25
 RESERVE_MINUTES = 5
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dgsct.adapter import Adapter
-from dgsct.engine import Training
+from dgsct.training import Training
 from dgsct.interaction import AdapterPair
 from dgsct.methods.dg_sct import DGSCT
 from dgsct.options import Options

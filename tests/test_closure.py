@@ -54,6 +54,7 @@ TRAINED = {"dg-sct", "lavish-star", "late-fusion"}
         ("methods/late_fusion.py", {"late-fusion"}),
         ("methods/yardsticks.py", YARDSTICKS),
         ("engine.py", TRAINED | YARDSTICKS),
+        ("training.py", TRAINED | YARDSTICKS),
         ("metrics/ave.py", TRAINED | YARDSTICKS),
     ],
 )

@@ -16,10 +16,11 @@ import pytest
 from safetensors import safe_open
 
 from dgsct.checkpoint import RunLock
-from dgsct.engine import epoch_batches, execute
+from dgsct.engine import execute
 from dgsct.errors import DgsctError
 from dgsct.results import validity
 from dgsct.runs import Run
+from dgsct.training import epoch_batches
 from dgsct.worker import _socket_path
 
 TIMES = ("seconds", "seconds_per_update", "provenance", "peak_memory_bytes")

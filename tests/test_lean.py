@@ -3,23 +3,10 @@
 import pytest
 import torch
 from golden_rig import TINY
-from release_model import release_twin, tiled
+from release_model import opened, release_twin, tiled
 
-from dgsct.lean import relu_mean, scaled_linear_relu, unit
-from dgsct.methods.dg_sct import DGSCT
-from dgsct.options import Options
+from dgsct.lean import mlp, read_through, relu_mean, scaled_linear_relu, unit
 from dgsct.scales import MINI
-
-
-def built(scale=TINY) -> DGSCT:
-    """Every gate open and every norm of Swin-V2 alive, so that all paths carry numbers; no random masks."""
-    torch.manual_seed(0)
-    model = DGSCT(scale, Options(tile=1))
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if "gate" in name.split(".")[-1] or ("swin.swin" in name and ".norm" in name and name.endswith("weight")):
-                p.copy_(0.3 + 0.2 * torch.rand_like(p))
-    return model
 
 
 def clips(scale=TINY, count=1):
@@ -39,7 +26,7 @@ def learning(model, *inputs) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 
 
 def test_loss_gradients_and_statistics_are_the_release_model_s():
-    model = built()
+    model = opened(TINY)
     twin = release_twin(model, TINY).double()
     model = model.double()
     frames, wave = (t.double() for t in clips())
@@ -66,7 +53,7 @@ def test_walking_every_stage_twice_gives_the_same_bits_and_moves_statistics_once
     inputs = clips(MINI)
     results = []
     for again in (False, True):
-        model = built(MINI)
+        model = opened(MINI)
         if again:
             model.backbone.checkpoint_stages()
         model.train()
@@ -79,7 +66,7 @@ def test_walking_every_stage_twice_gives_the_same_bits_and_moves_statistics_once
 
 
 def test_compiled_stages_give_the_same_numbers():
-    inputs, model = clips(MINI), built(MINI).eval()
+    inputs, model = clips(MINI), opened(MINI).eval()
     with torch.no_grad():
         eager = model(*inputs)
         model.backbone.compile_stages(backend="aot_eager")
@@ -88,7 +75,7 @@ def test_compiled_stages_give_the_same_numbers():
 
 
 def test_bf16_stays_near_float32_with_frozen_weights_stored_low():
-    inputs, model = clips(TINY), built().eval()
+    inputs, model = clips(TINY), opened(TINY).eval()
     with torch.no_grad():
         exact = model.backbone(*inputs)
         model.backbone.encoders.store_as(torch.bfloat16)
@@ -112,3 +99,30 @@ def test_gradients_of_single_operations(scaled):
     expected = torch.relu(layer(flat * factor))
     torch.testing.assert_close(scaled_linear_relu(flat, factor, layer), expected)
     assert torch.autograd.gradcheck(lambda a, b: scaled_linear_relu(a, b, layer), (flat, factor))
+
+
+def test_mlp_is_linear_gelu_linear_with_its_gradients_frozen_or_trained():
+    torch.manual_seed(0)
+    first, second = torch.nn.Linear(4, 6).double(), torch.nn.Linear(6, 4).double()
+    x = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    weights = (*first.parameters(), *second.parameters())
+    expected = second(torch.nn.functional.gelu(first(x)))
+    torch.testing.assert_close(mlp(x, first, second), expected)
+    inputs = (x, *weights)
+    results = [torch.autograd.grad(y.square().sum(), inputs) for y in (mlp(x, first, second), expected)]
+    for mine, other in zip(*results, strict=True):
+        torch.testing.assert_close(mine, other)
+    for layer in (first, second):
+        layer.requires_grad_(False)
+    assert torch.autograd.gradcheck(lambda t: mlp(t, first, second), x)
+
+
+def test_reading_through_a_map_is_two_products_and_a_softmax():
+    torch.manual_seed(0)
+    sizes = ((2, 3, 5), (3, 4), (4, 5))
+    keys, offset, token = (torch.randn(size, dtype=torch.float64, requires_grad=True) for size in sizes)
+    seen, weights = read_through(keys, offset, token)
+    expected = torch.cat(((keys @ token.T + offset).softmax(-1), torch.full((2, 1, 4), 0.25, dtype=torch.float64)), 1)
+    torch.testing.assert_close(weights, expected)
+    torch.testing.assert_close(seen, expected @ token)
+    assert torch.autograd.gradcheck(read_through, (keys, offset, token))

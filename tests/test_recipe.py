@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from dgsct import engine
-from dgsct.engine import Training
+from dgsct import training as training_module
 from dgsct.progress import display
 from dgsct.runs import Run
 from dgsct.scales import MINI, PAPER
+from dgsct.training import Training
 
 # `end_epoch` alone, without a batch before it, is what some tests drive.
 pytestmark = pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler")
@@ -165,7 +165,7 @@ def test_the_best_epoch_is_kept_with_what_drifted(training):
 
 
 def test_optimizer_and_schedule_of_the_paper(training, monkeypatch):
-    monkeypatch.setattr(engine, "get_scale", lambda _name: replace(MINI, recipes=PAPER.recipes))
+    monkeypatch.setattr(training_module, "get_scale", lambda _name: replace(MINI, recipes=PAPER.recipes))
     run = training()
     recipe = PAPER.recipe("ave")
     assert (recipe.epochs, recipe.patience, recipe.batch_size) == (50, 20, 8)

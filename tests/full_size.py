@@ -1,0 +1,56 @@
+"""One clip through the full-size model by every path: `python tests/full_size.py` prints how far each is from the first.
+
+Run in a process of its own, which gives its 461 million parameters back at its end. Deviations are |y - x| / |x| over all
+scores of the head; `peak_mib` is the highest resident size up to and including the plain forward pass.
+"""
+
+import json
+import resource
+import time
+
+import torch
+from release_model import opened, release_twin, tiled
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from dgsct.adapter import Adapter
+from dgsct.encoders.frontend import log_mel_compact
+from dgsct.scales import PAPER
+
+TILE = 10
+
+
+@torch.no_grad()
+def main() -> None:
+    torch.set_num_threads(2)
+    model = opened(PAPER, TILE).eval()
+    side = PAPER.swin.image_size
+    frames, wave = torch.rand(1, 10, 3, side, side), torch.randn(1, 10, PAPER.htsat.sample_rate) * 0.1
+    compact = log_mel_compact(wave.flatten(0, 1), PAPER.htsat, TILE).unflatten(0, (1, 10))
+
+    def scores(*inputs: torch.Tensor, of: torch.nn.Module = model) -> torch.Tensor:
+        return torch.cat([t.float().flatten() for t in of(*inputs)])
+
+    started = time.perf_counter()
+    plain = scores(frames, compact)
+    report = {"seconds": time.perf_counter() - started, "parameters": sum(p.numel() for p in model.parameters())}
+    report["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+    paths = {"spectrogram computed in the step": scores(frames, wave)}
+    with sdpa_kernel(SDPBackend.MATH):
+        paths["attention not fused"] = scores(frames, compact)
+    adapters = [m for m in model.modules() if isinstance(m, Adapter)]
+    for adapter in adapters:
+        adapter.whole_prompt = True
+    paths["whole prompts, in the release's order"] = scores(frames, compact)
+    for adapter in adapters:
+        adapter.whole_prompt = False
+    paths["the release's model"] = scores(frames, tiled(wave, TILE), of=release_twin(model, PAPER).eval())
+    model.backbone.encoders.store_as(torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        paths["bf16"] = scores(frames, compact)
+    report["deviation"] = {name: ((y - plain).norm() / plain.norm()).item() for name, y in paths.items()}
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
