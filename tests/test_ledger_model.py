@@ -119,7 +119,7 @@ def test_without_either_direction_it_is_lavish_star(root):
 def test_without_tokens_and_directions_the_encoders_do_not_see_each_other(root, keep_tokens):
     """What is left is the temporal module and the head, which mix both streams in any case."""
     run = opened(root, A2V=False, V2A=False, keep_tokens=keep_tokens)
-    frames, audio, _ = run._batch(run.task.splits["train"][:CLIPS])
+    frames, audio, _ = run._read(run.task.splits["train"][:CLIPS])
     run.model.eval()
     passed = []
     for inputs in ((frames, audio), (frames, audio.flip(0)), (frames.flip(0), audio)):
