@@ -33,7 +33,7 @@ def full():
             named |= {f"p1.{k}": backbone.p1[k], f"p2.{k}": backbone.p2[k]}
         for side, encoder in (("v", backbone.encoders.swin), ("a", backbone.encoders.htsat)):
             for i, stage in enumerate(encoder.stages()):
-                named |= {f"{side}{i}.{j}": block.mlp for j, block in enumerate(stage.blocks)}
+                named |= {f"{side}{i}.{j}": block.norm2 for j, block in enumerate(stage.blocks)}
         for name, module in named.items():
             module.register_forward_hook(
                 lambda _m, inputs, _o, name=name: calls.append((name, [tuple(t.shape) for t in inputs]))
@@ -44,7 +44,7 @@ def full():
 
 
 def test_places_of_the_adapters_at_paper_scale(full):
-    """Names are p1 and p2 with the place, v and a with stage and block, each where its MLP runs (core, section 5)."""
+    """Names are p1 and p2 with the place, v and a with stage and block, each where the norm beside its MLP runs (core, section 5)."""
     model, calls = full
     expected, place = [], 0
     for stage, (visual, audio) in enumerate(((2, 2), (2, 2), (18, 6), (2, 2))):

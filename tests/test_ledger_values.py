@@ -313,8 +313,8 @@ def test_a_batch_that_does_not_learn_moves_statistics_as_one_that_does(root):
         before = {name: t.clone() for name, t in run.plain.state_dict().items()}
         step, kept = run._step, []
 
-        def watched(rows, learns, step=step, kept=kept, run=run):
-            terms = step(rows, learns)
+        def watched(rows, batch, learns, step=step, kept=kept, run=run):
+            terms = step(rows, batch, learns)
             kept.append((learns, terms, {name: t.clone() for name, t in run.plain.state_dict().items()}))
             return terms
 
