@@ -44,7 +44,7 @@ def full():
 
 
 def test_places_of_the_adapters_at_paper_scale(full):
-    """Names are p1 and p2 with the place, v and a with stage and block, each where the norm beside its MLP runs (core, section 5)."""
+    """Names are p1 and p2 with the place, v and a with stage and block, where the norm beside the MLP runs (core, 5)."""
     model, calls = full
     expected, place = [], 0
     for stage, (visual, audio) in enumerate(((2, 2), (2, 2), (18, 6), (2, 2))):
