@@ -22,6 +22,16 @@ Selection = Literal["test", "val"]
 Accuracy = Literal["batch8", "exact"]
 Modality = Literal["both", "audio", "visual"]
 Precision = Literal["fp32", "bf16"]
+FProtocol = Literal["batch4", "clip", "frame"]
+
+AVS = ("avs-s4", "avs-ms3")
+# Options that only some tasks know; all others hold for every task.
+LIMITED: dict[str, tuple[str, ...]] = {
+    "head": ("ave",),
+    "gate_loss": ("ave",),
+    "accuracy": ("ave",),
+    "f_protocol": AVS,
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,7 @@ class Options:
     accuracy: Accuracy = "batch8"
     accumulation: Accumulation = "release"
     precision: Precision = "fp32"
+    f_protocol: FProtocol = "batch4"
 
     def replace(self, **changes: Any) -> "Options":
         """A copy with `changes` applied and checked; UsageError names an unknown option or a bad value."""
@@ -61,6 +72,11 @@ class Options:
 
 OPTION_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Options))
 _TYPES = get_type_hints(Options)
+
+
+def known_options(task: str) -> tuple[str, ...]:
+    """Names of the options that `task` has."""
+    return tuple(name for name in OPTION_NAMES if task in LIMITED.get(name, (task,)))
 
 
 def parse_option(name: str, value: Any) -> Any:

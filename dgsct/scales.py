@@ -93,11 +93,12 @@ class Scale:
     short_runs: bool
     gpus: int = 1
 
-    def recipe(self, task: str) -> Recipe:
-        """The recipe of `task` at this scale; UsageError if the task has none yet."""
+    def recipe(self, task: str, method: str | None = None) -> Recipe:
+        """The recipe of `task` at this scale, or the method's own (`task/method`); UsageError if the task has none yet."""
         if task not in self.recipes:
-            raise UsageError(f"scale {self.name!r} has no recipe for task {task!r}; known: {', '.join(self.recipes)}")
-        return self.recipes[task]
+            known = ", ".join(name for name in self.recipes if "/" not in name)
+            raise UsageError(f"scale {self.name!r} has no recipe for task {task!r}; known: {known}")
+        return self.recipes.get(f"{task}/{method}", self.recipes[task])
 
 
 PAPER = Scale(
@@ -109,7 +110,15 @@ PAPER = Scale(
     reduction=8,
     groups=2,
     classes={"ave": 28},
-    recipes={"ave": Recipe(epochs=50, patience=20, batch_size=8, lr=5e-4, lr_step=3, lr_gamma=0.35)},
+    recipes={
+        "ave": Recipe(epochs=50, patience=20, batch_size=8, lr=5e-4, lr_step=3, lr_gamma=0.35),
+        "avs-s4": Recipe(epochs=15, patience=15, batch_size=8, lr=3e-4, lr_step=1, lr_gamma=1.0),
+        "avs-s4/avs-pvt": Recipe(epochs=15, patience=15, batch_size=4, lr=1e-4, lr_step=1, lr_gamma=1.0),
+        "avs-s4/avs-r50": Recipe(epochs=15, patience=15, batch_size=4, lr=1e-4, lr_step=1, lr_gamma=1.0),
+        "avs-ms3": Recipe(epochs=30, patience=30, batch_size=2, lr=1.5e-4, lr_step=1, lr_gamma=1.0),
+        "avs-ms3/avs-pvt": Recipe(epochs=30, patience=30, batch_size=4, lr=1e-4, lr_step=1, lr_gamma=1.0),
+        "avs-ms3/avs-r50": Recipe(epochs=30, patience=30, batch_size=4, lr=1e-4, lr_step=1, lr_gamma=1.0),
+    },
     generated_data=False,
     short_runs=False,
 )
@@ -124,7 +133,13 @@ MINI = Scale(
     groups=2,
     classes={"ave": 6},
     recipes={
-        "ave": Recipe(epochs=10, patience=10, batch_size=8, lr=2e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=10)
+        "ave": Recipe(epochs=10, patience=10, batch_size=8, lr=2e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=10),
+        "avs-s4": Recipe(
+            epochs=12, patience=12, batch_size=8, lr=2e-3, lr_step=4, lr_gamma=0.5, threads=1, checkpoint_every=20
+        ),
+        "avs-ms3": Recipe(
+            epochs=12, patience=12, batch_size=8, lr=2e-3, lr_step=4, lr_gamma=0.5, threads=1, checkpoint_every=20
+        ),
     },
     generated_data=True,
     short_runs=True,

@@ -4,17 +4,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dgsct.errors import UsageError
-from dgsct.options import OPTION_NAMES, Options, parse_option
+from dgsct.options import AVS, OPTION_NAMES, Options, known_options, parse_option
 
-_RECIPE = ("selection", "accuracy", "accumulation", "precision")
-_MEASURE = ("accuracy",)
+_MEASURE = ("accuracy", "f_protocol")
+_RECIPE = ("selection", *_MEASURE, "accumulation", "precision")
 _ENCODERS = ("tile", "freeze_mode")
 _HEAD = ("head", "gate_loss")
 
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """What the harness must know of a method before it imports it."""
+    """What the harness must know of a method before it imports it.
+
+    `audio` is the prepared sound that it reads: `wave`, `logmel` (the wave, where that one does not fit) or `vggish`.
+    """
 
     name: str
     module: str
@@ -24,6 +27,7 @@ class MethodInfo:
     options: tuple[str, ...] = OPTION_NAMES
     preset: dict[str, Any] = field(default_factory=dict)
     sees_test_labels: bool = False
+    audio: str = "logmel"
     counted: bool = False  # whether `dgsct.efficiency` can count its parameters and cost at full size
 
 
@@ -79,6 +83,30 @@ METHODS: dict[str, MethodInfo] = {
             options=_MEASURE,
             sees_test_labels=True,
         ),
+        MethodInfo(
+            "all-foreground",
+            "dgsct.methods.mask_yardsticks",
+            "yardstick: every pixel sounds",
+            AVS,
+            trains=False,
+            options=_MEASURE,
+        ),
+        MethodInfo(
+            "centre-prior",
+            "dgsct.methods.mask_yardsticks",
+            "yardstick: a disc in the middle, of the radius that fits the training masks best",
+            AVS,
+            trains=False,
+            options=_MEASURE,
+        ),
+        MethodInfo(
+            "mean-mask",
+            "dgsct.methods.mask_yardsticks",
+            "yardstick: the mean of the training masks, cut where it fits them best",
+            AVS,
+            trains=False,
+            options=_MEASURE,
+        ),
     )
 }
 
@@ -101,9 +129,15 @@ def resolve_options(task: str, method: str, protocol: str, overrides: dict[str, 
     info = get_method(method)
     if task not in info.tasks:
         raise UsageError(f"method {method!r} does not run on task {task!r}; it runs on: {', '.join(info.tasks)}")
+    own = tuple(name for name in known_options(task) if name in info.options)
     for name, value in overrides.items():
         parse_option(name, value)
-        if name not in info.options:
-            raise UsageError(f"method {method!r} has no option {name!r}; its options: {', '.join(info.options)}")
-    chosen = {n: v for n, v in option_values(protocol, task).items() if n in info.options}
+        if name not in own:
+            raise UsageError(f"method {method!r} has no option {name!r}; its options: {', '.join(own)}")
+    chosen = {n: v for n, v in option_values(protocol, task).items() if n in own}
     return Options().replace(**chosen).replace(**info.preset).replace(**overrides)
+
+
+def sound_of(method: str, options: Options) -> str:
+    """Which prepared sound a method reads with these options."""
+    return get_method(method).audio
