@@ -87,6 +87,7 @@ class Scale:
     num_tokens: int
     reduction: int
     groups: int
+    frame_size: int  # side of AVSBench's frames and masks in pixels
     classes: dict[str, int]
     recipes: dict[str, Recipe]
     generated_data: bool
@@ -109,6 +110,7 @@ PAPER = Scale(
     num_tokens=32,
     reduction=8,
     groups=2,
+    frame_size=224,
     classes={"ave": 28},
     recipes={
         "ave": Recipe(epochs=50, patience=20, batch_size=8, lr=5e-4, lr_step=3, lr_gamma=0.35),
@@ -131,6 +133,7 @@ MINI = Scale(
     num_tokens=4,
     reduction=4,
     groups=2,
+    frame_size=32,
     classes={"ave": 6},
     recipes={
         "ave": Recipe(epochs=10, patience=10, batch_size=8, lr=2e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=10),
