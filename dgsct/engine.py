@@ -76,7 +76,7 @@ def _train(run: Run, root: Path, key: str, stop: StopRequest, started: float) ->
 def _yardstick(run: Run, root: Path, started: float) -> dict[str, Any]:
     scale = get_scale(run.scale)
     options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
-    module = import_module(get_method(run.method).module)
+    module = import_module(get_method(run.method).module_for(run.task))
     folder = root / "data" / run.scale / run.task / "packed"
     task = import_module(get_task(run.task).module).open_task(folder, scale, options)
     rows = task.splits["test"]

@@ -105,7 +105,7 @@ class Training:
             root / "data" / run.scale / run.task / "packed", self.scale, self.options
         )
         seed_everything(run.seed)
-        model = import_module(get_method(run.method).module).build(run.task, self.scale, self.options)
+        model = import_module(get_method(run.method).module_for(run.task)).build(run.task, self.scale, self.options)
         load_encoders(model, run.scale, root)
         _execution(model, self.options.precision)
         trainable = [p for p in model.parameters() if p.requires_grad]
