@@ -79,7 +79,7 @@ def _said(path: Path) -> dict[str, Any]:
 
 def build_model(run: Run, meta: bool = False) -> nn.Module:
     """The model of a run, as its training starts with it; on the meta device for keys and shapes only."""
-    module = import_module(get_method(run.method).module)
+    module = import_module(get_method(run.method).module_for(run.task))
     from dgsct.methods import resolve_options
 
     options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))

@@ -76,7 +76,7 @@ def _train(run: Run, root: Path, key: str, stop: StopRequest, started: float) ->
 
 def _yardstick(run: Run, root: Path, started: float) -> dict[str, Any]:
     scale = get_scale(run.scale)
-    module = import_module(get_method(run.method).module)
+    module = import_module(get_method(run.method).module_for(run.task))
     task = open_task(run, root)
     rows = task.splits["test"]
     size = scale.recipe(run.task, run.method).batch_size

@@ -66,7 +66,7 @@ def _measure(run: Run, scale: Scale, size: int, place: torch.device) -> dict[str
 
     options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
     torch.backends.cudnn.allow_tf32 = False
-    model = import_module(get_method(run.method).module).build(run.task, scale, options).to(place)
+    model = import_module(get_method(run.method).module_for(run.task)).build(run.task, scale, options).to(place)
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trainable, lr=scale.recipe(run.task, run.method).lr, fused=True)
     frames, audio, targets = _random_batch(run, scale, size, options.tile)

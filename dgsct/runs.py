@@ -92,11 +92,11 @@ class Run:
 
     def resolved(self) -> dict[str, Any]:
         """Everything that defines the run, with all defaults written out (JSON types)."""
-        scale, task = get_scale(self.scale), get_task(self.task)
+        scale, task = get_scale(self.scale).of(self.task), get_task(self.task)
         sizes = {name: describe(getattr(scale, name)) for name in task.sizes}
-        sizes |= {"classes": scale.classes[self.task]} if self.task in scale.classes else {}
+        if self.task in scale.classes:
+            sizes["classes"] = scale.classes[self.task]
         options = resolve_options(self.task, self.method, self.protocol, dict(self.overrides))
-        chosen = asdict(options)
         return json.loads(
             json.dumps(
                 {
@@ -105,7 +105,7 @@ class Run:
                     "protocol": self.protocol,
                     "scale": self.scale,
                     "seed": self.seed,
-                    "options": {name: chosen[name] for name in known_options(self.task)},
+                    "options": {name: getattr(options, name) for name in known_options(self.task)},
                     "reported": task.metric("reported", options),
                     "recipe": describe(scale.recipe(self.task, self.method)),
                     "sizes": sizes,
@@ -119,7 +119,7 @@ class Run:
 
     def code(self) -> str:
         """Hash of the code that this run imports."""
-        return code_hash("dgsct.engine", get_method(self.method).module, get_task(self.task).module)
+        return code_hash("dgsct.engine", get_method(self.method).module_for(self.task), get_task(self.task).module)
 
     def key(self, data: str, encoders: str) -> str:
         """The record's key: the plan key, the data manifest's and the encoder weights' checksums."""

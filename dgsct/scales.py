@@ -3,7 +3,7 @@
 Plain dataclasses without torch, so that the DAG, the CLI and the trainer read the same table.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dgsct.errors import UsageError
@@ -52,8 +52,41 @@ class HtsatSizes:
 
 
 @dataclass(frozen=True)
+class PvtSizes:
+    """PVT-v2, the AVSBench baseline's image encoder (PVT-v2-b5 in the paper); MLP ratio 4."""
+
+    dims: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    depths: tuple[int, ...]
+    sr_ratios: tuple[int, ...] = (8, 4, 2, 1)
+    drop_path: float = 0.1
+
+
+@dataclass(frozen=True)
+class ResnetSizes:
+    """A bottleneck ResNet, the baseline's other image encoder (ResNet-50 in the paper)."""
+
+    depths: tuple[int, ...]
+    width_per_group: int = 64
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Channels of the four stages."""
+        return tuple(256 << i for i in range(len(self.depths)))
+
+
+@dataclass(frozen=True)
+class VggishSizes:
+    """VGGish, the baseline's audio encoder: channels of its four groups of convolutions, hidden and output width."""
+
+    channels: tuple[int, ...]
+    hidden: int
+    embed_dim: int = 128
+
+
+@dataclass(frozen=True)
 class HeadSizes:
-    """Temporal module and event head (core: temporal attention; AVE: head)."""
+    """Temporal module and head. In segmentation `width` is that of the pyramid, `audio_hidden` of the audio vector."""
 
     visual_hidden: int = 512
     audio_hidden: int = 128
@@ -93,6 +126,14 @@ class Scale:
     generated_data: bool
     short_runs: bool
     gpus: int = 1
+    pvt: PvtSizes = PvtSizes((64, 128, 320, 512), (1, 2, 5, 8), (3, 6, 40, 3))
+    resnet50: ResnetSizes = ResnetSizes((3, 4, 6, 3))
+    vggish: VggishSizes = VggishSizes((64, 128, 256, 512), 4096)
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def of(self, task: str) -> "Scale":
+        """The scale with the sizes that `task` sets in place of the common ones (`settings`)."""
+        return replace(self, **self.settings.get(task, {}))
 
     def recipe(self, task: str, method: str | None = None) -> Recipe:
         """The recipe of `task` at this scale, or the method's own (`task/method`); UsageError if the task has none yet."""
@@ -123,6 +164,7 @@ PAPER = Scale(
     },
     generated_data=False,
     short_runs=False,
+    settings={"avs-ms3": {"reduction": 2}},
 )
 
 MINI = Scale(
@@ -146,6 +188,10 @@ MINI = Scale(
     },
     generated_data=True,
     short_runs=True,
+    pvt=PvtSizes((16, 24, 40, 64), (1, 2, 5, 8), (1, 1, 2, 1)),
+    resnet50=ResnetSizes((1, 1, 1, 1), width_per_group=8),
+    vggish=VggishSizes((4, 8, 16, 32), 64),
+    settings={"avs-ms3": {"reduction": 2}},
 )
 
 SCALES: dict[str, Scale] = {"paper": PAPER, "mini": MINI}

@@ -114,7 +114,7 @@ class Training:
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed, kwargs_handlers=[ddp])
         self.task = open_task(run, root)
         seed_everything(run.seed)
-        model = import_module(get_method(run.method).module).build(run.task, self.scale, self.options)
+        model = import_module(get_method(run.method).module_for(run.task)).build(run.task, self.scale, self.options)
         load_encoders(model, run.scale, root)
         _execution(model, self.options.precision)
         trainable = [p for p in model.parameters() if p.requires_grad]
