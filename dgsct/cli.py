@@ -118,17 +118,17 @@ def prepare(
     out: Annotated[Path, typer.Argument(help="where the packed arrays and manifest.json go")],
     scale: Scale = "paper",
     jobs: Annotated[int | None, typer.Option(min=1, help="processes (default: all cores)")] = None,
-    layout: Annotated[str | None, typer.Option(help="videos or frames (default: what is there)")] = None,
+    layout: Annotated[str | None, typer.Option(help="videos, frames or published (default: what is there)")] = None,
 ) -> None:
     """Decode a data set once into memory-mapped arrays with a manifest; stopped or killed, the same command goes on."""
+    from dgsct.data.sets import get_set
     from dgsct.scales import get_scale
-    from dgsct.tasks import get_task
 
-    get_task(task)
+    get_set(task)
     sizes = get_scale(scale)
-    from dgsct.data.prepare import prepare_ave
+    from dgsct.data.prepare import prepare_set
 
-    prepare_ave(root, out, sizes, jobs=jobs, layout=layout)
+    prepare_set(task, root, out, sizes, jobs=jobs, layout=layout)
 
 
 @app.command()

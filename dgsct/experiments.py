@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS = ROOT / "workflow" / "experiments"
 
 PLANNED_TASKS: tuple[str, ...] = (
-    "avvp", "avs-s4", "avs-ms3", "avqa", "fewshot-ave", "zeroshot-ave", "classification-ave", "classification-llp",
+    "avvp", "avqa", "fewshot-ave", "zeroshot-ave", "classification-ave", "classification-llp",
 )  # fmt: skip
 PLANNED_METHODS: tuple[str, ...] = (
     "avel", "avel-att", "avsdn", "cman", "dam", "cmran", "psp", "cmbs", "lavish", "mgn", "han", "tpavi", "st-avqa",
@@ -355,12 +355,10 @@ def _runs(
 
 
 def _metric(settings: Settings, metric: str, task: str | None, method: str | None, overrides: dict[str, Any]) -> str | None:
-    """Name of a cell's metric; `reported` is the task's own under the run's `accuracy` option."""
-    if metric != "reported":
-        return metric
+    """Name of a cell's metric in records, under the run's options; None for `reported` where there is no run."""
     if task not in TASKS or method not in METHODS or task not in METHODS[method].tasks:
-        return None
-    return TASKS[task].reported(resolve_options(task, method, settings.protocol, overrides).accuracy)
+        return None if metric == "reported" else metric
+    return TASKS[task].metric(metric, resolve_options(task, method, settings.protocol, overrides))
 
 
 def _as_published(experiment: Experiment, value: PublishedValue | None) -> Published | None:

@@ -22,6 +22,7 @@ Selection = Literal["test", "val"]
 Accuracy = Literal["batch8", "exact"]
 Modality = Literal["both", "audio", "visual"]
 Precision = Literal["fp32", "bf16"]
+FProtocol = Literal["batch4", "clip", "frame"]
 AudioEncoder = Literal["frozen", "trained"]
 VisualBackbone = Literal["pvt", "resnet50"]
 
@@ -30,6 +31,8 @@ AVS = ("avs-s4", "avs-ms3")
 LIMITED: dict[str, tuple[str, ...]] = {
     "head": ("ave",),
     "gate_loss": ("ave",),
+    "accuracy": ("ave",),
+    "f_protocol": AVS,
     "audio_encoder": AVS,
     "mixup": AVS,
     "av_weight": AVS,
@@ -71,6 +74,7 @@ class Options:
     accuracy: Accuracy = "batch8"
     accumulation: Accumulation = "release"
     precision: Precision = "fp32"
+    f_protocol: FProtocol = "batch4"
     audio_encoder: AudioEncoder = "frozen"
     mixup: bool = False
     av_weight: float = 0.0

@@ -174,7 +174,7 @@ def work_of(run: Run, root: Path, clips: Mapping[str, int]) -> Work:
 
     An epoch is evaluated on the split that selects, and after an improvement on the test split too: here after each.
     """
-    recipe = get_scale(run.scale).recipe(run.task)
+    recipe = get_scale(run.scale).recipe(run.task, run.method)
     options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
     steps = batches(clips["train"], recipe.batch_size)
     evaluations = sum(batches(clips[split], recipe.batch_size) for split in {options.selection, "test"})

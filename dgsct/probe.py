@@ -37,7 +37,7 @@ def probe(run: Run) -> tuple[Device, dict[str, Any]]:
     DgsctError if the model does not fit into the GPU's memory.
     """
     scale = get_scale(run.scale)
-    recipe = scale.recipe(run.task)
+    recipe = scale.recipe(run.task, run.method)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     gpu, device = torch.cuda.is_available(), device_here()
@@ -68,7 +68,7 @@ def _measure(run: Run, scale: Scale, size: int, place: torch.device) -> dict[str
     torch.backends.cudnn.allow_tf32 = False
     model = import_module(get_method(run.method).module_for(run.task)).build(run.task, scale, options).to(place)
     trainable = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trainable, lr=scale.recipe(run.task).lr, fused=True)
+    optimizer = torch.optim.Adam(trainable, lr=scale.recipe(run.task, run.method).lr, fused=True)
     frames, audio, targets = _random_batch(run, scale, size, options.tile)
     targets = {name: t.to(place) for name, t in targets.items()}
 

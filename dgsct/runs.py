@@ -106,8 +106,8 @@ class Run:
                     "scale": self.scale,
                     "seed": self.seed,
                     "options": {name: getattr(options, name) for name in known_options(self.task)},
-                    "reported": task.reported(options.accuracy),
-                    "recipe": describe(scale.recipe(self.task)),
+                    "reported": task.metric("reported", options),
+                    "recipe": describe(scale.recipe(self.task, self.method)),
                     "sizes": sizes,
                 }
             )

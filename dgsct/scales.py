@@ -120,6 +120,7 @@ class Scale:
     num_tokens: int
     reduction: int
     groups: int
+    frame_size: int  # side of AVSBench's frames and masks in pixels
     classes: dict[str, int]
     recipes: dict[str, Recipe]
     generated_data: bool
@@ -134,11 +135,12 @@ class Scale:
         """The scale with the sizes that `task` sets in place of the common ones (`settings`)."""
         return replace(self, **self.settings.get(task, {}))
 
-    def recipe(self, task: str) -> Recipe:
-        """The recipe of `task` at this scale; UsageError if the task has none yet."""
+    def recipe(self, task: str, method: str | None = None) -> Recipe:
+        """The recipe of `task` at this scale, or the method's own (`task/method`); UsageError if the task has none yet."""
         if task not in self.recipes:
-            raise UsageError(f"scale {self.name!r} has no recipe for task {task!r}; known: {', '.join(self.recipes)}")
-        return self.recipes[task]
+            known = ", ".join(name for name in self.recipes if "/" not in name)
+            raise UsageError(f"scale {self.name!r} has no recipe for task {task!r}; known: {known}")
+        return self.recipes.get(f"{task}/{method}", self.recipes[task])
 
 
 PAPER = Scale(
@@ -149,8 +151,17 @@ PAPER = Scale(
     num_tokens=32,
     reduction=8,
     groups=2,
+    frame_size=224,
     classes={"ave": 28},
-    recipes={"ave": Recipe(epochs=50, patience=20, batch_size=8, lr=5e-4, lr_step=3, lr_gamma=0.35)},
+    recipes={
+        "ave": Recipe(epochs=50, patience=20, batch_size=8, lr=5e-4, lr_step=3, lr_gamma=0.35),
+        "avs-s4": Recipe(epochs=15, patience=15, batch_size=8, lr=3e-4, lr_step=1, lr_gamma=1.0),
+        "avs-s4/avs-pvt": Recipe(epochs=15, patience=15, batch_size=4, lr=1e-4, lr_step=1, lr_gamma=1.0),
+        "avs-s4/avs-r50": Recipe(epochs=15, patience=15, batch_size=4, lr=1e-4, lr_step=1, lr_gamma=1.0),
+        "avs-ms3": Recipe(epochs=30, patience=30, batch_size=2, lr=1.5e-4, lr_step=1, lr_gamma=1.0),
+        "avs-ms3/avs-pvt": Recipe(epochs=30, patience=30, batch_size=4, lr=1e-4, lr_step=1, lr_gamma=1.0),
+        "avs-ms3/avs-r50": Recipe(epochs=30, patience=30, batch_size=4, lr=1e-4, lr_step=1, lr_gamma=1.0),
+    },
     generated_data=False,
     short_runs=False,
     settings={"avs-ms3": {"reduction": 2}},
@@ -164,9 +175,16 @@ MINI = Scale(
     num_tokens=4,
     reduction=4,
     groups=2,
+    frame_size=32,
     classes={"ave": 6},
     recipes={
-        "ave": Recipe(epochs=10, patience=10, batch_size=8, lr=2e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=10)
+        "ave": Recipe(epochs=10, patience=10, batch_size=8, lr=2e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=10),
+        "avs-s4": Recipe(
+            epochs=12, patience=12, batch_size=8, lr=2e-3, lr_step=4, lr_gamma=0.5, threads=1, checkpoint_every=20
+        ),
+        "avs-ms3": Recipe(
+            epochs=12, patience=12, batch_size=8, lr=2e-3, lr_step=4, lr_gamma=0.5, threads=1, checkpoint_every=20
+        ),
     },
     generated_data=True,
     short_runs=True,

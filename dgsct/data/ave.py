@@ -5,9 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from dgsct.data.base import Index
 from dgsct.errors import DgsctError, UsageError
 
 SEGMENTS = 10
@@ -30,27 +32,26 @@ class Row:
         """The row as it stands in the data set's files."""
         return f"{self.category}&{self.video_id}&{self.quality}&{self.start}&{self.end}"
 
+    def fields(self) -> dict[str, Any]:
+        """The row as it stands in the manifest."""
+        return {"id": self.video_id, "category": self.category, "start": self.start, "end": self.end}
+
 
 @dataclass(frozen=True)
-class AveIndex:
+class AveIndex(Index):
     """Annotations and splits of one AVE-like set.
 
-    `categories[c]` is the name of class c; `splits` maps train, val and test to row indices [n] int64.
+    `categories[c]` is the name of class c; rows of one video share frames and sound, not labels.
     """
-
-    rows: tuple[Row, ...]
-    categories: tuple[str, ...]
-    splits: dict[str, np.ndarray]
 
     @property
     def labels(self) -> np.ndarray:
         """Class of every segment, [N, 10] int64; the number of classes stands for background."""
         return np.array([segment_labels(row, self.categories) for row in self.rows])
 
-    @property
-    def video_ids(self) -> tuple[str, ...]:
-        """Distinct video ids in order of first appearance; rows of one id share frames and sound, not labels."""
-        return tuple(dict.fromkeys(row.video_id for row in self.rows))
+    def row_arrays(self) -> dict[str, np.ndarray]:
+        """The labels, which are by row: [N, 10] int64."""
+        return {"labels": self.labels}
 
 
 def segment_labels(row: Row, categories: tuple[str, ...]) -> np.ndarray:

@@ -4,56 +4,50 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from dgsct.data.ave import AveIndex
-from dgsct.data.decode import front_end
+from dgsct.data.base import DataSet, Index
 from dgsct.errors import DgsctError
 from dgsct.scales import Scale
 
-# What a clip is; only ready ones are used.
-STATUSES = ("ready", "missing", "empty", "truncated", "no_video", "no_audio", "wrong_length", "unreadable")
-# What is odd about a clip that is used all the same.
-NOTES = ("silent", "short", "long", "wrong_rate")
 
-
-def describe(index: AveIndex, scale: Scale, layout: str, entries: list[dict[str, Any]], root: Path) -> dict[str, Any]:
+def describe(
+    data_set: DataSet, index: Index, scale: Scale, layout: str, entries: list[dict[str, Any]], root: Path
+) -> dict[str, Any]:
     """The manifest's content, `entries` being the journal's of all clips; DgsctError if a split is left without a clip."""
     clips = {e["id"]: {"status": e["status"], "media": e["media"], "notes": e["notes"]} for e in entries}
-    rows = [
-        {"id": r.video_id, "category": r.category, "start": r.start, "end": r.end, "media": clips[r.video_id]["media"]}
-        for r in index.rows
-    ]
+    rows = [{**row.fields(), "media": clips[row.video_id]["media"]} for row in index.rows]
     splits = {name: indices.tolist() for name, indices in index.splits.items()}
-    check_splits(index, {name: clip["status"] for name, clip in clips.items()}, root)
+    check_splits(data_set, index, {name: clip["status"] for name, clip in clips.items()}, root)
     coverage = {
         name: {"present": sum(rows[i]["media"] is not None for i in indices), "total": len(indices)}
         for name, indices in splits.items()
     }
     return {
-        "task": "ave",
+        "task": data_set.task,
         "scale": scale.name,
         "layout": layout,
-        "image_size": scale.swin.image_size,
-        "front_end": front_end(scale),
+        "image_size": data_set.image_size(scale),
+        "front_end": data_set.front_end(scale),
         "categories": list(index.categories),
         "rows": rows,
         "splits": splits,
         "clips": clips,
-        "report": _report(clips),
+        "report": _report(data_set, clips),
         "coverage": coverage,
     }
 
 
-def check_splits(index: AveIndex, status: dict[str, str], root: Path) -> None:
+def check_splits(data_set: DataSet, index: Index, status: dict[str, str], root: Path) -> None:
     """DgsctError if a split has no clip whose status is ready."""
     for name, indices in index.splits.items():
         found = Counter(status[index.rows[i].video_id] for i in indices)
         if found and not found["ready"]:
             told = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in found.most_common())
-            raise DgsctError(f"no clip of split {name!r} is usable ({told}); put its videos into {root / 'AVE'}")
+            place = data_set.media_place(root)
+            raise DgsctError(f"no clip of split {name!r} is usable ({told}); put its videos into {place}")
 
 
-def _report(clips: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _report(data_set: DataSet, clips: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """For every status and every note the ids that have it, and how many."""
-    ids = {status: [name for name, clip in clips.items() if clip["status"] == status] for status in STATUSES}
-    ids |= {note: [name for name, clip in clips.items() if note in clip["notes"]] for note in NOTES}
+    ids = {status: [name for name, clip in clips.items() if clip["status"] == status] for status in data_set.statuses}
+    ids |= {note: [name for name, clip in clips.items() if note in clip["notes"]] for note in data_set.notes}
     return {kind: {"count": len(names), "ids": names} for kind, names in ids.items()}

@@ -28,7 +28,7 @@ AAC_BLOCK = 1024
 
 
 class MediaError(DgsctError):
-    """A clip that cannot be used. `reason`: a status of `dgsct.data.manifest.STATUSES` other than ready."""
+    """A clip that cannot be used. `reason`: one of its data set's statuses other than ready."""
 
     def __init__(self, reason: str, message: str) -> None:
         """Both are arguments of the exception, so that it passes from one process to another."""
@@ -85,20 +85,25 @@ def sampled_indices(total: int, count: int = 10) -> list[int]:
 
 
 def read_frames(path: Path, count: int = 10) -> np.ndarray:
-    """`count` equidistant frames, first and last included, as displayed: [count, H, W, 3] uint8 (AVE, section 2).
+    """`count` equidistant frames, first and last included, as displayed: [count, H, W, 3] uint8 (AVE, section 2)."""
+    return read_chosen_frames(path, lambda total, _: sampled_indices(total, count))
 
-    Packets are counted first, so that one pass of decoding keeps `count` images and no more.
+
+def read_chosen_frames(path: Path, choose: Callable[[int, float], Sequence[int]]) -> np.ndarray:
+    """The frames whose 0-based indices `choose` gives for the number of frames and their rate: [n, H, W, 3] uint8.
+
+    Packets are counted first, so that one pass of decoding keeps these images and no more.
     """
     path = Path(path)
-    total = _count_packets(path)
-    kept, decoded = _keep_frames(path, sampled_indices(total, count)) if total else ({}, 0)
+    total, rate = _count_packets(path)
+    kept, decoded = _keep_frames(path, choose(total, rate)) if total else ({}, 0)
     if decoded != total and decoded:
         # An edit list or a missing reference makes packets that never become frames: n is what can be decoded.
         total = decoded
-        kept, decoded = _keep_frames(path, sampled_indices(total, count))
+        kept, decoded = _keep_frames(path, choose(total, rate))
     if not decoded:
         raise MediaError("unreadable", f"{path} has a video stream without a single frame; download it again")
-    return np.stack([kept[i] for i in sampled_indices(total, count)])
+    return np.stack([kept[i] for i in choose(total, rate)])
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,12 @@ def read_facts(path: Path) -> Facts:
 
 def read_audio(path: Path, rate: int = 32000, seconds: int = 10) -> np.ndarray:
     """Sound of a clip: [rate * seconds] float32 in [-1, 1], the mean of the channels, cut or zero-padded at the end."""
+    wave = read_sound(path, rate, seconds)
+    return np.pad(wave, (0, rate * seconds - len(wave)))
+
+
+def read_sound(path: Path, rate: int, seconds: int) -> np.ndarray:
+    """As `read_audio`, but only cut: shorter sound stays as short as it is."""
     av = _av()
     path, wanted = Path(path), rate * seconds
     chunks: list[np.ndarray] = []
@@ -152,8 +163,7 @@ def read_audio(path: Path, rate: int = 32000, seconds: int = 10) -> np.ndarray:
             raise MediaError("unreadable", f"{path} has sound that cannot be decoded ({error}); download it again") from error
     if not chunks:
         raise MediaError("no_audio", f"{path} has an audio stream without a single sample; replace it by a clip with sound")
-    wave = np.clip(np.concatenate(chunks)[:wanted], -1.0, 1.0)
-    return np.pad(wave, (0, wanted - len(wave))).astype(np.float32)
+    return np.clip(np.concatenate(chunks)[:wanted], -1.0, 1.0).astype(np.float32)
 
 
 def _resampled(frames: Iterable[Any], rate: int) -> Iterator[Any]:
@@ -172,11 +182,13 @@ def _resampled(frames: Iterable[Any], rate: int) -> Iterator[Any]:
         yield from resampler.resample(None)
 
 
-def _count_packets(path: Path) -> int:
+def _count_packets(path: Path) -> tuple[int, float]:
+    """How many frames the video stream says it has, and how many a second."""
     with _open(path) as container:
         if not container.streams.video:
             raise MediaError("no_video", f"{path} has no video stream; download it again")
-        return sum(1 for packet in container.demux(video=0) if packet.size and not packet.is_discard)
+        rate = float(container.streams.video[0].average_rate or container.streams.video[0].guessed_rate or 0)
+        return sum(1 for packet in container.demux(video=0) if packet.size and not packet.is_discard), rate
 
 
 def _keep_frames(path: Path, wanted: Sequence[int]) -> tuple[dict[int, np.ndarray], int]:
@@ -223,7 +235,7 @@ def _open(path: Path) -> Any:
 
 
 def _cut_off(path: Path, size: int) -> str | None:
-    """What an mp4 file lacks, by its boxes' own lengths; None for a whole file and for any other format.
+    """What an mp4 or a wav file lacks, by its own lengths; None for a whole file and for any other format.
 
     A decoder conceals missing data, and would show an interrupted download as a shorter clip.
     """
@@ -234,6 +246,10 @@ def _cut_off(path: Path, size: int) -> str | None:
             file.seek(position)
             header = file.read(16)
             kind = header[4:8]
+            if not position and header[:4] == b"RIFF":
+                said = int.from_bytes(header[4:8], "little") + 8
+                # Who writes to a pipe does not know the length and says the largest, or none.
+                return f"it has {size} of {said} bytes" if size < said < 0xFFFFFF00 else None
             if not position and kind not in MP4_FIRST_BOXES:
                 return None
             length = int.from_bytes(header[:4], "big")

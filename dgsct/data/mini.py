@@ -14,12 +14,14 @@ stay the only right answer (`classes_by_second`).
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dgsct.data.ave import SPLIT_FILES, AveIndex, Row, write_index
+from dgsct.data.base import Index
 from dgsct.data.folders import new_folder
 from dgsct.data.media import over_clips, write_mp4
 from dgsct.data.scenes import (
@@ -131,7 +133,7 @@ def _write_clip(task: tuple[Path, str, int, int, int]) -> Row:
     return Row(CATEGORIES[category], video_id, "good", start, end)
 
 
-def _video_ids(count: int, seed: int) -> list[str]:
+def video_ids(count: int, seed: int) -> list[str]:
     """Distinct ids of eleven characters, as the real set's."""
     rng = np.random.default_rng([seed, 11])
     ids: dict[str, None] = {}
@@ -158,7 +160,7 @@ def write_mini_ave(
     with new_folder(root, MARK) as folder:
         media = folder / "AVE"
         media.mkdir()
-        tasks = [(media, name, seed, i, kinds[i]) for i, name in enumerate(_video_ids(len(kinds), seed))]
+        tasks = [(media, name, seed, i, kinds[i]) for i, name in enumerate(video_ids(len(kinds), seed))]
         rows = tuple(over_clips(_write_clip, tasks, jobs, "generating", progress))
         indices = {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(SPLIT_FILES)}
         # Like the real set's, the class order is the order of first appearance: the first six rows are the six classes.
@@ -171,18 +173,25 @@ def write_mini_ave(
     return index
 
 
-SETS: dict[str, Callable[..., object]] = {"ave": write_mini_ave}
+# Imported by name, so that an edit of one generator makes no other set anew.
+GENERATORS = {"ave": "dgsct.data.mini", "avs-s4": "dgsct.data.mini_avs", "avs-ms3": "dgsct.data.mini_avs"}
+
+
+def write_mini(task: str, root: Path, **options: Any) -> Index:
+    """Write the mini set of `task` to `root`; options as of `write_mini_ave`."""
+    module = import_module(GENERATORS[task])
+    return write_mini_ave(root, **options) if task == "ave" else module.write_mini_avs(task, root, **options)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line: which set, where to."""
     parser = argparse.ArgumentParser(prog="python -m dgsct.data.mini", description="Write a generated data set.")
-    parser.add_argument("task", choices=tuple(SETS), help="whose format")
+    parser.add_argument("task", choices=tuple(GENERATORS), help="whose format")
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, help="processes (default: all cores)")
     args = parser.parse_args(argv)
-    return exit_code(lambda: SETS[args.task](args.out, seed=args.seed, jobs=args.jobs))
+    return exit_code(lambda: write_mini(args.task, args.out, seed=args.seed, jobs=args.jobs))
 
 
 if __name__ == "__main__":

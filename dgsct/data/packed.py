@@ -1,9 +1,11 @@
 """Packed arrays: what every epoch reads, decoded once, memory-mapped, with a manifest that says what is in them.
 
-A folder holds `frames.npy` float16 [R, 10, 3, H, W] (colours / 255, resized, not clipped), `wave.npy` float32 [R, 10,
-rate], `logmel.npy` float32 [R, 10, F, mel] (dB), `labels.npy` int64 [N, 10] and `manifest.json`. R counts usable clips,
-N annotation rows; rows of one video share its media. The manifest names no place and no time: equal data, equal bytes.
-This is the reader; `dgsct.data.writer` fills such a folder.
+A folder holds `manifest.json` and the arrays that it names. Those of clips, [R, T, ...]: `frames.npy`, `wave.npy` float32
+[R, T, rate], `logmel.npy` float32 [R, T, F, mel] (dB) in every set; AVE's frames are float16 [R, 10, 3, H, W] (colours /
+255, resized, not clipped), AVSBench's uint8 [R, 5, 3, H, W], with `masks.npy` uint8 [R, 5, H, W] of zeros and ones and
+`vggish.npy` float32 [R, 5, 1, 96, 64] (ln). Those of annotation rows: AVE's `labels.npy` int64 [N, 10], AVSBench's
+`annotated.npy` bool [N, 5]. R counts usable clips, N annotation rows; rows of one video share its media. The manifest
+names no place and no time: equal data, equal bytes. This is the reader; `dgsct.data.writer` fills such a folder.
 """
 
 import json
@@ -16,8 +18,8 @@ from dgsct.checksum import sha256_json
 from dgsct.errors import DgsctError
 
 SCHEMA_VERSION = 2
-MEDIA = ("frames", "wave", "logmel")
-ARRAYS = (*MEDIA, "labels")
+MEDIA = ("frames", "wave", "logmel")  # in every set
+OF_ROWS = frozenset({"labels", "annotated"})
 FIELDS: dict[str, type] = {
     "task": str, "scale": str, "image_size": int, "front_end": dict, "categories": list, "rows": list, "splits": dict,
     "clips": dict, "coverage": dict, "arrays": dict,
@@ -38,7 +40,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         found = manifest.get("schema") if isinstance(manifest, dict) else None
         raise DgsctError(f"{path} has schema {found}, this version reads {SCHEMA_VERSION}; {AGAIN}")
     bad = [name for name, kind in FIELDS.items() if not isinstance(manifest.get(name), kind)]
-    bad += [f"arrays.{name}" for name in ARRAYS if name not in manifest.get("arrays", {})]
+    bad += [f"arrays.{name}" for name in MEDIA if name not in manifest.get("arrays", {})]
     if bad:
         raise DgsctError(f"{path} lacks {bad[0]!r} or has it in another form; {AGAIN}")
     return manifest
@@ -47,20 +49,31 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 class Packed:
     """A prepared set, memory-mapped: nothing of an array is read before it is asked for.
 
-    `frames`, `wave`, `logmel` are [R, ...], `labels` [N, 10]; `media_of_row` [N] int64 points from annotation rows to
-    media, -1 where the clip is absent; `splits` holds the rows whose media is present, `coverage` counts both kinds.
+    Every array is an attribute by its name: `frames`, `wave`, `logmel` [R, ...] and what else the set has of clips,
+    `labels` or `annotated` [N, ...] of annotation rows. `media_of_row` [N] int64 points from rows to media, -1 where the
+    clip is absent; `splits` holds the rows whose media is present, `coverage` counts both kinds.
     """
+
+    frames: np.ndarray
+    wave: np.ndarray
+    logmel: np.ndarray
+    labels: np.ndarray
+    annotated: np.ndarray
+    masks: np.ndarray
+    vggish: np.ndarray
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         """Map the arrays of `folder`; `open` is the way in."""
         self.manifest = manifest
         self.sha256 = sha256_json(manifest)
-        arrays = {name: _map(Path(folder) / f"{name}.npy", manifest["arrays"][name]) for name in ARRAYS}
-        self.frames, self.wave, self.logmel, self.labels = (arrays[name] for name in ARRAYS)
+        self.arrays = {name: _map(Path(folder) / f"{name}.npy", said) for name, said in manifest["arrays"].items()}
+        vars(self).update(self.arrays)
         self.coverage: dict[str, dict[str, int]] = manifest["coverage"]
         media = [-1 if row["media"] is None else row["media"] for row in manifest["rows"]]
         self.media_of_row = np.array(media, dtype=np.int64)
-        fits = len(media) == len(self.labels) and len({len(arrays[name]) for name in MEDIA}) == 1
+        rows = {len(array) for name, array in self.arrays.items() if name in OF_ROWS}
+        clips = {len(array) for name, array in self.arrays.items() if name not in OF_ROWS}
+        fits = rows == {len(media)} and len(clips) == 1
         if not fits or (len(media) and self.media_of_row.max() >= len(self.frames)):
             raise DgsctError(f"the arrays in {folder} do not fit the rows of its manifest; {AGAIN}")
         # A row whose clip is absent cannot be trained on or measured: it is counted in `coverage` and left out here.

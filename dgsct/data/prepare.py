@@ -9,25 +9,22 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dgsct.atomic import write_text_atomic
 from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
-from dgsct.data.ave import AveIndex, read_index
-from dgsct.data.decode import decode_clip, forms, front_end
+from dgsct.data.base import Clip, DataSet, Index, Source
 from dgsct.data.folders import check_replaceable, growing_folder, one_writer
-from dgsct.data.manifest import NOTES, check_splits, describe
+from dgsct.data.manifest import check_splits, describe
 from dgsct.data.media import over_clips, processes
 from dgsct.data.packed import Packed
-from dgsct.data.sources import DECIDES, Source, find_sources
+from dgsct.data.sets import get_set
 from dgsct.data.writer import JOURNAL, PackedWriter, manifest_text
 from dgsct.errors import DgsctError, Stopped
 from dgsct.scales import Scale
@@ -35,60 +32,58 @@ from dgsct.scales import Scale
 SOURCE = "source.json"
 SHOWN = 3
 OVERHEAD = 600  # bytes a clip in the manifest, its copy and the journal; generous
-WORDS = {
-    "missing": "no file", "empty": "zero bytes", "truncated": "cut off", "no_video": "no picture", "no_audio": "no sound",
-    "wrong_length": "not 10 s at the sampling rate", "unreadable": "cannot be decoded", "silent": "used; below -60 dB",
-    "short": "used; below 10 s, sound padded with zeros", "long": "used; above 11 s, frames spread over all of it",
-    "wrong_rate": "used; resampled",
-}  # fmt: skip
 
 
 def prepare_ave(
     root: Path, out: Path, scale: Scale, jobs: int | None = None, progress: bool = True, layout: str | None = None
 ) -> dict[str, Any]:
-    """Prepare the AVE-like set in `root` for `scale` into the folder `out`; returns the manifest.
+    """`prepare_set` of the AVE-like set in `root`."""
+    return prepare_set("ave", root, out, scale, jobs, progress, layout)
 
-    Decodes with `jobs` processes (default: all cores); `layout` is videos or frames (default: what is there). A folder
+
+def prepare_set(
+    task: str, root: Path, out: Path, scale: Scale, jobs: int | None = None, progress: bool = True, layout: str | None = None
+) -> dict[str, Any]:
+    """Prepare the data set of `task` in `root` for `scale` into the folder `out`; returns the manifest.
+
+    Decodes with `jobs` processes (default: all cores); `layout` is one of the set's (default: what is there). A folder
     prepared from the same sources is left as it is. Stopped on SIGTERM or Ctrl-C; the same call goes on. DgsctError if a
     file of the set is missing or malformed, if a split has no usable clip, if the disk is too small, or if another process
     writes `out`.
     """
-    root, out, jobs = Path(root), Path(out), processes(jobs)
-    index = read_index(root)
-    layout, sources = find_sources(root, index.video_ids, layout)
-    source = _fingerprint(index, scale, layout, sources)
+    root, out, jobs, data_set = Path(root), Path(out), processes(jobs), get_set(task)
+    index = data_set.read_index(root)
+    layout, sources = data_set.find_sources(root, index, layout)
+    source = _fingerprint(data_set, index, scale, layout, sources)
     check_replaceable(out, SOURCE)
     if manifest := _prepared(out, source):
         return manifest
-    check_splits(index, {s.video_id: "missing" if s.stamp is None else "ready" for s in sources}, root)
+    check_splits(data_set, index, {s.video_id: "missing" if s.stamp is None else "ready" for s in sources}, root)
     with one_writer(out):
         if manifest := _prepared(out, source, mend=True):
             return manifest
-        settings = sha256_json([_made_for(scale), layout, code_hash("dgsct.data.decode", "dgsct.data.writer")])
+        settings = sha256_json([data_set.made_for(scale), layout, code_hash(data_set.decoder, "dgsct.data.writer")])
         with growing_folder(out, SOURCE) as folder:
-            _check_room(out, folder, scale, layout, sources)
-            writer = PackedWriter(folder, forms(scale), settings, [(s.video_id, s.stamp) for s in sources])
+            _check_room(out, folder, data_set.bytes_of_clip(scale), layout, sources)
+            writer = PackedWriter(folder, data_set.forms(scale), settings, [(s.video_id, s.stamp) for s in sources])
             try:
-                _decode_all(writer, sources, scale, jobs, progress)
-                manifest = writer.finish(index.labels, describe(index, scale, layout, writer.entries, root))
+                _decode_all(writer, sources, partial(import_module(data_set.decoder).decode_clip, scale=scale), jobs, progress)
+                manifest = describe(data_set, index, scale, layout, writer.entries, root)
+                manifest = writer.finish(index.row_arrays(), manifest)
             finally:
                 writer.close()
             _write_source(folder / SOURCE, source, manifest)
         (out / JOURNAL).unlink(missing_ok=True)
-    _say(manifest, writer.entries)
+    _say(data_set, manifest, writer.entries)
     return manifest
 
 
-def _made_for(scale: Scale) -> list[Any]:
-    return [scale.name, scale.swin.image_size, front_end(scale)]
-
-
-def _fingerprint(index: AveIndex, scale: Scale, layout: str, sources: list[Source]) -> str:
+def _fingerprint(data_set: DataSet, index: Index, scale: Scale, layout: str, sources: list[Source]) -> str:
     """Checksum of what would be prepared: annotations, splits, sizes and times of the clips, target sizes, and how."""
     clips = [[s.video_id, s.stamp] for s in sources]
     rows = [row.line() for row in index.rows]
     splits = {name: indices.tolist() for name, indices in index.splits.items()}
-    return sha256_json([rows, splits, layout, clips, _made_for(scale), code_hash(*DECIDES)])
+    return sha256_json([rows, splits, layout, clips, data_set.made_for(scale), code_hash(*data_set.decides)])
 
 
 def _write_source(path: Path, source: str, manifest: dict[str, Any]) -> None:
@@ -114,15 +109,10 @@ def _prepared(out: Path, source: str, mend: bool = False) -> dict[str, Any] | No
     return manifest
 
 
-def bytes_of_clip(scale: Scale) -> int:
-    """What one usable clip takes in the packed arrays."""
-    return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in forms(scale).values())
-
-
-def _check_room(out: Path, folder: Path, scale: Scale, layout: str, sources: list[Source]) -> None:
+def _check_room(out: Path, folder: Path, clip_bytes: int, layout: str, sources: list[Source]) -> None:
     """Say what will be needed; DgsctError if the disk lacks it."""
     present = sum(source.stamp is not None for source in sources)
-    need = present * bytes_of_clip(scale) + len(sources) * OVERHEAD
+    need = present * clip_bytes + len(sources) * OVERHEAD
     already = sum(path.stat().st_size for path in folder.iterdir())
     free = shutil.disk_usage(folder).free
     print(f"{present} of {len(sources)} clips are there ({layout}); {_size(need)} of disk, {_size(free)} are free", flush=True)
@@ -131,7 +121,9 @@ def _check_room(out: Path, folder: Path, scale: Scale, layout: str, sources: lis
         raise DgsctError(f"{told}; free space or give another folder")
 
 
-def _decode_all(writer: PackedWriter, sources: list[Source], scale: Scale, jobs: int, progress: bool) -> None:
+def _decode_all(
+    writer: PackedWriter, sources: list[Source], decode: Callable[[Source], Clip], jobs: int, progress: bool
+) -> None:
     """Append every clip that the writer does not have yet."""
     done = len(writer.entries)
     todo = sources[done:]
@@ -144,7 +136,7 @@ def _decode_all(writer: PackedWriter, sources: list[Source], scale: Scale, jobs:
     begin, handful = time.monotonic(), max(8, 2 * jobs)
     with _asked_to_stop() as asked:
         try:
-            clips = over_clips(partial(decode_clip, scale=scale), todo, jobs, "decoding", progress)
+            clips = over_clips(decode, todo, jobs, "decoding", progress)
             for i, (source, clip) in enumerate(zip(todo, clips, strict=True), 1):
                 entry = {"id": source.video_id, "stamp": source.stamp, "status": clip.status, "notes": clip.notes}
                 writer.append({**entry, "problem": clip.problem}, clip.arrays)
@@ -186,17 +178,18 @@ def _asked_to_stop() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _say(manifest: dict[str, Any], entries: list[dict[str, Any]]) -> None:
+def _say(data_set: DataSet, manifest: dict[str, Any], entries: list[dict[str, Any]]) -> None:
     """The report as a small table: every kind that occurs, how often, and the first ids; then the coverage."""
     problems = {e["status"]: e["problem"] for e in reversed(entries) if e["problem"]}
     for problem in reversed(problems.values()):
         print(f"left out, for example: {problem}")
+    words = {**data_set.statuses, **data_set.notes}
     found = {kind: of for kind, of in manifest["report"].items() if of["count"] or kind == "ready"}
     for kind, of in found.items():
         ids = "" if kind == "ready" else ", ".join(of["ids"][:SHOWN]) + (", ..." if of["count"] > SHOWN else "")
-        mark = "note: " if kind in NOTES else ""
+        mark = "note: " if kind in data_set.notes else ""
         told = f"  {mark + kind.replace('_', ' '):<17}{of['count']:>6}"
-        print(f"{told}  {WORDS[kind]}: {ids}" if ids else told)
+        print(f"{told}  {words[kind]}: {ids}" if ids else told)
     for split, of in manifest["coverage"].items():
         print(f"{split}: {of['present']} of {of['total']} annotated clips are present", flush=True)
 

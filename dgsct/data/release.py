@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dgsct.data.ave_sources import AveSource
 from dgsct.data.media import MediaError
-from dgsct.data.sources import Source
 
 
-def read_jpgs(source: Source) -> list[np.ndarray]:
+def read_jpgs(source: AveSource) -> list[np.ndarray]:
     """The ten sampled frames of a folder, each [H, W, 3] uint8 RGB; MediaError names what is wrong."""
     folder = source.picture
     if not source.frames:
@@ -23,7 +23,7 @@ def _read_jpg(path: Path) -> np.ndarray:
     import torch
     from torchvision.io import ImageReadMode, decode_jpeg
 
-    data = _bytes(path, "no_video")
+    data = file_bytes(path, "no_video")
     # The release's reader; libjpeg fills what is missing with grey and only whispers, so the end mark is looked for.
     if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-64:]:
         raise MediaError("truncated", f"{path} is cut off (it has no end mark); extract the clip's frames again")
@@ -37,7 +37,7 @@ def _read_jpg(path: Path) -> np.ndarray:
 
 def read_wave(path: Path, samples: int) -> np.ndarray:
     """[samples] float32 of a npy file of floats, whatever its shape; MediaError if it holds another number of them."""
-    data = _bytes(path, "no_audio")
+    data = file_bytes(path, "no_audio")
     again = "extract the clip's sound again"
     try:
         with open(path, "rb") as file:
@@ -61,7 +61,8 @@ def read_wave(path: Path, samples: int) -> np.ndarray:
     return wave.reshape(samples).astype(np.float32)
 
 
-def _bytes(path: Path, absent: str) -> bytes:
+def file_bytes(path: Path, absent: str) -> bytes:
+    """The file's content; MediaError with the status `absent` if there is none, or if it is empty or unreadable."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:

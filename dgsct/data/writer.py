@@ -115,18 +115,21 @@ class PackedWriter:
         self.journal.flush()
         self.entries.append(entry)
 
-    def finish(self, labels: np.ndarray, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Complete the arrays and write the manifest, with dtype, shape and sha256 (of the data) of every array."""
+    def finish(self, of_rows: dict[str, np.ndarray], manifest: dict[str, Any]) -> dict[str, Any]:
+        """Complete the arrays, add those by annotation row and write the manifest; it holds dtype, shape and sha256 (of
+        the data) of every array.
+        """
         for name in self.files:
             self._header(name)
         self._flush()
-        np.save(self.folder / "labels.npy", labels)
         described = {
             name: {"dtype": dtype, "shape": [self.count, *shape], "sha256": self.hashes[name].hexdigest()}
             for name, (shape, dtype) in self.media.items()
         }
-        checksum = hashlib.sha256(np.ascontiguousarray(labels).data).hexdigest()
-        described["labels"] = {"dtype": str(labels.dtype), "shape": list(labels.shape), "sha256": checksum}
+        for name, array in of_rows.items():
+            np.save(self.folder / f"{name}.npy", array)
+            checksum = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+            described[name] = {"dtype": str(array.dtype), "shape": list(array.shape), "sha256": checksum}
         manifest = {"schema": SCHEMA_VERSION, **manifest, "arrays": described}
         (self.folder / "manifest.json").write_text(manifest_text(manifest), encoding="utf-8")
         return manifest

@@ -4,14 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dgsct.errors import UsageError
-from dgsct.options import OPTION_NAMES, Options, known_options, parse_option
+from dgsct.options import AVS, OPTION_NAMES, Options, known_options, parse_option
 
-_RECIPE = ("selection", "accuracy", "accumulation", "precision")
-_MEASURE = ("accuracy",)
+_MEASURE = ("accuracy", "f_protocol")
+_RECIPE = ("selection", *_MEASURE, "accumulation", "precision")
 _ENCODERS = ("tile", "freeze_mode", "mixup")
 _HEAD = ("head", "gate_loss", "av_weight")
-_AVS = ("avs-s4", "avs-ms3")
-_SEGMENTATION = dict.fromkeys(_AVS, "dgsct.methods.dg_sct_avs")
+_SEGMENTATION = dict.fromkeys(AVS, "dgsct.methods.dg_sct_avs")
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ METHODS: dict[str, MethodInfo] = {
             "dg-sct",
             "dgsct.methods.dg_sct",
             "dual-guided spatial-channel-temporal attention between two frozen encoders",
-            ("ave", *_AVS),
+            ("ave", *AVS),
             options=tuple(n for n in OPTION_NAMES if n not in ("modality", "visual_backbone")),
             counted=True,
             modules=_SEGMENTATION,
@@ -60,7 +59,7 @@ METHODS: dict[str, MethodInfo] = {
             "lavish-star",
             "dgsct.methods.dg_sct",
             "LAVisH*: the same adapters without S and C, mean pooling, gamma 0 (inferred from its parameter count)",
-            ("ave", *_AVS),
+            ("ave", *AVS),
             options=("audio_block", "residual", "audio_encoder", *_ENCODERS, *_HEAD, *_RECIPE),
             preset={"S": False, "C": False, "T": False},
             counted=True,
@@ -70,15 +69,15 @@ METHODS: dict[str, MethodInfo] = {
             "late-fusion",
             "dgsct.methods.late_fusion",
             "the same frozen encoders and head, no adapter between them; `modality` keeps one stream only",
-            ("ave", *_AVS),
+            ("ave", *AVS),
             options=("T", "gamma", "modality", *_ENCODERS, *_HEAD, *_RECIPE),
-            modules=dict.fromkeys(_AVS, "dgsct.methods.late_fusion_avs"),
+            modules=dict.fromkeys(AVS, "dgsct.methods.late_fusion_avs"),
         ),
         MethodInfo(
             "avs-pvt",
             "dgsct.methods.tpavi",
             "the AVSBench baseline: PVT-v2-b5, trained whole, with frozen VGGish, TPAVI and a decoder",
-            _AVS,
+            AVS,
             options=("av_weight", *_RECIPE),
             encoders=("pvt", "vggish"),
             audio="vggish",
@@ -87,7 +86,7 @@ METHODS: dict[str, MethodInfo] = {
             "avs-r50",
             "dgsct.methods.tpavi",
             "the AVSBench baseline on ResNet-50",
-            _AVS,
+            AVS,
             options=("av_weight", *_RECIPE),
             preset={"visual_backbone": "resnet50"},
             encoders=("resnet50", "vggish"),
@@ -117,6 +116,30 @@ METHODS: dict[str, MethodInfo] = {
             trains=False,
             options=_MEASURE,
             sees_test_labels=True,
+        ),
+        MethodInfo(
+            "all-foreground",
+            "dgsct.methods.mask_yardsticks",
+            "yardstick: every pixel sounds",
+            AVS,
+            trains=False,
+            options=_MEASURE,
+        ),
+        MethodInfo(
+            "centre-prior",
+            "dgsct.methods.mask_yardsticks",
+            "yardstick: a disc in the middle, of the radius that fits the training masks best",
+            AVS,
+            trains=False,
+            options=_MEASURE,
+        ),
+        MethodInfo(
+            "mean-mask",
+            "dgsct.methods.mask_yardsticks",
+            "yardstick: the mean of the training masks, cut where it fits them best",
+            AVS,
+            trains=False,
+            options=_MEASURE,
         ),
     )
 }

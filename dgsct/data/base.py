@@ -1,0 +1,185 @@
+"""What the shared preparation must know of a data set, and what it hands from room to room. No torch: the DAG asks too."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from dgsct.errors import DgsctError, UsageError
+from dgsct.scales import HtsatSizes, Scale
+
+SILENCE = 1e-3  # peak of a clip, full scale 1: -60 dB, the last five of sixteen bits
+
+
+class Source(Protocol):
+    """The files of one clip: `stamp` holds their sizes and times (JSON), None where no file is there."""
+
+    @property
+    def video_id(self) -> str:
+        """The clip's id, unique in its set."""
+
+    @property
+    def stamp(self) -> Any:
+        """What tells whether the files have changed."""
+
+
+class Row(Protocol):
+    """One annotation row; several rows may be of one clip."""
+
+    @property
+    def video_id(self) -> str:
+        """The clip that it annotates."""
+
+    def line(self) -> str:
+        """The row as text: what tells whether an annotation has changed."""
+
+    def fields(self) -> dict[str, Any]:
+        """The row as it stands in the manifest, its id first."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """Annotations and splits of one set; `splits` maps train, val and test to row indices [n] int64."""
+
+    rows: tuple[Any, ...]
+    categories: tuple[str, ...]
+    splits: dict[str, np.ndarray]
+
+    @property
+    def video_ids(self) -> tuple[str, ...]:
+        """Distinct clip ids in order of first appearance."""
+        return tuple(dict.fromkeys(row.video_id for row in self.rows))
+
+    def row_arrays(self) -> dict[str, np.ndarray]:
+        """Arrays by annotation row, [N, ...], that are packed beside the clips' own."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One decoded clip: its arrays by name; or the problem that it has.
+
+    `notes` says what is odd about a usable clip: `silent` its peak, `short` and `long` its seconds, `wrong_rate` its Hz.
+    """
+
+    arrays: dict[str, np.ndarray] | None = None
+    status: str = "ready"
+    notes: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+
+class DataSet(ABC):
+    """One task's data set: its files, the layouts that they come in, and the arrays that a clip becomes.
+
+    `layouts` gives, in order of preference, each layout and how a clip looks in it; `statuses` and `notes` what a clip can
+    be and what can be odd about it, with the words of the report; `decoder` is the module with `decode_clip(source,
+    scale)`, which may import torch; `generator` the one that writes the mini set.
+    """
+
+    task: str
+    segments: int
+    layouts: Mapping[str, str]
+    statuses: Mapping[str, str]
+    notes: Mapping[str, str]
+    decoder: str
+    generator: str
+    published: Mapping[str, int]  # clips of each split, as the authors publish them
+
+    @property
+    def decides(self) -> tuple[str, ...]:
+        """Modules that decide what a prepared folder holds; estimates, reports and locks do not."""
+        return (self.decoder, "dgsct.data.manifest", "dgsct.data.writer")
+
+    @abstractmethod
+    def index_file(self, root: Path) -> Path:
+        """The annotation file of the set in the folder `root`."""
+
+    @abstractmethod
+    def read_index(self, root: Path) -> Index:
+        """Annotations and splits of the set in the folder `root`; DgsctError names what is wrong."""
+
+    @abstractmethod
+    def sources(self, root: Path, index: Index, layout: str) -> list[Any]:
+        """The files of every clip in a layout; empty if nothing of that layout is there."""
+
+    @abstractmethod
+    def absent(self, root: Path, layout: str | None) -> str:
+        """A sentence for who asks for a layout of which nothing is there, or for any of them."""
+
+    @abstractmethod
+    def media_place(self, root: Path) -> Path:
+        """Where the clips belong, as a message says it."""
+
+    @abstractmethod
+    def image_size(self, scale: Scale) -> int:
+        """Side of the packed frames in pixels."""
+
+    @abstractmethod
+    def front_end(self, scale: Scale) -> dict[str, Any]:
+        """What the stored log-mel depends on; a run that asks for something else computes its own from the wave."""
+
+    @abstractmethod
+    def forms(self, scale: Scale) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape of one clip in each array, and its dtype."""
+
+    def made_for(self, scale: Scale) -> list[Any]:
+        """The scale's part in what is prepared."""
+        return [scale.name, self.image_size(scale), self.front_end(scale)]
+
+    def bytes_of_clip(self, scale: Scale) -> int:
+        """What one usable clip takes in the packed arrays."""
+        return sum(prod(shape) * np.dtype(dtype).itemsize for shape, dtype in self.forms(scale).values())
+
+    def find_sources(self, root: Path, index: Index, layout: str | None = None) -> tuple[str, list[Any]]:
+        """The layout in use and the files of every clip. Without `layout` it is the one with most clips, the first if equal."""
+        if layout not in (None, *self.layouts):
+            raise UsageError(f"unknown layout {layout!r}; choose one of: {', '.join(self.layouts)}")
+        found = {name: self.sources(root, index, name) for name in ([layout] if layout else self.layouts)}
+        if not any(found.values()):
+            raise UsageError(self.absent(root, layout))
+        count = {name: sum(source.stamp is not None for source in sources) for name, sources in found.items()}
+        chosen = layout or max(count, key=lambda name: count[name])
+        others = [name for name in count if count[name] and name != chosen]
+        if others:
+            told = [f"{n}{' clips' * (not i)} {self.layouts[name]}" for i, (name, n) in enumerate(count.items()) if n]
+            print(
+                f"{root} has {', '.join(told[:-1])} and {told[-1]}: {chosen} are used "
+                f"(--layout {' or '.join(others)} takes the others)",
+                flush=True,
+            )
+        return chosen, found[chosen]
+
+    def source_stamps(self, root: Path) -> list[Any]:
+        """What the DAG compares: ids, sizes and times of all layouts' files below `root`; empty if the set is malformed."""
+        try:
+            index = self.read_index(root)
+        except DgsctError:
+            return []
+        found = [self.sources(root, index, layout) for layout in self.layouts]
+        return [[s.video_id, s.stamp] for sources in found for s in sources]
+
+
+def stamp(path: Path) -> list[int] | None:
+    """Size in bytes and time of last change in nanoseconds."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
+def compact_frames(sizes: HtsatSizes, tile: int) -> int:
+    """Spectrogram frames of a tiled second in compact form (`dgsct.encoders.frontend.log_mel_compact`)."""
+    return min(tile, 2) * (sizes.sample_rate // sizes.hop) + 1
+
+
+def split_of(split: str, splits: Sequence[str], where: str) -> str:
+    """`split` if it is one of `splits`; UsageError otherwise."""
+    if split not in splits:
+        raise UsageError(f"{where}: unknown split {split!r}; write one of: {', '.join(splits)}")
+    return split

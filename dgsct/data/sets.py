@@ -1,0 +1,15 @@
+"""The data sets by task. A new one is a subclass of `dgsct.data.base.DataSet` and a name here. No torch."""
+
+from dgsct.data.ave_sources import AVE
+from dgsct.data.avsbench import MS3, S4
+from dgsct.data.base import DataSet
+from dgsct.errors import UsageError
+
+SETS: dict[str, DataSet] = {one.task: one for one in (AVE, S4, MS3)}
+
+
+def get_set(task: str) -> DataSet:
+    """The data set of a task; UsageError that lists the known ones."""
+    if task not in SETS:
+        raise UsageError(f"no data set of task {task!r} can be prepared; known: {', '.join(SETS)}")
+    return SETS[task]
