@@ -97,7 +97,7 @@ def _segmenter_rule(key: str) -> tuple[str, str, Layout]:
     if rest[0] == "fusions":
         public, layout = _reversed(fusion_keys())[".".join(rest[2:])]
         return f"path{int(rest[1]) + 1}.{public}", key, layout
-    index = {"half": 0, "full": 2, "score": 4}[rest[0]]
+    index = {"at_half": 0, "at_full": 2, "score": 4}[rest[0]]
     return f"output_conv.{index}.{rest[1]}", key, SAME
 
 

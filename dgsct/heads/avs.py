@@ -100,8 +100,8 @@ class Decoder(nn.Module):
     def __init__(self, levels: int, dim: int) -> None:
         super().__init__()
         self.fusions = nn.ModuleList(Fusion(dim) for _ in range(levels))
-        self.half = nn.Conv2d(dim, dim // 2, 3, padding=1)
-        self.full = nn.Conv2d(dim // 2, dim // 8, 3, padding=1)
+        self.at_half = nn.Conv2d(dim, dim // 2, 3, padding=1)
+        self.at_full = nn.Conv2d(dim // 2, dim // 8, 3, padding=1)
         self.score = nn.Conv2d(dim // 8, 1, 1)
 
     def forward(self, maps: tuple[Tensor, ...]) -> Tensor:
@@ -109,8 +109,8 @@ class Decoder(nn.Module):
         x = None
         for fusion, finer in zip(reversed(self.fusions), reversed(maps), strict=True):
             x = fusion(finer, x)
-        x = F.interpolate(self.half(x), scale_factor=2, mode="bilinear", align_corners=False)
-        return self.score(self.full(x).relu()).squeeze(1)
+        x = F.interpolate(self.at_half(x), scale_factor=2, mode="bilinear", align_corners=False)
+        return self.score(self.at_full(x).relu()).squeeze(1)
 
 
 class ASPP(nn.Module):
