@@ -156,7 +156,7 @@ def test_expansion(write):
     ]  # fmt: skip
     assert cells[0].published == Published(82.2, "Table 0")
     assert cells[4].published == Published("71.4", "elsewhere", "old")
-    assert cells[1].metric == "miou"
+    assert cells[1].metric == "miou_batch4"
     assert cells[4].metric is None
 
 
