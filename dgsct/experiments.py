@@ -211,7 +211,12 @@ class Experiment(_Model):
         return self.kind in ("figure", "masks")
 
     def count_seeds(self, settings: Settings, column: Column | None = None) -> int:
-        """Number of seeds at the settings' scale: the settings' own, or fewer where the experiment or the column says so."""
+        """Number of seeds at the settings' scale: the settings' own, or fewer where the experiment or the column says so.
+
+        Masks are those of the first seed.
+        """
+        if self.kind == "masks":
+            return 1
         said = [self.seeds, column.seeds if column else {}]
         return min(settings.seeds, *(seeds.get(settings.scale, settings.seeds) for seeds in said))
 
