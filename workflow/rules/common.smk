@@ -15,7 +15,7 @@ if str(BASE) not in sys.path:
 
 from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
-from dgsct.data.sources import DECIDES, source_stamps
+from dgsct.data.sets import SETS
 from dgsct.encoders.sources import WEIGHTS, check_site, place_of, remedy
 from dgsct.errors import DgsctError
 from dgsct.experiments import EXPERIMENTS, all_runs, load_experiments, make_settings
@@ -59,7 +59,7 @@ def site_path(part, name):
     value = (SITE[part] or {}).get(name)
     if not value:
         raise WorkflowError(
-            f"scale paper needs {part}.{name}: give its path in {SITE_FILE}"
+            f"scale paper needs {part}.{name}: give its path in {SITE_FILE}, or name the tasks that are to be run (tasks=...)"
         )
     return str(value)
 
@@ -95,7 +95,7 @@ def one_of(names):
 wildcard_constraints:
     scale=one_of(SCALES),
     protocol=one_of(PROTOCOLS),
-    task=one_of(TASKS),
+    task=one_of(dict.fromkeys([*TASKS, *SETS])),
     method=one_of(METHODS),
     setting=r"default|[A-Za-z0-9_]+=[^/]+",
     seed=r"\d+",
@@ -218,12 +218,11 @@ def made_from_records(name):
 
 def data_key(scale, task):
     """Hash of what prepared data depend on: the code, the sizes that they are made for, and a site's own files."""
-    sizes = get_scale(scale)
-    made_for = [sizes.swin.image_size, sizes.htsat.front_end]
+    sizes, data_set = get_scale(scale), SETS[task]
     files = []
     if not sizes.generated_data:
-        files = source_stamps(Path(raw_folder(scale, task)))
-    return sha256_json([code_hash(*DECIDES), made_for, files])
+        files = data_set.source_stamps(Path(raw_folder(scale, task)))
+    return sha256_json([code_hash(*data_set.decides), data_set.made_for(sizes), files])
 
 
 def encoder_key(encoder):
