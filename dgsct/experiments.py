@@ -28,7 +28,7 @@ PLANNED_TASKS: tuple[str, ...] = (
     "avvp", "avqa", "fewshot-ave", "zeroshot-ave", "classification-ave", "classification-llp",
 )  # fmt: skip
 PLANNED_METHODS: tuple[str, ...] = (
-    "avel", "avel-att", "avsdn", "cman", "dam", "cmran", "psp", "cmbs", "lavish", "mgn", "han", "tpavi", "st-avqa",
+    "avel", "avel-att", "avsdn", "cman", "dam", "cmran", "psp", "cmbs", "lavish", "mgn", "han", "st-avqa",
     "avsd", "pano-avqa", "coop", "cocoop", "clip-adapter", "maple",
 )  # fmt: skip
 
@@ -123,6 +123,7 @@ class Column(_Model):
     task: TaskName | None = None
     group: str = ""
     note: str = ""
+    seeds: dict[str, int] = {}
 
 
 class Row(_Model):
@@ -177,10 +178,11 @@ class Experiment(_Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Experiment":
-        for scale, count in self.seeds.items():
-            _known(scale, "scale", SCALES)
-            if count < 1:
-                raise ValueError(f"seeds of scale {scale!r} must be at least 1, not {count}")
+        for seeds in (self.seeds, *(column.seeds for column in self.columns)):
+            for scale, count in seeds.items():
+                _known(scale, "scale", SCALES)
+                if count < 1:
+                    raise ValueError(f"seeds of scale {scale!r} must be at least 1, not {count}")
         wanted, unwanted = (("panels",), ("columns", "rows")) if self.kind == "figure" else (("columns", "rows"), ("panels",))
         for key in wanted:
             if not getattr(self, key):
@@ -203,9 +205,10 @@ class Experiment(_Model):
                     raise ValueError(f"row {row.id!r}, key 'published': {error}") from None
         return self
 
-    def count_seeds(self, settings: Settings) -> int:
-        """Number of seeds at the settings' scale: the settings' own, or fewer where the experiment says so."""
-        return min(settings.seeds, self.seeds.get(settings.scale, settings.seeds))
+    def count_seeds(self, settings: Settings, column: Column | None = None) -> int:
+        """Number of seeds at the settings' scale: the settings' own, or fewer where the experiment or the column says so."""
+        said = [self.seeds, column.seeds if column else {}]
+        return min(settings.seeds, *(seeds.get(settings.scale, settings.seeds) for seeds in said))
 
 
 class _Loader(yaml.SafeLoader):
@@ -341,16 +344,13 @@ def make_settings(config: Mapping[str, Any]) -> Settings:
     return Settings(scale, protocol, int(seeds), names("tasks"), names("methods"))
 
 
-def _runs(
-    experiment: Experiment, settings: Settings, task: str | None, method: str | None, overrides: dict[str, Any]
-) -> tuple[Run, ...]:
+def _runs(count: int, settings: Settings, task: str | None, method: str | None, overrides: dict[str, Any]) -> tuple[Run, ...]:
     """The runs of one cell; none where task or method is not in the harness yet, do not fit, or are filtered out."""
     if method not in METHODS or task not in METHODS[method].tasks or task not in get_scale(settings.scale).recipes:
         return ()
     if (settings.tasks and task not in settings.tasks) or (settings.methods and method not in settings.methods):
         return ()
-    seeds = range(experiment.count_seeds(settings))
-    runs = (Run.make(task, method, overrides, settings.protocol, settings.scale, seed) for seed in seeds)
+    runs = (Run.make(task, method, overrides, settings.protocol, settings.scale, seed) for seed in range(count))
     return tuple(dict.fromkeys(runs))
 
 
@@ -369,14 +369,15 @@ def _cells(experiment: Experiment, settings: Settings) -> Iterator[Cell]:
     for row in experiment.rows:
         for column in experiment.columns:
             what = (column.task, row.method, row.overrides)
-            runs = () if experiment.kind == "efficiency" else _runs(experiment, settings, *what)
+            seeds = experiment.count_seeds(settings, column)
+            runs = () if experiment.kind == "efficiency" else _runs(seeds, settings, *what)
             published = _as_published(experiment, row.published.get(column.id))
             yield Cell(experiment.name, row.id, column.id, runs, _metric(settings, column.metric, *what), published)
     for panel in experiment.panels:
         for x in panel.grid:
             what = (panel.task, panel.method, {**panel.overrides, panel.option: x})
             published = _as_published(experiment, panel.published.get(x))
-            runs = _runs(experiment, settings, *what)
+            runs = _runs(experiment.count_seeds(settings), settings, *what)
             column_id = format_value(float(x))
             yield Cell(experiment.name, panel.id, column_id, runs, _metric(settings, panel.metric, *what), published)
 

@@ -86,6 +86,7 @@ class Pixels(nn.Module):
         super().__init__()
         self.layer = nn.Linear(3, 1)
         nn.init.zeros_(self.layer.weight)
+        nn.init.zeros_(self.layer.bias)
 
     def forward(self, frames: Tensor, audio: Tensor) -> PixelOutput:
         return PixelOutput(40 * self.layer(frames.movedim(2, -1) - 0.6).squeeze(-1) + 0 * audio.mean())

@@ -32,13 +32,13 @@ SIZES = {
 SEEN = range(FPS - 1, SEGMENTS * FPS, FPS)  # frames that the preparation takes from the mp4 files
 CLIP = {"avs-s4": 3, "avs-ms3": 4}  # streams of random numbers; others: `mini.CLIP`, `scenes.STILL` and `scenes.SECOND`
 WHOLE: tuple[Interval, ...] = ((0.0, float(SEGMENTS)),)
-APART = 0.36  # of the image side, between the centres of two things
+APART = 0.42  # of the image side, between the centres of two things
 TRIES = 200
 
 
 def s4_scene(category: int, rng: np.random.Generator) -> Scene:
     """One thing that sounds for five seconds, and none to two silent ones of other looks."""
-    bystanders = int(rng.choice(3, p=(0.3, 0.45, 0.25)))
+    bystanders = int(rng.choice(3, p=(0.15, 0.55, 0.3)))
     others = rng.choice([k for k in range(len(CATEGORIES)) if k != category], bystanders, replace=False)
     return _scene(rng, [(category, WHOLE), *((int(k), ()) for k in others)])
 
@@ -66,7 +66,7 @@ def _scene(rng: np.random.Generator, things: list[tuple[int, tuple[Interval, ...
     for centre, (kind, audible) in zip(_centres(rng, len(things)), things, strict=True):
         one = random_source(rng, kind, kind, WHOLE, audible)
         swing = (float(rng.uniform(0.02, 0.08)), float(rng.uniform(0.02, 0.08)))
-        sources.append(replace(one, centre=centre, swing=swing, size=float(rng.uniform(0.14, 0.21))))
+        sources.append(replace(one, centre=centre, swing=swing, size=float(rng.uniform(0.18, 0.26))))
     order = rng.permutation(len(sources))
     noise = float(rng.uniform(0.005, 0.02))
     return Scene(tuple(sources[i] for i in order), int(rng.integers(2**31)), noise, duration=SEGMENTS)
@@ -75,7 +75,7 @@ def _scene(rng: np.random.Generator, things: list[tuple[int, tuple[Interval, ...
 def _centres(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
     """Places all over the image, at least `APART` from each other (after many tries: as far as the last one came)."""
     for _ in range(TRIES):
-        places = rng.uniform(0.18, 0.82, size=(count, 2))
+        places = rng.uniform(0.17, 0.83, size=(count, 2))
         gaps = np.linalg.norm(places[:, None] - places[None], axis=-1)[np.triu_indices(count, 1)]
         if not len(gaps) or gaps.min() >= APART:
             break
