@@ -170,7 +170,7 @@ def _options(items: list[str] | None) -> dict[str, str] | None:
 def weights(
     check: Annotated[bool, typer.Option("--check", help="read every number, and give the checksum")] = False,
     fetch: Annotated[str | None, typer.Option(help="download this one (swin) from its hub first; needs a network")] = None,
-    keys: Annotated[str | None, typer.Option(help="print the expected keys and shapes of this one (swin or htsat)")] = None,
+    keys: Annotated[str | None, typer.Option(help="print the expected keys and shapes of this one, such as swin")] = None,
     site: Annotated[Path | None, typer.Option(help="site file (default: workflow/config/site.yaml)")] = None,
 ) -> None:
     """The public weights: what they are, where they are looked for, and whether they are there and fit."""
@@ -193,28 +193,31 @@ def weights(
 
 @app.command()
 def convert(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="release-to-ours, ours-to-release, swin or htsat")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="release-to-ours, ours-to-release, or an encoder")],
     file: Annotated[Path, typer.Argument(help="checkpoint to read")],
     out: Annotated[Path, typer.Argument(help="file to write")],
     scale: Annotated[str | None, typer.Option(help="default: what the file says, else paper")] = None,
+    task: Annotated[str | None, typer.Option(help="default: what the file says, else ave")] = None,
     method: Annotated[str | None, typer.Option(help="default: what the file says, else dg-sct")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="an option of the model")] = None,
     results: Annotated[Path | None, typer.Option(help="folder with a run's encoders (default: the file's own)")] = None,
 ) -> None:
     """Rewrite a checkpoint: the authors' layout to ours and back, or a public encoder file to ours."""
-    kinds = ("release-to-ours", "ours-to-release", "swin", "htsat")
+    from dgsct.encoders.sources import WEIGHTS
+
+    kinds = ("release-to-ours", "ours-to-release", *WEIGHTS)
     if kind not in kinds:
         raise UsageError(f"unknown kind {kind!r}; choose one of: {', '.join(kinds)}")
     from dgsct import convert
 
-    if kind in kinds[2:]:
+    if kind in WEIGHTS:
         facts = convert.convert_encoder(kind, file, out, scale or "paper")
         deviation = facts.get("front_end_deviation", 0.0)
         if deviation > convert.FRONT_END_TOLERANCE:
             typer.echo(f"note: the front end of {file} differs from the computed one by {deviation:.1e}, relatively", err=True)
         typer.echo(f"{out}: {facts['entries']} entries read ({facts['naming']})")
         return
-    run, root = convert.run_of(file, method=method, overrides=_options(set_), scale=scale, results=results)
+    run, root = convert.run_of(file, task=task, method=method, overrides=_options(set_), scale=scale, results=results)
     to_ours = kind == "release-to-ours"
     entries = convert.release_to_ours(file, out, run) if to_ours else convert.ours_to_release(file, out, run, root)
     typer.echo(f"{out}: {entries} entries written")

@@ -11,6 +11,7 @@ from typing import Any
 from dgsct.errors import UsageError
 from dgsct.ledger import PROTOCOLS, SUMMARIES, Entry, pick
 from dgsct.ledger_avs import ENTRIES as AVS_ENTRIES
+from dgsct.ledger_avs_model import ENTRIES as AVS_MODEL_ENTRIES
 
 LEDGER: tuple[Entry, ...] = (
     Entry(
@@ -298,6 +299,7 @@ LEDGER: tuple[Entry, ...] = (
         note="same in all protocols: S, C and T off, the latent tokens kept, DG-SCT's recipe *inferred*",
     ),
     *AVS_ENTRIES,
+    *AVS_MODEL_ENTRIES,
 )  # fmt: skip
 
 

@@ -12,7 +12,9 @@ from dgsct.scales import MINI, PAPER, PvtSizes, ResnetSizes, Scale, SwinSizes, V
 TINY: Scale = replace(
     PAPER,
     swin=SwinSizes(64, 4, 8, (2, 2, 18, 2), (1, 1, 2, 2), 4, 5),
-    htsat=replace(PAPER.htsat, mel_bins=16, spec_size=64, embed_dim=8, num_heads=(1, 1, 2, 2), window_size=4, num_classes=7),
+    htsat=replace(
+        PAPER.htsat, hop=1280, mel_bins=16, spec_size=64, embed_dim=8, num_heads=(1, 1, 2, 2), window_size=4, num_classes=7
+    ),
     head=MINI.head,
     num_tokens=3,
     reduction=4,
