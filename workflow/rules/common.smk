@@ -19,6 +19,7 @@ from dgsct.data.sets import SETS
 from dgsct.encoders.sources import WEIGHTS, check_site, place_of, remedy
 from dgsct.errors import DgsctError
 from dgsct.experiments import EXPERIMENTS, all_runs, load_experiments, make_settings
+from dgsct.masks import masks_path
 from dgsct.methods import METHODS
 from dgsct.protocols import PROTOCOLS
 from dgsct.results import efficiency_key, outdated
@@ -76,8 +77,8 @@ except DgsctError as error:
 
 SITE_FILE = config.get("site") or str(BASE / "workflow/config/site.yaml")
 SITE = load_site(SITE_FILE)
-TABLES = [name for name, e in EXPERIMENT.items() if e.kind != "figure"]
-FIGURES = [name for name, e in EXPERIMENT.items() if e.kind == "figure"]
+TABLES = [name for name, e in EXPERIMENT.items() if not e.drawn]
+FIGURES = [name for name, e in EXPERIMENT.items() if e.drawn]
 RUN = "runs/{scale}/{protocol}/{task}/{method}/{setting}/s{seed}"
 OUT = f"paper_tables/{SETTINGS.scale}/{SETTINGS.protocol}"
 LOGS = f"results/logs/{SETTINGS.scale}/{SETTINGS.protocol}"
@@ -99,7 +100,7 @@ wildcard_constraints:
     method=one_of(METHODS),
     setting=r"default|[A-Za-z0-9_]+=[^/]+",
     seed=r"\d+",
-    encoder="swin|htsat",
+    encoder=one_of(WEIGHTS),
     table=one_of(TABLES),
     figure=one_of(FIGURES),
 
@@ -113,9 +114,12 @@ def raw_folder(scale, task):
     )
 
 
-def encoder_files(scale):
-    """Weights of the visual and the audio encoder: pretrained here, or converted from the site's public files."""
-    return [f"results/encoders/{scale}/{name}.safetensors" for name in WEIGHTS]
+def encoder_files(scale, method):
+    """Weights of the method's encoders: pretrained here, or converted from the site's public files."""
+    return [
+        f"results/encoders/{scale}/{name}.safetensors"
+        for name in METHODS[method].encoders
+    ]
 
 
 # The public files that are there. Where one is not, its converted file may have come from elsewhere and is taken as it is.
@@ -126,9 +130,9 @@ PUBLIC = {
 }
 
 
-def need_encoders(scale):
+def need_encoders(scale, method):
     """Say in a sentence which public weights are missing, where full size asks for them."""
-    for name, path in zip(WEIGHTS, encoder_files(scale)):
+    for name, path in zip(METHODS[method].encoders, encoder_files(scale, method)):
         if name not in PUBLIC and not Path(path).exists():
             raise WorkflowError(
                 f"scale {scale} needs {path} or the public file that it is made from: {remedy(name, SITE.get('weights'))}"
@@ -153,7 +157,8 @@ def run_inputs(wildcards):
     """Packed data, and the encoders where a model is trained; never an experiment file."""
     run = run_of(wildcards)
     manifest = f"results/data/{run.scale}/{run.task}/packed/manifest.json"
-    return [manifest, *(encoder_files(run.scale) if METHODS[run.method].trains else [])]
+    trains = METHODS[run.method].trains
+    return [manifest, *(encoder_files(run.scale, run.method) if trains else [])]
 
 
 def full_size(wildcards):
@@ -191,13 +196,18 @@ def efficiency_files(name):
     ]
 
 
-def table_inputs(name):
-    """Records, or the efficiency files."""
-    return (
-        efficiency_files(name)
-        if EXPERIMENT[name].kind == "efficiency"
-        else records(name)
-    )
+def mask_files(name):
+    """The predicted masks that a figure shows."""
+    runs = all_runs([EXPERIMENT[name]], SETTINGS)
+    return [f"results/{masks_path(run).as_posix()}" for run in runs]
+
+
+def made_from(name):
+    """What an experiment is made from: records, with masks where those are shown, or the efficiency files."""
+    kind = EXPERIMENT[name].kind
+    if kind == "efficiency":
+        return efficiency_files(name)
+    return [*records(name), *(mask_files(name) if kind == "masks" else [])]
 
 
 def table_files(name):
@@ -212,8 +222,8 @@ def figure_files(name):
 
 def made_from_records(name):
     """What is written for an experiment, and what it is made from: a table that came with the checkout is no result."""
-    figure = EXPERIMENT[name].kind == "figure"
-    return [*(figure_files(name) if figure else table_files(name)), *table_inputs(name)]
+    drawn = EXPERIMENT[name].drawn
+    return [*(figure_files(name) if drawn else table_files(name)), *made_from(name)]
 
 
 def data_key(scale, task):
@@ -256,7 +266,7 @@ if not get_scale(SETTINGS.scale).generated_data and asks_for_runs():
     for _run in RUNS.values():
         raw_folder(_run.scale, _run.task)
         if METHODS[_run.method].trains:
-            need_encoders(_run.scale)
+            need_encoders(_run.scale, _run.method)
 
 # The DAG judges a file by its age and by Snakemake's notes of how it was made. Without notes (a record that `dgsct run`
 # made, or that was copied here) a stale one would pass: it is dated back, and so older than what it is made from.
