@@ -253,17 +253,21 @@ def experiment_key(name, module):
     return hashlib.sha256(text + code_hash(module).encode()).hexdigest()
 
 
-def asks_for_runs():
-    """Whether a target may need data and weights: Table 6 alone does not. Snakemake tells targets only after parsing."""
+def asked_runs():
+    """The runs that the targets may need, told by the command's words: Snakemake tells targets only after parsing."""
     words = set(sys.argv[1:])
-    counts = {name for name in TABLES if EXPERIMENT[name].kind == "efficiency"}
-    others = {*TABLES, *FIGURES, "all_tables", "all_figures", "report"} - counts
-    return workflow.is_main_process and (not words & counts or bool(words & others))
+    named = words & set(EXPERIMENT)
+    files = [word for word in words if word.startswith("results/")]
+    if words & {"all_tables", "all_figures", "report"} or not (named or files):
+        return list(RUNS.values())
+    asked = all_runs([EXPERIMENT[name] for name in named], SETTINGS)
+    found = [run for place, run in RUNS.items() if any(place in f for f in files)]
+    return [*asked, *found]
 
 
 # Said here, in a sentence: an error inside an input function comes with Snakemake's own traceback.
-if not get_scale(SETTINGS.scale).generated_data and asks_for_runs():
-    for _run in RUNS.values():
+if not get_scale(SETTINGS.scale).generated_data and workflow.is_main_process:
+    for _run in asked_runs():
         raw_folder(_run.scale, _run.task)
         if METHODS[_run.method].trains:
             need_encoders(_run.scale, _run.method)

@@ -5,7 +5,7 @@ rule mini_world:
     output:
         "results/data/mini/{task}/raw/{index}",
     log:
-        "results/data/mini/{task}/mini_world.log",
+        "results/data/mini/{task}/mini_world/{index}.log",
     wildcard_constraints:
         index=one_of({one.index_file("").as_posix() for one in SETS.values()}),
     resources:
