@@ -99,7 +99,7 @@ wildcard_constraints:
     method=one_of(METHODS),
     setting=r"default|[A-Za-z0-9_]+=[^/]+",
     seed=r"\d+",
-    encoder="swin|htsat",
+    encoder=one_of(WEIGHTS),
     table=one_of(TABLES),
     figure=one_of(FIGURES),
 
@@ -113,9 +113,11 @@ def raw_folder(scale, task):
     )
 
 
-def encoder_files(scale):
-    """Weights of the visual and the audio encoder: pretrained here, or converted from the site's public files."""
-    return [f"results/encoders/{scale}/{name}.safetensors" for name in WEIGHTS]
+def encoder_files(run):
+    """Weights that a run starts from: pretrained here, or converted from the site's public files; none for yardsticks."""
+    method = METHODS[run.method]
+    names = method.encoders if method.trains else ()
+    return [f"results/encoders/{run.scale}/{name}.safetensors" for name in names]
 
 
 # The public files that are there. Where one is not, its converted file may have come from elsewhere and is taken as it is.
@@ -126,12 +128,12 @@ PUBLIC = {
 }
 
 
-def need_encoders(scale):
+def need_encoders(run):
     """Say in a sentence which public weights are missing, where full size asks for them."""
-    for name, path in zip(WEIGHTS, encoder_files(scale)):
+    for name, path in zip(METHODS[run.method].encoders, encoder_files(run)):
         if name not in PUBLIC and not Path(path).exists():
             raise WorkflowError(
-                f"scale {scale} needs {path} or the public file that it is made from: {remedy(name, SITE.get('weights'))}"
+                f"scale {run.scale} needs {path} or the public file that it is made from: {remedy(name, SITE.get('weights'))}"
             )
 
 
@@ -153,7 +155,7 @@ def run_inputs(wildcards):
     """Packed data, and the encoders where a model is trained; never an experiment file."""
     run = run_of(wildcards)
     manifest = f"results/data/{run.scale}/{run.task}/packed/manifest.json"
-    return [manifest, *(encoder_files(run.scale) if METHODS[run.method].trains else [])]
+    return [manifest, *encoder_files(run)]
 
 
 def full_size(wildcards):
@@ -257,7 +259,7 @@ if not get_scale(SETTINGS.scale).generated_data and asks_for_runs():
     for _run in RUNS.values():
         raw_folder(_run.scale, _run.task)
         if METHODS[_run.method].trains:
-            need_encoders(_run.scale)
+            need_encoders(_run)
 
 # The DAG judges a file by its age and by Snakemake's notes of how it was made. Without notes (a record that `dgsct run`
 # made, or that was copied here) a stale one would pass: it is dated back, and so older than what it is made from.
