@@ -9,9 +9,9 @@ import pytest
 from ave_rig import write_clip, write_release_layout
 
 from dgsct.data.ave import SPLIT_FILES, AveIndex, Row, write_index
+from dgsct.data.ave_sources import AVE
 from dgsct.data.decode import decode_clip
 from dgsct.data.prepare import prepare_ave
-from dgsct.data.sources import LAYOUTS, find_sources
 from dgsct.scales import PAPER
 
 
@@ -25,15 +25,15 @@ def clip(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", AVE.layouts)
 def test_one_clip(benchmark, clip, layout):
-    _, (source,) = find_sources(clip, ["clip"], layout)
+    _, (source,) = AVE.find_sources(clip, AVE.read_index(clip), layout)
     done = benchmark.pedantic(decode_clip, (source, PAPER), rounds=15, warmup_rounds=1)
     assert done.status == "ready"
     benchmark.extra_info["clips/s per core"] = round(1 / benchmark.stats.stats.mean, 2)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", AVE.layouts)
 def test_a_folder_of_forty_on_one_core(benchmark, clip, tmp_path, layout):
     """The command itself: with the start of its process, writing, checksums and journal."""
     root = tmp_path / "raw"

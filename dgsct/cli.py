@@ -42,10 +42,10 @@ def _experiments(names: list[str] | None, folder: Path | None, figures: bool | N
     for name in names or []:
         if name not in known:
             raise UsageError(f"unknown experiment {name!r}; known: {', '.join(known)}")
-        if figures is not None and (known[name].kind == "figure") != figures:
+        if figures is not None and known[name].drawn != figures:
             this, other = ("figure", "tables") if figures else ("table", "figures")
             raise UsageError(f"{name} is no {this}; use `dgsct {other} {name}`")
-    chosen = names or [n for n, e in known.items() if figures is None or (e.kind == "figure") == figures]
+    chosen = names or [n for n, e in known.items() if figures is None or e.drawn == figures]
     return {name: known[name] for name in chosen}
 
 
@@ -236,7 +236,7 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="default: RESULTS/evaluations/NAME")] = None,
 ) -> None:
-    """Run a checkpoint on the test split: metrics, accuracy by class, confusion matrix."""
+    """Run a checkpoint on the test split: metrics, results by class and a confusion matrix (AVE) or by clip (AVS)."""
     from dgsct.convert import run_of
 
     run, root = run_of(
@@ -247,6 +247,22 @@ def evaluate(
     result = evaluation.evaluate(run, checkpoint, root)
     evaluation.print_evaluation(result)
     _echo(evaluation.write_evaluation(result, out or evaluation.default_folder(run, checkpoint, root)))
+
+
+@app.command()
+def masks(
+    folder: Annotated[Path, typer.Argument(help="a segmentation run: RESULTS/runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED")],
+) -> None:
+    """Write the masks of a run's best weights for the test clips, which the qualitative figure shows."""
+    from dgsct.options import AVS
+    from dgsct.runs import Run
+
+    run = Run.from_folder(folder)
+    if run.task not in AVS:
+        raise UsageError(f"task {run.task!r} has no masks; give a run of one of: {', '.join(AVS)}")
+    from dgsct.evaluation_masks import save_masks
+
+    typer.echo(save_masks(run, Path(*folder.parts[:-7])))
 
 
 def _print_efficiency(result: dict) -> None:

@@ -167,7 +167,7 @@ class Experiment(_Model):
     """One table or figure of the paper."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    kind: Literal["table", "efficiency", "figure"]
+    kind: Literal["table", "efficiency", "figure", "masks"]
     title: str
     source: str
     note: str = ""
@@ -195,7 +195,7 @@ class Experiment(_Model):
             if twice := sorted({i for i in ids if ids.count(i) > 1}):
                 raise ValueError(f"the id {twice[0]!r} appears twice in {key}; rename one")
         for column in self.columns:
-            if self.kind == "table" and column.task is None:
+            if self.kind in ("table", "masks") and column.task is None:
                 raise ValueError(f"column {column.id!r} needs the key 'task'")
         for row in self.rows:
             for column_id in row.published:
@@ -205,8 +205,18 @@ class Experiment(_Model):
                     raise ValueError(f"row {row.id!r}, key 'published': {error}") from None
         return self
 
+    @property
+    def drawn(self) -> bool:
+        """Whether it is a figure: curves over an option (kind `figure`), or masks beside frames (`masks`)."""
+        return self.kind in ("figure", "masks")
+
     def count_seeds(self, settings: Settings, column: Column | None = None) -> int:
-        """Number of seeds at the settings' scale: the settings' own, or fewer where the experiment or the column says so."""
+        """Number of seeds at the settings' scale: the settings' own, or fewer where the experiment or the column says so.
+
+        Masks are those of the first seed.
+        """
+        if self.kind == "masks":
+            return 1
         said = [self.seeds, column.seeds if column else {}]
         return min(settings.seeds, *(seeds.get(settings.scale, settings.seeds) for seeds in said))
 

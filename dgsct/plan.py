@@ -133,7 +133,7 @@ def makespan(seconds: Sequence[float], count: int) -> float:
 
 def choose_runs(targets: Sequence[str], experiments: Mapping[str, Experiment], settings: Settings) -> list[Run]:
     """The runs of Snakemake's targets of that name, and of run folders; UsageError for anything else."""
-    figures = [e for e in experiments.values() if e.kind == "figure"]
+    figures = [e for e in experiments.values() if e.drawn]
     groups = {"all_tables": list(experiments.values()), "all_figures": figures, "report": list(experiments.values())}
     runs: dict[Run, None] = {}
     for target in targets or ["all_tables"]:

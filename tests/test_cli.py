@@ -119,7 +119,7 @@ def test_ledger_is_the_page(tmp_path, repository):
         (["status", "--experiments", "nowhere"], "nowhere: no experiment files (*.yaml) there; give the folder that"),
         (["plan", "tabel1"], "unknown target 'tabel1'; known: all_tables, all_figures, report, fig8, table1, "),
         (["plan", "--methods", "dg-stc"], "configuration: unknown method 'dg-stc'; did you mean 'dg-sct'?"),
-        (["prepare", "avqa", "raw", "out"], "unknown task 'avqa'; known tasks: ave "),
+        (["prepare", "avqa", "raw", "out"], "unknown task 'avqa'; known tasks: ave, avs-s4, avs-ms3"),
     ],
 )  # fmt: skip
 def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path, arguments, sentence):

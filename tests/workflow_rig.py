@@ -22,7 +22,11 @@ def write(*paths):
 def out():
     return sys.argv[sys.argv.index("--out") + 1]
 """,
-    "data/mini.py": "from dgsct.stub import *; write(sys.argv[2] + '/Annotations.txt')",
+    "data/mini.py": """
+from dgsct.stub import *
+index = {"ave": "Annotations.txt", "avs-s4": "Single-source/s4_meta_data.csv", "avs-ms3": "Multi-sources/ms3_meta_data.csv"}
+write(sys.argv[2] + "/" + index[sys.argv[1]])
+""",
     "pretrain.py": "from dgsct.stub import *; write(sys.argv[2], sys.argv[2].replace('safetensors', 'json'))",
     "worker.py": "from dgsct.stub import *; write(sys.argv[2] + '/record.json')",
     "cli.py": """
@@ -33,6 +37,8 @@ if verb == "prepare":
     write(sys.argv[4] + "/manifest.json")
 elif verb == "efficiency":
     write(out())
+elif verb == "masks":
+    write(what.replace("results/runs", "results/masks") + ".npz")
 elif verb == "report":
     write(out() + "/report.pdf")
 else:

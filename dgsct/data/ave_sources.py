@@ -8,6 +8,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dgsct.data.ave import SEGMENTS, AveIndex, media_path, read_index
@@ -41,18 +42,18 @@ class Ave(DataSet):
 
     task = "ave"
     segments = SEGMENTS
-    layouts = {"videos": "as mp4", "frames": "as frames and wave"}
-    statuses = {
+    layouts = MappingProxyType({"videos": "as mp4", "frames": "as frames and wave"})
+    statuses = MappingProxyType({
         "ready": "", "missing": "no file", "empty": "zero bytes", "truncated": "cut off", "no_video": "no picture",
         "no_audio": "no sound", "wrong_length": "not 10 s at the sampling rate", "unreadable": "cannot be decoded",
-    }  # fmt: skip
-    notes = {
+    })  # fmt: skip
+    notes = MappingProxyType({
         "silent": "used; below -60 dB", "short": "used; below 10 s, sound padded with zeros",
         "long": "used; above 11 s, frames spread over all of it", "wrong_rate": "used; resampled",
-    }  # fmt: skip
+    })  # fmt: skip
     decoder = "dgsct.data.decode"
     generator = "dgsct.data.mini"
-    published = {"train": 3339, "val": 402, "test": 402}
+    published = MappingProxyType({"train": 3339, "val": 402, "test": 402})
 
     def index_file(self, root: Path) -> Path:
         """`Annotations.txt`."""

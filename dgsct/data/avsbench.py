@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -88,17 +89,17 @@ class AvsBench(DataSet):
     """One setting: its folder, the prefix of its files, and whether they are sorted by split and category (S4)."""
 
     segments = SEGMENTS
-    layouts = LAYOUTS
-    statuses = {
+    layouts = MappingProxyType(LAYOUTS)
+    statuses = MappingProxyType({
         "ready": "", "missing": "no file", "empty": "zero bytes", "truncated": "cut off", "no_video": "no picture",
         "no_audio": "no sound", "no_mask": "a mask is missing", "wrong_length": "not 5 s at the sampling rate",
         "wrong_mask": "not black and white, or of another size", "unreadable": "cannot be decoded",
-    }  # fmt: skip
-    notes = {
+    })  # fmt: skip
+    notes = MappingProxyType({
         "silent": "used; below -60 dB", "short": "used; below 5 s, padded", "long": "used; above 6 s, the first 5 s count",
         "wrong_rate": "used; resampled", "no_wav": "used; VGGish input from the 32 kHz wave",
         "empty_masks": "used; frames without an object",
-    }  # fmt: skip
+    })  # fmt: skip
     decoder = "dgsct.data.decode_avs"
     generator = "dgsct.data.mini_avs"
 

@@ -25,7 +25,10 @@ LONG = SEGMENTS + 1.0
 
 
 def decode_clip(source: AveSource, scale: Scale) -> Clip:
-    """Frames [10, 3, H, W], wave [10, rate] and log-mel [10, F, mel] of one clip; a clip that cannot be used carries its status and one sentence instead."""
+    """Frames [10, 3, H, W], wave [10, rate] and log-mel [10, F, mel] of one clip.
+
+    A clip that cannot be used carries its status and one sentence instead.
+    """
     torch.set_num_threads(1)
     rate = scale.htsat.sample_rate
     try:

@@ -199,6 +199,6 @@ def binary_mask(image: Image.Image, grey: bool, path: Path) -> np.ndarray:
     differs = int((read != mask).sum())
     if differs:
         values = ", ".join(f"{value:.4g}" for value in np.unique(np.asarray(read, dtype=float))[:3])
-        told = f"{path} is not black and white: the release would read {values} ... ({differs} pixels differ from object or not)"
+        told = f"{path} is not black and white: the release would read {values} ... ({differs} pixels are neither 0 nor 1)"
         raise MediaError("wrong_mask", f"{told}; take the masks of AVSBench-object")
     return mask

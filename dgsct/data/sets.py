@@ -11,5 +11,5 @@ SETS: dict[str, DataSet] = {one.task: one for one in (AVE, S4, MS3)}
 def get_set(task: str) -> DataSet:
     """The data set of a task; UsageError that lists the known ones."""
     if task not in SETS:
-        raise UsageError(f"no data set of task {task!r} can be prepared; known: {', '.join(SETS)}")
+        raise UsageError(f"unknown task {task!r}; known tasks: {', '.join(SETS)}")
     return SETS[task]

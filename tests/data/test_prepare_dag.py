@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from workflow_rig import ROOT, snakemake
+from workflow_rig import ROOT, blocked, snakemake, stub_world
 
 MANIFEST = "results/data/mini/ave/packed/manifest.json"
 
@@ -69,3 +69,24 @@ def test_a_killed_job_and_a_stopped_one_are_gone_on_with(ave_world, ave_undistur
     assert said.code == 0, said.text
     assert "is already prepared from these sources" in log.read_text()
     assert content(packed) == content(ave_undisturbed)
+
+
+def test_the_sets_of_segmentation_go_the_same_way(tmp_path):
+    """Generated where nothing is, prepared from the site's folder at full size; planned without torch."""
+    folder = stub_world(tmp_path)
+    for task, index in (("avs-s4", "Single-source/s4_meta_data.csv"), ("avs-ms3", "Multi-sources/ms3_meta_data.csv")):
+        said = snakemake(folder, f"results/data/mini/{task}/packed/manifest.json", env=None)
+        assert said.code == 0, said.text
+        assert said.jobs == {"mini_world": 1, "prepare": 1}
+        assert (folder / f"results/data/mini/{task}/raw/{index}").exists()
+        (tmp_path / "AVSBench_data" / index).parent.mkdir(parents=True)
+        (tmp_path / "AVSBench_data" / index).write_text("name,split\n")
+        site = (ROOT / "workflow/config/site.yaml").read_text().replace(f"{task}: null", f"{task}: {tmp_path}/AVSBench_data")
+        (tmp_path / "site.yaml").write_text(site)
+        manifest = f"results/data/paper/{task}/packed/manifest.json"
+        env = blocked(tmp_path / "blocker")
+        said = snakemake(folder, manifest, "-n", "--config", f"site={tmp_path}/site.yaml", env=env)
+        assert said.jobs == {"prepare": 1}, said.text
+        said = snakemake(folder, manifest, "-n")
+        assert said.code == 1
+        assert f"scale paper needs data.{task}: give its path in" in said.text

@@ -67,7 +67,7 @@ def packed_set(folder: Path, absent: tuple[int, ...] = ()) -> Path:
     rows = [{"media": None if i in absent else media} for i, media in enumerate((4, 3, 2, 1, 3, 0))]
     described = {"task": "ave", "scale": "mini", "image_size": 1, "front_end": {}, "categories": [], "clips": {}}
     splits = {"train": [0, 1], "val": [2], "test": [3, 4, 5]}
-    writer.finish(labels, {**described, "rows": rows, "splits": splits, "coverage": {}})
+    writer.finish({"labels": labels}, {**described, "rows": rows, "splits": splits, "coverage": {}})
     writer.close()
     return folder
 

@@ -3,24 +3,26 @@
 
 rule mini_world:
     output:
-        "results/data/mini/ave/raw/Annotations.txt",
+        "results/data/mini/{task}/raw/{index}",
     log:
-        "results/data/mini/ave/mini_world.log",
+        "results/data/mini/{task}/mini_world/{index}.log",
+    wildcard_constraints:
+        index=one_of({one.index_file("").as_posix() for one in SETS.values()}),
     resources:
         mem_mb=2000,
         runtime=30,
     params:
-        key=code_hash("dgsct.data.mini"),
-        folder=subpath(output[0], parent=True),
+        key=lambda w: code_hash(SETS[w.task].generator),
+        folder=lambda w: raw_folder("mini", w.task),
     message:
-        "generate the mini clips"
+        "generate the mini clips of {wildcards.task}"
     shell:
-        "{python} -m dgsct.data.mini ave {params.folder:q} > {log:q} 2>&1"
+        "{python} -m dgsct.data.mini {wildcards.task} {params.folder:q} > {log:q} 2>&1"
 
 
 rule prepare:
     input:
-        lambda w: f"{raw_folder(w.scale, w.task)}/Annotations.txt",
+        lambda w: str(SETS[w.task].index_file(raw_folder(w.scale, w.task))),
     output:
         "results/data/{scale}/{task}/packed/manifest.json",
     log:
@@ -30,7 +32,7 @@ rule prepare:
         runtime=lambda w: 30 if get_scale(w.scale).short_runs else 480,
     params:
         key=lambda w: data_key(w.scale, w.task),
-        raw=subpath(input[0], parent=True),
+        raw=lambda w: raw_folder(w.scale, w.task),
         folder=subpath(output[0], parent=True),
     message:
         "prepare {wildcards.task} ({wildcards.scale})"
