@@ -24,7 +24,7 @@ from dgsct.convert import (
 )
 from dgsct.encoders.public import read_tensors, stored_buffers
 from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD
-from dgsct.encoders.weights import ENCODERS, encoder_file, load_encoders
+from dgsct.encoders.weights import encoder_file, load_encoders
 from dgsct.engine import execute
 from dgsct.errors import DgsctError, UsageError
 from dgsct.methods.dg_sct import DGSCT
@@ -34,6 +34,7 @@ from dgsct.results import encoders_checksum
 from dgsct.runs import Run
 from dgsct.scales import MINI, PAPER, SCALES
 
+ENCODERS = ("swin", "htsat")
 MINI_RUN = Run.make("ave", "dg-sct", scale="mini")
 
 
