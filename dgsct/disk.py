@@ -8,12 +8,12 @@ the record and the log stay.
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
-from dgsct.data.ave import SEGMENTS
+from dgsct.data.mini import mini_splits
+from dgsct.data.sets import get_set
 from dgsct.runs import Run
-from dgsct.scales import Scale, get_scale
+from dgsct.scales import get_scale
 from dgsct.step_times import StepTime
 
 # Trainable parameters with default options; a row that switches something off has fewer. `tests/test_disk.py` counts again.
@@ -25,7 +25,6 @@ ENCODER_BYTES = {
     "paper": {"swin": 915_090_196, "htsat": 125_301_092},
     "mini": {"swin": 969_836, "htsat": 17_560_740},
 }
-PUBLISHED_VIDEOS = {"ave": 4097}  # video ids; 46 rows share one with another row
 WEIGHT_BYTES = 4
 CHECKPOINT_BYTES = 3 * WEIGHT_BYTES
 CHECKPOINTS = 3  # two kept (`checkpoint.KEEP`) and one being written
@@ -53,17 +52,15 @@ class Disk:
         return self.checkpoints + self.results + self.data + self.encoders
 
 
-def clip_bytes(scale: Scale) -> int:
-    """Bytes of one prepared clip: frames, wave and compact log-mel (see `dgsct.data.packed`)."""
-    side, sound = scale.swin.image_size, scale.htsat
-    frames_of_two_seconds = 2 * sound.sample_rate // sound.hop + 1
-    frames, wave = (SEGMENTS, 3, side, side), (SEGMENTS, sound.sample_rate)
-    logmel = (SEGMENTS, frames_of_two_seconds, sound.mel_bins)
-    return 2 * prod(frames) + 4 * prod(wave) + 4 * prod(logmel)
+def data_bytes(task: str, scale: str) -> int:
+    """Bytes of a whole prepared set: what its clips take in the packed arrays."""
+    sizes, data_set = get_scale(scale), get_set(task)
+    videos = sum(mini_splits(task).values()) if sizes.generated_data else data_set.videos
+    return videos * data_set.bytes_of_clip(sizes)
 
 
-def disk_needed(runs: Sequence[tuple[Run, StepTime | None]], root: Path, scale: str, task: str, clips: int, count: int) -> Disk:
-    """What training `runs`, `count` at a time, adds below `root`. `clips`: annotated clips, where no published count is known.
+def disk_needed(runs: Sequence[tuple[Run, StepTime | None]], root: Path, scale: str, count: int) -> Disk:
+    """What training `runs`, `count` at a time, adds below `root`.
 
     A run's parameters are the counted ones of its method, else those of the measurement that told its time.
     """
@@ -71,11 +68,11 @@ def disk_needed(runs: Sequence[tuple[Run, StepTime | None]], root: Path, scale: 
     known = [TRAINABLE[scale].get(run.method, time and time.trainable) for run, time in runs]
     counted = sorted((n for n in known if n is not None), reverse=True)
     there, data, encoders = [], 0, 0
-    if (root / "data" / scale / task / "packed" / "manifest.json").exists():
-        there.append("prepared data")
-    elif runs:
-        videos = clips if get_scale(scale).generated_data else PUBLISHED_VIDEOS[task]
-        data = videos * clip_bytes(get_scale(scale))
+    for task in dict.fromkeys(run.task for run, _ in runs):
+        if (root / "data" / scale / task / "packed" / "manifest.json").exists():
+            there.append(f"prepared data of {task}")
+        else:
+            data += data_bytes(task, scale)
     for name, size in ENCODER_BYTES[scale].items():
         if (root / "encoders" / scale / f"{name}.safetensors").exists():
             there.append(f"encoder {name}")

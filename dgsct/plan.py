@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dgsct.checkpoint import checkpoints, finished
+from dgsct.data.mini import mini_splits
 from dgsct.data.packed import read_manifest
+from dgsct.data.sets import get_set
 from dgsct.disk import Disk, disk_needed
 from dgsct.errors import DgsctError, UsageError
 from dgsct.experiments import Experiment, Settings, all_runs
@@ -33,8 +35,6 @@ from dgsct.step_times import (
     probes,
     step_time,
 )
-
-PUBLISHED_SPLITS = {"ave": {"train": 3339, "val": 402, "test": 402}}
 
 
 @dataclass(frozen=True)
@@ -163,10 +163,8 @@ def splits_of(root: Path, scale: str, task: str) -> tuple[dict[str, int], str]:
         found = read_manifest(folder)["coverage"]
         return {name: split["present"] for name, split in found.items()}, "the prepared data"
     if get_scale(scale).generated_data:
-        from dgsct.data.mini import SPLITS
-
-        return dict(SPLITS), "the generator's settings"
-    return dict(PUBLISHED_SPLITS[task]), "the published splits"
+        return mini_splits(task), "the generator's settings"
+    return dict(get_set(task).published), "the published splits"
 
 
 def work_of(run: Run, root: Path, clips: Mapping[str, int]) -> Work:
@@ -242,7 +240,7 @@ def make_plan(items: Sequence[Item], settings: Settings, root: Path, count: int)
     timed = [i if i.work is None else Item(i.run, i.state, i.work, step_time(i.run, known, device)) for i in items]
     task = items[0].run.task if items else "ave"
     clips, source = splits_of(root, settings.scale, task)
-    disk = disk_needed([(i.run, i.time) for i in timed if i.work], root, settings.scale, task, sum(clips.values()), count)
+    disk = disk_needed([(i.run, i.time) for i in timed if i.work], root, settings.scale, count)
     return Plan(settings, tuple(timed), device, count, clips, source, disk)
 
 

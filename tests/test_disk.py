@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from dgsct.checkpoint import KEEP
-from dgsct.disk import CHECKPOINT_BYTES, CHECKPOINTS, ENCODER_BYTES, TRAINABLE, WEIGHT_BYTES, clip_bytes, disk_needed
+from dgsct.data.ave_sources import AVE
+from dgsct.data.avsbench import S4
+from dgsct.disk import CHECKPOINT_BYTES, CHECKPOINTS, ENCODER_BYTES, TRAINABLE, WEIGHT_BYTES, data_bytes, disk_needed
 from dgsct.methods import METHODS, resolve_options
 from dgsct.runs import Run
-from dgsct.scales import MINI, SCALES
+from dgsct.scales import MINI, PAPER, SCALES
 from dgsct.step_times import StepTime
 
 
@@ -33,7 +35,9 @@ def test_the_counts_are_those_of_the_models(scale):
 def test_prepared_clips_are_as_large_as_said(mini_world):
     folder = mini_world / "data/mini/ave/packed"
     real = sum((folder / f"{name}.npy").stat().st_size for name in ("frames", "wave", "logmel"))
-    assert real == pytest.approx(44 * clip_bytes(MINI), rel=1e-3)  # 24 + 8 + 12 clips
+    assert real == pytest.approx(44 * AVE.bytes_of_clip(MINI), rel=1e-3)  # 24 + 8 + 12 clips
+    assert data_bytes("ave", "mini") == 180 * AVE.bytes_of_clip(MINI)
+    assert data_bytes("avs-s4", "paper") == 4932 * S4.bytes_of_clip(PAPER)
 
 
 def test_checkpoints_and_best_weights_are_as_large_as_said(mini_world, tmp_path):
@@ -55,7 +59,7 @@ def test_checkpoints_and_best_weights_are_as_large_as_said(mini_world, tmp_path)
 
 def test_the_largest_runs_train_at_a_time_and_all_weights_stay(tmp_path):
     runs = [(Run.make("ave", name, scale="paper"), None) for name in ("late-fusion", "dg-sct", "lavish-star")]
-    disk = disk_needed(runs, tmp_path, "paper", "ave", 4143, count=2)
+    disk = disk_needed(runs, tmp_path, "paper", count=2)
     assert disk.checkpoints == CHECKPOINTS * 12 * (201_160_647 + 114_766_359)
     assert disk.results == 4 * (201_160_647 + 114_766_359 + 12_621_783) + 3 * 100_000
     # 4,097 videos of 10 frames (float16), 10 s at 32 kHz and 10 x 201 x 64 log-mel values (float32)
@@ -66,19 +70,19 @@ def test_the_largest_runs_train_at_a_time_and_all_weights_stay(tmp_path):
 
 
 def test_what_is_there_is_not_counted_again(mini_world):
-    disk = disk_needed([(Run.make("ave", "dg-sct"), None)], mini_world, "mini", "ave", 44, count=1)
+    disk = disk_needed([(Run.make("ave", "dg-sct"), None)], mini_world, "mini", count=1)
     assert (disk.data, disk.encoders) == (0, 0)
-    assert disk.there == ("prepared data", "encoder swin", "encoder htsat")
+    assert disk.there == ("prepared data of ave", "encoder swin", "encoder htsat")
 
 
 def test_nothing_to_train_needs_nothing(tmp_path):
-    assert disk_needed([], tmp_path / "not/there", "paper", "ave", 4143, count=8).total == 0
+    assert disk_needed([], tmp_path / "not/there", "paper", count=8).total == 0
 
 
 def test_a_method_that_nobody_has_counted_is_as_large_as_its_record_says_or_named(tmp_path, monkeypatch):
     monkeypatch.delitem(TRAINABLE["paper"], "dg-sct")
     run = Run.make("ave", "dg-sct", scale="paper")
-    disk = disk_needed([(run, None)], tmp_path, "paper", "ave", 4143, count=1)
+    disk = disk_needed([(run, None)], tmp_path, "paper", count=1)
     assert (disk.checkpoints, disk.unknown) == (0, ("dg-sct",))
-    disk = disk_needed([(run, StepTime(1.0, 1.0, None, 1_000, "a record"))], tmp_path, "paper", "ave", 4143, count=1)
+    disk = disk_needed([(run, StepTime(1.0, 1.0, None, 1_000, "a record"))], tmp_path, "paper", count=1)
     assert (disk.checkpoints, disk.unknown) == (36_000, ())

@@ -101,11 +101,10 @@ class AvsBench(DataSet):
         "empty_masks": "used; frames without an object",
     })  # fmt: skip
     decoder = "dgsct.data.decode_avs"
-    generator = "dgsct.data.mini_avs"
 
     def __init__(self, task: str, folder: str, prefix: str, published: dict[str, int]) -> None:
         self.task, self.folder, self.prefix, self.published = task, folder, prefix, published
-        self.sorted = prefix == "s4"
+        self.videos, self.sorted = sum(published.values()), prefix == "s4"
 
     def index_file(self, root: Path) -> Path:
         """`Single-source/s4_meta_data.csv` or `Multi-sources/ms3_meta_data.csv`, or that file in `root` itself."""

@@ -78,7 +78,8 @@ class DataSet(ABC):
 
     `layouts` gives, in order of preference, each layout and how a clip looks in it; `statuses` and `notes` what a clip can
     be and what can be odd about it, with the words of the report; `decoder` is the module with `decode_clip(source,
-    scale)`, which may import torch; `generator` the one that writes the mini set.
+    scale)`, which may import torch. `published` gives the annotated clips of each split as the authors publish them,
+    `videos` how many clips that makes, each counted once.
     """
 
     task: str
@@ -87,8 +88,8 @@ class DataSet(ABC):
     statuses: Mapping[str, str]
     notes: Mapping[str, str]
     decoder: str
-    generator: str
-    published: Mapping[str, int]  # clips of each split, as the authors publish them
+    published: Mapping[str, int]
+    videos: int
 
     @property
     def decides(self) -> tuple[str, ...]:

@@ -177,6 +177,11 @@ def write_mini_ave(
 GENERATORS = {"ave": "dgsct.data.mini", "avs-s4": "dgsct.data.mini_avs", "avs-ms3": "dgsct.data.mini_avs"}
 
 
+def mini_splits(task: str) -> dict[str, int]:
+    """Clips of train, val and test in the mini set of `task`."""
+    return dict(SPLITS if task == "ave" else import_module(GENERATORS[task]).SIZES[task])
+
+
 def write_mini(task: str, root: Path, **options: Any) -> Index:
     """Write the mini set of `task` to `root`; options as of `write_mini_ave`."""
     module = import_module(GENERATORS[task])

@@ -15,6 +15,7 @@ if str(BASE) not in sys.path:
 
 from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
+from dgsct.data.mini import GENERATORS
 from dgsct.data.sets import SETS
 from dgsct.encoders.sources import WEIGHTS, check_site, place_of, remedy
 from dgsct.errors import DgsctError

@@ -12,7 +12,7 @@ rule mini_world:
         mem_mb=2000,
         runtime=30,
     params:
-        key=lambda w: code_hash(SETS[w.task].generator),
+        key=lambda w: code_hash(GENERATORS[w.task]),
         folder=lambda w: raw_folder("mini", w.task),
     message:
         "generate the mini clips of {wildcards.task}"
