@@ -200,7 +200,7 @@ def test_wrong_directions_and_methods_are_said(tmp_path):
         ours_to_release(tmp_path / "public.pt", out, MINI_RUN, tmp_path)
     with pytest.raises(DgsctError, match="is not in the release's layout"):
         release_to_ours(ours, out, MINI_RUN)
-    with pytest.raises(UsageError, match="'late-fusion' has no place in the release's layout"):
+    with pytest.raises(UsageError, match="'late-fusion' has no place in a release's layout"):
         ours_to_release(ours, out, fusion, tmp_path)
     with pytest.raises(UsageError, match="is in the release's layout, which DG-SCT and LAVisH"):
         load_checkpoint(build_model(fusion), tmp_path / "public.pt")
