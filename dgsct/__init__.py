@@ -28,4 +28,4 @@ def build(task: str, method: str, scale: str = "paper", protocol: str = "release
     options = resolve_options(task, method, protocol, overrides)
     if not info.trains:
         raise UsageError(f"method {method!r} is a yardstick without a model; choose one that trains")
-    return import_module(info.module).build(task, get_scale(scale), options)
+    return import_module(info.module_for(task)).build(task, get_scale(scale), options)

@@ -7,10 +7,12 @@ Stream x [B, N_x, C] is adapted under the guidance of stream y [B, N_y, C_y]:
     attention   x2, A = DualGuidedAttention(x1, mean of P)                 eq. 3-6
     bottleneck  Omega = g LN(BN(U relu(BN(D LN(x2)))))                     grouped, reduction 8, gate g = 0 at the start
 
-The gates start at zero, so a fresh adapter is silent and leaves the frozen encoders as they are.
+The gates start at zero, so a fresh adapter is silent and leaves the frozen encoders as they are. That is the form for AVE;
+the release of another task builds the prompt or the bottleneck in another way (`Form`).
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +23,36 @@ from dgsct.lean import BatchNorm, at_least_float32, full_precision, lowered, rea
 from dgsct.options import Options
 
 
+@dataclass(frozen=True)
+class Form:
+    """How a task's release builds its adapters.
+
+    prompt: the guide's tokens are brought to x's by a learned map (`tokens`) or by resizing their grid (`resize`);
+    bottleneck: with batch normalisation and the gate outside, or bare with the gate inside the last norm and on the visual
+    side only; off: an adapter whose direction is off lacks S and C (`plain`), or is `absent`.
+    """
+
+    prompt: Literal["tokens", "resize"] = "tokens"
+    bottleneck: Literal["normed", "bare"] = "normed"
+    off: Literal["plain", "absent"] = "plain"
+
+
+NORMED = Form()
+
+
 class Adapted(NamedTuple):
     """What an adapter returns: the residual Omega [B, N_x, C], and the pooling map A [B, 1, N_x] (None without S)."""
 
     residual: Tensor
     pooling: Tensor | None
+
+
+class NoAdapter(nn.Module):
+    """A direction that is absent: nothing is added to the stream."""
+
+    def forward(self, x: Tensor, _y: Tensor) -> Adapted:
+        """A zero for any streams."""
+        return Adapted(x.new_zeros(()), None)
 
 
 class Prompt(nn.Module):
@@ -54,6 +81,43 @@ class Prompt(nn.Module):
         seen, weights = read_through(F.linear(y, asked).transpose(1, 2), offset, token)
         mixed = torch.bmm(seen, y) + torch.matmul(weights, bias).unsqueeze(-1)
         return self.channel(mixed).split((len(query), 1), dim=1)
+
+
+class ResizedPrompt(Prompt):
+    """The guide's tokens as a grid, W y + w, resized to the grid of x: P = (R x R) (y W^T + 1 w^T), bicubic R [n_x, n_y].
+
+    n = sqrt(N); both grids are square. The map over tokens of `Prompt` exists and nobody uses it (81,156,432 parameters in
+    setting S4). Resizing is the same along both sides, so the few readers see through two small products for each, not
+    through P.
+    """
+
+    def __init__(self, tokens: int, guide_tokens: int, dim: int, guide_dim: int) -> None:
+        super().__init__(tokens, guide_tokens, dim, guide_dim)
+        self.side, guide_side = round(tokens**0.5), round(guide_tokens**0.5)
+        with torch.device("cpu"):  # a few numbers, wanted even where the parameters are shapes only
+            grid = torch.eye(guide_side)[None, None]
+            resize = F.interpolate(grid, size=(self.side, guide_side), mode="bicubic", align_corners=False)[0, 0]
+        self.register_buffer("resize", resize.to(self.token.weight.device), persistent=False)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """`y` [B, N_y, C_y] -> P [B, N_x, C] itself, in the release's order of operations."""
+        guide_side = self.resize.shape[1]
+        grid = self.channel(y).transpose(1, 2).unflatten(2, (guide_side, guide_side))
+        return F.interpolate(grid, size=(self.side, self.side), mode="bicubic", align_corners=False).flatten(2).transpose(1, 2)
+
+    def read(self, query: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """`query` [K, C], `y` [B, N_y, C_y] -> softmax(query P^T) P [B, K, C], and the mean of P over tokens [B, 1, C]."""
+        guide_side = self.resize.shape[1]
+        keys = F.linear(y, query @ self.channel.weight).transpose(1, 2)
+        with full_precision(y):
+            resize = self.resize.to(torch.promote_types(keys.dtype, torch.float32))
+            grid = keys.to(resize.dtype).unflatten(2, (guide_side, guide_side))
+            weights = (resize @ grid @ resize.t()).flatten(2).softmax(dim=-1)
+            even = weights.new_full((len(y), 1, self.side**2), self.side**-2)
+            weights = torch.cat((weights, even), dim=1).unflatten(2, (self.side, self.side))
+            seen = (resize.t() @ weights @ resize).flatten(2)
+        # The rows of R add up to one, and so do the weights: the bias w comes through as it is.
+        return self.channel(torch.bmm(lowered(seen), lowered(y))).split((len(query), 1), dim=1)
 
 
 class LatentTokens(nn.Module):
@@ -113,10 +177,27 @@ class Bottleneck(nn.Module):
         return self.gate * z.view_as(x)
 
 
+class BareBottleneck(nn.Module):
+    """Grouped down- and up-projection, gate (visual side), LayerNorm. The norm leaves little of the gate but its sign."""
+
+    def __init__(self, dim: int, reduction: int, groups: int, gated: bool) -> None:
+        super().__init__()
+        self.down = GroupedLinear(dim, dim // reduction, groups)
+        self.up = GroupedLinear(dim // reduction, dim, groups)
+        self.norm_after = nn.LayerNorm(dim)
+        self.gate = nn.Parameter(torch.zeros(1)) if gated else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` [B, N, C] -> Omega [B, N, C]."""
+        z = self.up(self.down(x.flatten(0, 1)).relu()).view_as(x)
+        return self.norm_after(z if self.gate is None else self.gate * z)
+
+
 class Adapter(nn.Module):
     """Omega for one direction at one place of the walk.
 
-    `spare_gate` is created, counted and saved by the release and used by nobody; it keeps counts and checkpoints exact.
+    `spare_gate` and `unused` are created, counted and saved by the release and used by nobody; they keep counts and
+    checkpoints exact.
     With `release_order`, or where the spatial attention looks at the prompt as a map, the prompt is computed as such.
     """
 
@@ -129,18 +210,26 @@ class Adapter(nn.Module):
         groups: int,
         options: Options,
         release_order: bool = False,
+        form: Form = NORMED,
+        gated: bool = True,
     ) -> None:
-        """`shape` = (N_x, C) of the adapted stream, `guide` = (N_y, C_y) of the guiding one."""
+        """`shape` = (N_x, C) of the adapted stream, `guide` = (N_y, C_y) of the guiding one; a bare bottleneck may be without
+        gate."""
         super().__init__()
         (tokens, dim), (guide_tokens, guide_dim) = shape, guide
         self.keep_tokens = options.keep_tokens
         self.spatial_map = options.spatial_prompt == "map" and options.S
         self.whole_prompt = release_order or self.spatial_map
-        self.prompt = Prompt(tokens, guide_tokens, dim, guide_dim)
+        self.prompt = (ResizedPrompt if form.prompt == "resize" else Prompt)(tokens, guide_tokens, dim, guide_dim)
         self.latent = LatentTokens(num_tokens, dim)
         self.attention = DualGuidedAttention(dim, options)
-        self.bottleneck = Bottleneck(dim, reduction, groups)
-        self.spare_gate = nn.Parameter(torch.ones(1))
+        if form.bottleneck == "normed":
+            self.bottleneck = Bottleneck(dim, reduction, groups)
+            self.spare_gate = nn.Parameter(torch.ones(1))
+        else:
+            self.latent.tokens.data.zero_()
+            self.bottleneck = BareBottleneck(dim, reduction, groups, gated)
+            self.unused = nn.ModuleDict({"norm_before": nn.LayerNorm(dim), "temporal_gate": nn.Linear(dim, 1)})
 
     def forward(self, x: Tensor, y: Tensor) -> Adapted:
         """Streams `x` [B, N_x, C] and `y` [B, N_y, C_y] -> residual and pooling map."""

@@ -42,10 +42,10 @@ def _experiments(names: list[str] | None, folder: Path | None, figures: bool | N
     for name in names or []:
         if name not in known:
             raise UsageError(f"unknown experiment {name!r}; known: {', '.join(known)}")
-        if figures is not None and (known[name].kind == "figure") != figures:
+        if figures is not None and known[name].drawn != figures:
             this, other = ("figure", "tables") if figures else ("table", "figures")
             raise UsageError(f"{name} is no {this}; use `dgsct {other} {name}`")
-    chosen = names or [n for n, e in known.items() if figures is None or (e.kind == "figure") == figures]
+    chosen = names or [n for n, e in known.items() if figures is None or e.drawn == figures]
     return {name: known[name] for name in chosen}
 
 
@@ -170,7 +170,7 @@ def _options(items: list[str] | None) -> dict[str, str] | None:
 def weights(
     check: Annotated[bool, typer.Option("--check", help="read every number, and give the checksum")] = False,
     fetch: Annotated[str | None, typer.Option(help="download this one (swin) from its hub first; needs a network")] = None,
-    keys: Annotated[str | None, typer.Option(help="print the expected keys and shapes of this one (swin or htsat)")] = None,
+    keys: Annotated[str | None, typer.Option(help="print the expected keys and shapes of this one, such as swin")] = None,
     site: Annotated[Path | None, typer.Option(help="site file (default: workflow/config/site.yaml)")] = None,
 ) -> None:
     """The public weights: what they are, where they are looked for, and whether they are there and fit."""
@@ -193,28 +193,31 @@ def weights(
 
 @app.command()
 def convert(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="release-to-ours, ours-to-release, swin or htsat")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="release-to-ours, ours-to-release, or an encoder")],
     file: Annotated[Path, typer.Argument(help="checkpoint to read")],
     out: Annotated[Path, typer.Argument(help="file to write")],
     scale: Annotated[str | None, typer.Option(help="default: what the file says, else paper")] = None,
+    task: Annotated[str | None, typer.Option(help="default: what the file says, else ave")] = None,
     method: Annotated[str | None, typer.Option(help="default: what the file says, else dg-sct")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="an option of the model")] = None,
     results: Annotated[Path | None, typer.Option(help="folder with a run's encoders (default: the file's own)")] = None,
 ) -> None:
     """Rewrite a checkpoint: the authors' layout to ours and back, or a public encoder file to ours."""
-    kinds = ("release-to-ours", "ours-to-release", "swin", "htsat")
+    from dgsct.encoders.sources import WEIGHTS
+
+    kinds = ("release-to-ours", "ours-to-release", *WEIGHTS)
     if kind not in kinds:
         raise UsageError(f"unknown kind {kind!r}; choose one of: {', '.join(kinds)}")
     from dgsct import convert
 
-    if kind in kinds[2:]:
+    if kind in WEIGHTS:
         facts = convert.convert_encoder(kind, file, out, scale or "paper")
         deviation = facts.get("front_end_deviation", 0.0)
         if deviation > convert.FRONT_END_TOLERANCE:
             typer.echo(f"note: the front end of {file} differs from the computed one by {deviation:.1e}, relatively", err=True)
         typer.echo(f"{out}: {facts['entries']} entries read ({facts['naming']})")
         return
-    run, root = convert.run_of(file, method=method, overrides=_options(set_), scale=scale, results=results)
+    run, root = convert.run_of(file, task=task, method=method, overrides=_options(set_), scale=scale, results=results)
     to_ours = kind == "release-to-ours"
     entries = convert.release_to_ours(file, out, run) if to_ours else convert.ours_to_release(file, out, run, root)
     typer.echo(f"{out}: {entries} entries written")
@@ -233,7 +236,7 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="default: RESULTS/evaluations/NAME")] = None,
 ) -> None:
-    """Run a checkpoint on the test split: metrics, accuracy by class, confusion matrix."""
+    """Run a checkpoint on the test split: metrics, results by class and a confusion matrix (AVE) or by clip (AVS)."""
     from dgsct.convert import run_of
 
     run, root = run_of(
@@ -244,6 +247,22 @@ def evaluate(
     result = evaluation.evaluate(run, checkpoint, root)
     evaluation.print_evaluation(result)
     _echo(evaluation.write_evaluation(result, out or evaluation.default_folder(run, checkpoint, root)))
+
+
+@app.command()
+def masks(
+    folder: Annotated[Path, typer.Argument(help="a segmentation run: RESULTS/runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED")],
+) -> None:
+    """Write the masks of a run's best weights for the test clips, which the qualitative figure shows."""
+    from dgsct.options import AVS
+    from dgsct.runs import Run
+
+    run = Run.from_folder(folder)
+    if run.task not in AVS:
+        raise UsageError(f"task {run.task!r} has no masks; give a run of one of: {', '.join(AVS)}")
+    from dgsct.evaluation_masks import save_masks
+
+    typer.echo(save_masks(run, Path(*folder.parts[:-7])))
 
 
 def _print_efficiency(result: dict) -> None:

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from dgsct.checkpoint import RunLock, finish, finished
@@ -32,7 +33,7 @@ from dgsct.runs import Run
 from dgsct.scales import get_scale
 from dgsct.stopping import StopRequest
 from dgsct.tasks import get_task
-from dgsct.training import Training
+from dgsct.training import Training, open_task
 
 
 def _train(run: Run, root: Path, key: str, stop: StopRequest, started: float) -> dict[str, Any]:
@@ -75,14 +76,14 @@ def _train(run: Run, root: Path, key: str, stop: StopRequest, started: float) ->
 
 def _yardstick(run: Run, root: Path, started: float) -> dict[str, Any]:
     scale = get_scale(run.scale)
-    options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
-    module = import_module(get_method(run.method).module)
-    folder = root / "data" / run.scale / run.task / "packed"
-    task = import_module(get_task(run.task).module).open_task(folder, scale, options)
+    module = import_module(get_method(run.method).module_for(run.task))
+    task = open_task(run, root)
     rows = task.splits["test"]
-    predicted = module.predict(run.method, task.labels(task.splits["train"]), task.labels(rows), task.background)
+    size = scale.recipe(run.task, run.method).batch_size
+    predict = module.fit(run.method, task)
+    measured = np.concatenate([task.measured(predict(some), some) for some in np.split(rows, range(size, len(rows), size))])
     return {
-        "metrics": task.metrics(predicted, rows, scale.recipe(run.task).batch_size),
+        "metrics": task.metrics(measured, rows, size),
         "best_epoch": None,
         "curve": [],
         "coverage": task.packed.coverage,
@@ -138,7 +139,7 @@ def _record(run: Run, key: str, parts: dict[str, str], result: dict[str, Any]) -
         "resolved": run.resolved(),
         "key": key,
         "key_parts": parts,
-        "reported": get_task(run.task).reported(options.accuracy),
+        "reported": get_task(run.task).metric("reported", options),
         "selection": options.selection if get_method(run.method).trains else None,
         **result,
     }

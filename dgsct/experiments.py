@@ -25,10 +25,10 @@ ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS = ROOT / "workflow" / "experiments"
 
 PLANNED_TASKS: tuple[str, ...] = (
-    "avvp", "avs-s4", "avs-ms3", "avqa", "fewshot-ave", "zeroshot-ave", "classification-ave", "classification-llp",
+    "avvp", "avqa", "fewshot-ave", "zeroshot-ave", "classification-ave", "classification-llp",
 )  # fmt: skip
 PLANNED_METHODS: tuple[str, ...] = (
-    "avel", "avel-att", "avsdn", "cman", "dam", "cmran", "psp", "cmbs", "lavish", "mgn", "han", "tpavi", "st-avqa",
+    "avel", "avel-att", "avsdn", "cman", "dam", "cmran", "psp", "cmbs", "lavish", "mgn", "han", "st-avqa",
     "avsd", "pano-avqa", "coop", "cocoop", "clip-adapter", "maple",
 )  # fmt: skip
 
@@ -123,6 +123,7 @@ class Column(_Model):
     task: TaskName | None = None
     group: str = ""
     note: str = ""
+    seeds: dict[str, int] = {}
 
 
 class Row(_Model):
@@ -166,7 +167,7 @@ class Experiment(_Model):
     """One table or figure of the paper."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    kind: Literal["table", "efficiency", "figure"]
+    kind: Literal["table", "efficiency", "figure", "masks"]
     title: str
     source: str
     note: str = ""
@@ -177,10 +178,11 @@ class Experiment(_Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Experiment":
-        for scale, count in self.seeds.items():
-            _known(scale, "scale", SCALES)
-            if count < 1:
-                raise ValueError(f"seeds of scale {scale!r} must be at least 1, not {count}")
+        for seeds in (self.seeds, *(column.seeds for column in self.columns)):
+            for scale, count in seeds.items():
+                _known(scale, "scale", SCALES)
+                if count < 1:
+                    raise ValueError(f"seeds of scale {scale!r} must be at least 1, not {count}")
         wanted, unwanted = (("panels",), ("columns", "rows")) if self.kind == "figure" else (("columns", "rows"), ("panels",))
         for key in wanted:
             if not getattr(self, key):
@@ -193,7 +195,7 @@ class Experiment(_Model):
             if twice := sorted({i for i in ids if ids.count(i) > 1}):
                 raise ValueError(f"the id {twice[0]!r} appears twice in {key}; rename one")
         for column in self.columns:
-            if self.kind == "table" and column.task is None:
+            if self.kind in ("table", "masks") and column.task is None:
                 raise ValueError(f"column {column.id!r} needs the key 'task'")
         for row in self.rows:
             for column_id in row.published:
@@ -203,9 +205,20 @@ class Experiment(_Model):
                     raise ValueError(f"row {row.id!r}, key 'published': {error}") from None
         return self
 
-    def count_seeds(self, settings: Settings) -> int:
-        """Number of seeds at the settings' scale: the settings' own, or fewer where the experiment says so."""
-        return min(settings.seeds, self.seeds.get(settings.scale, settings.seeds))
+    @property
+    def drawn(self) -> bool:
+        """Whether it is a figure: curves over an option (kind `figure`), or masks beside frames (`masks`)."""
+        return self.kind in ("figure", "masks")
+
+    def count_seeds(self, settings: Settings, column: Column | None = None) -> int:
+        """Number of seeds at the settings' scale: the settings' own, or fewer where the experiment or the column says so.
+
+        Masks are those of the first seed.
+        """
+        if self.kind == "masks":
+            return 1
+        said = [self.seeds, column.seeds if column else {}]
+        return min(settings.seeds, *(seeds.get(settings.scale, settings.seeds) for seeds in said))
 
 
 class _Loader(yaml.SafeLoader):
@@ -341,26 +354,21 @@ def make_settings(config: Mapping[str, Any]) -> Settings:
     return Settings(scale, protocol, int(seeds), names("tasks"), names("methods"))
 
 
-def _runs(
-    experiment: Experiment, settings: Settings, task: str | None, method: str | None, overrides: dict[str, Any]
-) -> tuple[Run, ...]:
+def _runs(count: int, settings: Settings, task: str | None, method: str | None, overrides: dict[str, Any]) -> tuple[Run, ...]:
     """The runs of one cell; none where task or method is not in the harness yet, do not fit, or are filtered out."""
     if method not in METHODS or task not in METHODS[method].tasks or task not in get_scale(settings.scale).recipes:
         return ()
     if (settings.tasks and task not in settings.tasks) or (settings.methods and method not in settings.methods):
         return ()
-    seeds = range(experiment.count_seeds(settings))
-    runs = (Run.make(task, method, overrides, settings.protocol, settings.scale, seed) for seed in seeds)
+    runs = (Run.make(task, method, overrides, settings.protocol, settings.scale, seed) for seed in range(count))
     return tuple(dict.fromkeys(runs))
 
 
 def _metric(settings: Settings, metric: str, task: str | None, method: str | None, overrides: dict[str, Any]) -> str | None:
-    """Name of a cell's metric; `reported` is the task's own under the run's `accuracy` option."""
-    if metric != "reported":
-        return metric
+    """Name of a cell's metric in records, under the run's options; None for `reported` where there is no run."""
     if task not in TASKS or method not in METHODS or task not in METHODS[method].tasks:
-        return None
-    return TASKS[task].reported(resolve_options(task, method, settings.protocol, overrides).accuracy)
+        return None if metric == "reported" else metric
+    return TASKS[task].metric(metric, resolve_options(task, method, settings.protocol, overrides))
 
 
 def _as_published(experiment: Experiment, value: PublishedValue | None) -> Published | None:
@@ -371,14 +379,15 @@ def _cells(experiment: Experiment, settings: Settings) -> Iterator[Cell]:
     for row in experiment.rows:
         for column in experiment.columns:
             what = (column.task, row.method, row.overrides)
-            runs = () if experiment.kind == "efficiency" else _runs(experiment, settings, *what)
+            seeds = experiment.count_seeds(settings, column)
+            runs = () if experiment.kind == "efficiency" else _runs(seeds, settings, *what)
             published = _as_published(experiment, row.published.get(column.id))
             yield Cell(experiment.name, row.id, column.id, runs, _metric(settings, column.metric, *what), published)
     for panel in experiment.panels:
         for x in panel.grid:
             what = (panel.task, panel.method, {**panel.overrides, panel.option: x})
             published = _as_published(experiment, panel.published.get(x))
-            runs = _runs(experiment, settings, *what)
+            runs = _runs(experiment.count_seeds(settings), settings, *what)
             column_id = format_value(float(x))
             yield Cell(experiment.name, panel.id, column_id, runs, _metric(settings, panel.metric, *what), published)
 

@@ -17,6 +17,9 @@ from matplotlib.figure import Figure
 
 from dgsct.atomic import write_bytes_atomic, write_text_atomic
 from dgsct.experiments import Experiment, Panel, Published, Settings, expand
+from dgsct.mask_figure import draw as draw_masks
+from dgsct.mask_figure import settings_of
+from dgsct.mask_figure import sidecar as mask_sidecar
 from dgsct.render.json_sidecar import finite
 from dgsct.render.model import CellState, Source, printed
 from dgsct.runs import format_value
@@ -175,11 +178,13 @@ def _sidecar(experiment: Experiment, settings: Settings, points: dict[str, list[
 
 
 def write_figure(experiment: Experiment, settings: Settings, results_root: Path, folder: Path) -> list[Path]:
-    """Draw an experiment of kind `figure` into `folder` as PDF and PNG, with its side-car JSON."""
-    points = points_of(experiment, settings, Path(results_root))
+    """Draw an experiment of kind `figure` or `masks` into `folder` as PDF and PNG, with its side-car JSON."""
+    root = Path(results_root)
+    found = settings_of(experiment, settings, root) if experiment.kind == "masks" else points_of(experiment, settings, root)
+    drawing, telling = (draw_masks, mask_sidecar) if experiment.kind == "masks" else (draw, _sidecar)
     # Text stays text in the PDF; the salt of ids plays no part there, unlike in SVG.
     with matplotlib.rc_context({"pdf.fonttype": 42, "font.family": "DejaVu Sans"}):
-        figure = draw(experiment, settings, points)
+        figure = drawing(experiment, settings, found)
         images = {}
         for ending, metadata in METADATA.items():
             buffer = io.BytesIO()
@@ -189,5 +194,5 @@ def write_figure(experiment: Experiment, settings: Settings, results_root: Path,
     written = [Path(folder) / f"{experiment.name}.{ending}" for ending in (*METADATA, "json")]
     for path, content in zip(written, images.values(), strict=False):
         write_bytes_atomic(path, content)
-    write_text_atomic(written[-1], _sidecar(experiment, settings, points))
+    write_text_atomic(written[-1], telling(experiment, settings, found))
     return written

@@ -22,6 +22,27 @@ Selection = Literal["test", "val"]
 Accuracy = Literal["batch8", "exact"]
 Modality = Literal["both", "audio", "visual"]
 Precision = Literal["fp32", "bf16"]
+FProtocol = Literal["batch4", "clip", "frame"]
+AudioEncoder = Literal["frozen", "trained"]
+VisualBackbone = Literal["pvt", "resnet50"]
+
+AVS = ("avs-s4", "avs-ms3")
+# Options that only some tasks know; all others hold for every task.
+LIMITED: dict[str, tuple[str, ...]] = {
+    "head": ("ave",),
+    "gate_loss": ("ave",),
+    "accuracy": ("ave",),
+    "f_protocol": AVS,
+    "audio_encoder": AVS,
+    "mixup": AVS,
+    "av_weight": AVS,
+    "visual_backbone": AVS,
+}
+# What the release of a task sets in place of the defaults below (avs.md, section 5).
+SETTINGS: dict[str, dict[str, Any]] = {
+    "avs-s4": {"gamma": 0.05, "tile": 5},
+    "avs-ms3": {"alpha": 0.2, "beta": 0.1, "tile": 5, "av_weight": 0.5},
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +74,16 @@ class Options:
     accuracy: Accuracy = "batch8"
     accumulation: Accumulation = "release"
     precision: Precision = "fp32"
+    f_protocol: FProtocol = "batch4"
+    audio_encoder: AudioEncoder = "frozen"
+    mixup: bool = False
+    av_weight: float = 0.0
+    visual_backbone: VisualBackbone = "pvt"
+
+    @classmethod
+    def of(cls, task: str) -> "Options":
+        """The defaults, as the release of `task` sets them."""
+        return cls(**SETTINGS.get(task, {}))
 
     def replace(self, **changes: Any) -> "Options":
         """A copy with `changes` applied and checked; UsageError names an unknown option or a bad value."""
@@ -61,6 +92,11 @@ class Options:
 
 OPTION_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Options))
 _TYPES = get_type_hints(Options)
+
+
+def known_options(task: str) -> tuple[str, ...]:
+    """Names of the options that `task` has."""
+    return tuple(name for name in OPTION_NAMES if task in LIMITED.get(name, (task,)))
 
 
 def parse_option(name: str, value: Any) -> Any:

@@ -133,7 +133,7 @@ def makespan(seconds: Sequence[float], count: int) -> float:
 
 def choose_runs(targets: Sequence[str], experiments: Mapping[str, Experiment], settings: Settings) -> list[Run]:
     """The runs of Snakemake's targets of that name, and of run folders; UsageError for anything else."""
-    figures = [e for e in experiments.values() if e.kind == "figure"]
+    figures = [e for e in experiments.values() if e.drawn]
     groups = {"all_tables": list(experiments.values()), "all_figures": figures, "report": list(experiments.values())}
     runs: dict[Run, None] = {}
     for target in targets or ["all_tables"]:
@@ -172,7 +172,7 @@ def work_of(run: Run, root: Path, clips: Mapping[str, int]) -> Work:
 
     An epoch is evaluated on the split that selects, and after an improvement on the test split too: here after each.
     """
-    recipe = get_scale(run.scale).recipe(run.task)
+    recipe = get_scale(run.scale).recipe(run.task, run.method)
     options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
     steps = batches(clips["train"], recipe.batch_size)
     evaluations = sum(batches(clips[split], recipe.batch_size) for split in {options.selection, "test"})

@@ -179,7 +179,7 @@ def _notes(plan: Plan, sources: list[str]) -> list[str]:
     notes = [f"[{i}] {source}" for i, source in enumerate(sources, start=1)]
     first = next((item for item in plan.to_train), None)
     if first:
-        recipe = get_scale(plan.settings.scale).recipe(first.run.task)
+        recipe = get_scale(plan.settings.scale).recipe(first.run.task, first.run.method)
         until = f"at most {recipe.epochs} epochs, less where {recipe.patience} in a row stay below the best"
         notes.append(
             f"epoch: {first.work.steps_an_epoch} training steps of {recipe.batch_size} clips and "

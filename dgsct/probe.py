@@ -15,11 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dgsct.data.ave import SEGMENTS
-from dgsct.data.decode import TILE
-from dgsct.encoders.frontend import log_mel_compact
+from dgsct.data.sets import get_set
 from dgsct.errors import DgsctError
-from dgsct.methods import get_method, resolve_options
+from dgsct.methods import get_method, resolve_options, sound_of
+from dgsct.options import AVS, Options
 from dgsct.runs import Run
 from dgsct.scales import Scale, get_scale
 from dgsct.step_times import Device, device_here
@@ -37,7 +36,7 @@ def probe(run: Run) -> tuple[Device, dict[str, Any]]:
     DgsctError if the model does not fit into the GPU's memory.
     """
     scale = get_scale(run.scale)
-    recipe = scale.recipe(run.task)
+    recipe = scale.recipe(run.task, run.method)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     gpu, device = torch.cuda.is_available(), device_here()
@@ -66,10 +65,10 @@ def _measure(run: Run, scale: Scale, size: int, place: torch.device) -> dict[str
 
     options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
     torch.backends.cudnn.allow_tf32 = False
-    model = import_module(get_method(run.method).module).build(run.task, scale, options).to(place)
+    model = import_module(get_method(run.method).module_for(run.task)).build(run.task, scale, options).to(place)
     trainable = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trainable, lr=scale.recipe(run.task).lr, fused=True)
-    frames, audio, targets = _random_batch(run, scale, size, options.tile)
+    optimizer = torch.optim.Adam(trainable, lr=scale.recipe(run.task, run.method).lr, fused=True)
+    frames, audio, targets = _random_batch(run, scale, size, options)
     targets = {name: t.to(place) for name, t in targets.items()}
 
     def forward() -> Any:
@@ -110,13 +109,22 @@ def _timed(work: Callable[..., object], *arguments: Any) -> float:
     return time.perf_counter() - started
 
 
-def _random_batch(run: Run, scale: Scale, size: int, tile: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """What `tasks/ave.py` gives for `size` clips: frames [B, T, 3, H, W], log-mel [B, T, F, mel] or wave, targets."""
-    task, classes = import_module(get_task(run.task).module), scale.classes[run.task]
-    side = scale.swin.image_size
-    frames = torch.rand(size, SEGMENTS, 3, side, side).half()
-    audio = 0.1 * torch.randn(size, SEGMENTS, scale.htsat.sample_rate)
-    if tile == TILE:
-        audio = log_mel_compact(audio.flatten(0, 1), scale.htsat, tile).unflatten(0, (size, SEGMENTS))
-    labels = torch.randint(classes, (size, 1)).expand(-1, SEGMENTS)
-    return frames, audio, task.Ave.targets(SimpleNamespace(background=classes), labels)
+def _random_batch(run: Run, scale: Scale, size: int, options: Options) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """What the run's task gives for `size` clips: frames [B, T, 3, H, W], the sound that the method reads, targets."""
+    known, sound = get_set(run.task), sound_of(run.method, options)
+    if sound == "logmel" and known.front_end(scale)["tile"] != options.tile:
+        sound = "wave"
+    shapes = {name: (size, *shape) for name, (shape, _) in known.forms(scale).items()}
+    frames, audio = torch.rand(shapes["frames"]), torch.randn(shapes[sound])
+    return frames, 0.1 * audio if sound == "wave" else 10 * audio - 40, _random_targets(run.task, scale, size, shapes)
+
+
+def _random_targets(task: str, scale: Scale, size: int, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Targets of `size` clips as the task's own `batch` gives them."""
+    if task in AVS:
+        annotated = torch.ones(shapes["masks"][:2], dtype=torch.bool)
+        annotated[:, 1:] = task != "avs-s4"
+        return {"masks": torch.randint(2, shapes["masks"]).float(), "annotated": annotated}
+    classes = scale.classes[task]
+    labels = torch.randint(classes, (size, 1)).expand(-1, shapes["frames"][1])
+    return import_module(get_task(task).module).Ave.targets(SimpleNamespace(background=classes), labels)

@@ -1,45 +1,17 @@
 """The deviation ledger: where paper and release disagree, what each protocol picks, and why.
 
-Sources are the rows of the fact sheets ("core 12.1", "ave 7.3"). An entry with an option is a switch of
+Sources are the rows of the fact sheets ("core 12.1", "ave 7.3", "avs 7.1"). An entry with an option is a switch of
 `dgsct.options.Options`; an entry without one is the same in all protocols, and its note says why.
 `docs/deviations.md` is generated from here (`ledger_markdown`).
 """
 
 import difflib
-from dataclasses import dataclass, field
 from typing import Any
 
 from dgsct.errors import UsageError
-
-SUMMARIES: dict[str, str] = {
-    "release": "as the public code does it, quirks included",
-    "paper": "as the paper's text says, except where its own parameter counts or its authors contradict it; "
-    "where it is silent, the choice that a careful reader would make",
-    "clean": "the release's model without the known bugs of its training, encoders in eval mode, selected on the validation "
-    "split and measured exactly",
-}
-PROTOCOLS: tuple[str, ...] = tuple(SUMMARIES)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One deviation: what the paper says, what the release does, what it changes, what each protocol picks."""
-
-    id: str
-    source: str
-    topic: str
-    paper: str
-    release: str
-    effect: str
-    option: str | None = None
-    values: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(PROTOCOLS))
-    tasks: tuple[str, ...] = ("ave",)
-    note: str = ""
-
-
-def _pick(release: Any, paper: Any, clean: Any) -> dict[str, Any]:
-    return {"release": release, "paper": paper, "clean": clean}
-
+from dgsct.ledger import PROTOCOLS, SUMMARIES, Entry, pick
+from dgsct.ledger_avs import ENTRIES as AVS_ENTRIES
+from dgsct.ledger_avs_model import ENTRIES as AVS_MODEL_ENTRIES
 
 LEDGER: tuple[Entry, ...] = (
     Entry(
@@ -47,7 +19,7 @@ LEDGER: tuple[Entry, ...] = (
         paper="(αM_c + βM_s + 1) ⊙ v (eq. 6)",
         release="(αM_c + βM_s + 1 − α) ⊙ x",
         effect="LN_before removes most of it; beside the constant, M_c weighs 0.43 instead of 0.3 and M_s 0.07 instead of 0.05",
-        option="residual", values=_pick("release", "paper", "release"),
+        option="residual", values=pick("release", "paper", "release"),
         note="without C (Table 5) both forms are the same",
     ),
     Entry(
@@ -62,7 +34,7 @@ LEDGER: tuple[Entry, ...] = (
         paper="not in eq. 1-7",
         release="always on, with 32 tokens",
         effect="part of every DG-SCT number, and all that is left in LAVisH* *inferred*",
-        option="keep_tokens", values=_pick(True, False, True),
+        option="keep_tokens", values=pick(True, False, True),
         note="`off` skips them; their parameters stay in the counts, without a gradient",
     ),
     Entry(
@@ -70,7 +42,7 @@ LEDGER: tuple[Entry, ...] = (
         paper="eq. 1 puts Ω between attention and MLP, as on the visual side",
         release="Ω¹ is added after the whole block, Ω² right after it",
         effect="both audio adapters are added behind the MLP, which never sees the Ω¹ of its own block",
-        option="audio_block", values=_pick("whole", "split", "whole"),
+        option="audio_block", values=pick("whole", "split", "whole"),
     ),
     Entry(
         "adapter-places", "core 12.5", "blocks with adapters",
@@ -91,7 +63,7 @@ LEDGER: tuple[Entry, ...] = (
         paper="the full prompt map a′",
         release="the spatially averaged prompt",
         effect="no location of the prompt reaches M_s",
-        option="spatial_prompt", values=_pick("pooled", "map", "pooled"),
+        option="spatial_prompt", values=pick("pooled", "map", "pooled"),
     ),
     Entry(
         "spatial-width", "core 12.8", "hidden size of S",
@@ -113,7 +85,7 @@ LEDGER: tuple[Entry, ...] = (
         paper="not described",
         release="softmax(tanh s) of the last second-position adapters",
         effect="gives S most of its effect",
-        option="pooling", values=_pick("attention", "mean", "attention"),
+        option="pooling", values=pick("attention", "mean", "attention"),
         note="the paper is silent; mean is the plain reading *inferred*",
     ),
     Entry(
@@ -121,7 +93,7 @@ LEDGER: tuple[Entry, ...] = (
         paper="frozen",
         release="train mode while training: stochastic depth, SpecAugment, bn0 with batch statistics that drift",
         effect="part of the recipe, regularises; the saved audio encoder is no longer the AudioSet one",
-        option="freeze_mode", values=_pick("train", "eval", "eval"),
+        option="freeze_mode", values=pick("train", "eval", "eval"),
         note="the paper names no mode; eval is the plain reading *inferred*. Evaluation is in eval mode with either value, "
         "with the bn0 statistics that training has left",
     ),
@@ -130,7 +102,7 @@ LEDGER: tuple[Entry, ...] = (
         paper="mel-spectrogram of the segment",
         release="the second of sound is repeated ten times",
         effect="a periodic spectrogram at ten times the cost of its STFT; the image size stays",
-        option="tile", values=_pick(10, 1, 10),
+        option="tile", values=pick(10, 1, 10),
         note="here two copies are analysed at most, since the other frames repeat; the spectrogram is that of all copies",
     ),
     Entry(
@@ -192,7 +164,7 @@ LEDGER: tuple[Entry, ...] = (
         paper="not stated",
         release="fp32 without autocast, cudnn benchmark on; convolutions may use TF32 on an A100 *inferred*",
         effect="relative differences of about 1e-3 where TF32 is used",
-        option="precision", values=_pick("fp32", "fp32", "fp32"),
+        option="precision", values=pick("fp32", "fp32", "fp32"),
         note="TF32 and cudnn benchmark are off in every protocol, so that tests of parity mean something; `bf16` is offered "
         "as a switch (autocast, with the spectrogram and the losses in fp32)",
     ),
@@ -201,7 +173,7 @@ LEDGER: tuple[Entry, ...] = (
         paper="not stated",
         release="the best of up to 50 epochs on the test split, the last of equals",
         effect="optimistic by some tenths",
-        option="selection", values=_pick("test", "val", "val"),
+        option="selection", values=pick("test", "val", "val"),
         note="the paper is silent; the validation split is what a reader assumes *inferred*. Test metrics in a record are "
         "those of the selected epoch; patience, too, goes by the selecting split",
     ),
@@ -211,7 +183,7 @@ LEDGER: tuple[Entry, ...] = (
         release="unweighted mean over test batches of 8, of which the last holds 2 clips that weigh 1/51",
         effect="behind the published 82.18 may stand 81.92 to 82.66, depending on the last two clips (20 to 10 of their 20 "
         "segments right)",
-        option="accuracy", values=_pick("batch8", "exact", "exact"),
+        option="accuracy", values=pick("batch8", "exact", "exact"),
         note="every record holds both; the reported one is also the one by which epochs are selected",
     ),
     Entry(
@@ -220,7 +192,7 @@ LEDGER: tuple[Entry, ...] = (
         release="gradients are zeroed every iteration and applied on every second one and on the last: odd batches move "
         "normalisation statistics only",
         effect="half of the data and 209 steps in an epoch, each from 8 clips",
-        option="accumulation", values=_pick("release", "off", "off"),
+        option="accumulation", values=pick("release", "off", "off"),
         note="`off` takes a step for every batch, 418 in an epoch; no value sums the gradients of two batches",
     ),
     Entry(
@@ -242,7 +214,7 @@ LEDGER: tuple[Entry, ...] = (
         paper="combined with CMBS",
         release="CMBS without its spatial-channel attention; outputs of its cross-modal blocks are unused",
         effect="0.53 M dead parameters",
-        option="head", values=_pick("release", "release", "release"),
+        option="head", values=pick("release", "release", "release"),
         note="the paper's wording fits both; `cmbs_full` feeds the cross-modal blocks' outputs on (two unused norms stay "
         "dead), still without the spatial-channel attention, which needs unpooled features",
     ),
@@ -251,7 +223,7 @@ LEDGER: tuple[Entry, ...] = (
         paper="not stated",
         release="a sigmoid on top of probabilities",
         effect="the term cannot fall below 0.313 (event) or 0.693 (background)",
-        option="gate_loss", values=_pick("double_sigmoid", "probability", "probability"),
+        option="gate_loss", values=pick("double_sigmoid", "probability", "probability"),
         note="the paper is silent; a loss on the probability itself is the plain reading *inferred*",
     ),
     Entry(
@@ -326,6 +298,8 @@ LEDGER: tuple[Entry, ...] = (
         effect="the first row of Tables 5 and 8 rests on this reading",
         note="same in all protocols: S, C and T off, the latent tokens kept, DG-SCT's recipe *inferred*",
     ),
+    *AVS_ENTRIES,
+    *AVS_MODEL_ENTRIES,
 )  # fmt: skip
 
 
@@ -362,18 +336,24 @@ def ledger_markdown() -> str:
         "",
         "## Switches",
         "",
-        "| option | topic | " + " | ".join(f"`{p}`" for p in PROTOCOLS) + " |",
-        "|---|---|" + "---|" * len(PROTOCOLS),
+        "| option | topic | tasks | " + " | ".join(f"`{p}`" for p in PROTOCOLS) + " |",
+        "|---|---|---|" + "---|" * len(PROTOCOLS),
     ]
     for e in LEDGER:
         if e.option is not None:
             picks = " | ".join(_value(e.values[p]) for p in PROTOCOLS)
-            lines.append(f"| `{e.option}` | [{e.topic}](#{e.id}) | {picks} |")
+            lines.append(f"| `{e.option}` | [{e.topic}](#{e.id}) | {', '.join(e.tasks)} | {picks} |")
     lines += ["", "## Entries"]
     for e in LEDGER:
         switch = f"`{e.option}`" if e.option else "none"
         lines += ["", f'<a id="{e.id}"></a>', f"### {e.topic} ({e.source})", ""]
-        lines += [f"- paper: {e.paper}", f"- release: {e.release}", f"- effect: {e.effect}", f"- switch: {switch}"]
+        lines += [
+            f"- tasks: {', '.join(e.tasks)}",
+            f"- paper: {e.paper}",
+            f"- release: {e.release}",
+            f"- effect: {e.effect}",
+            f"- switch: {switch}",
+        ]
         lines += [f"- note: {e.note}"] if e.note else []
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""One PDF page with all tables and figures of a folder, typeset from the fragments that lie there."""
+"""One PDF with all tables and figures of a folder, on one page if they can be read there, typeset from what lies there."""
 
 import os
 import re
@@ -52,10 +52,15 @@ def report_tex(folder: Path, title: str) -> str:
     if not tables and not figures:
         raise DgsctError(f"{folder} holds no table (*.tex) and no figure (*.pdf); make them first: snakemake all_tables")
     parts = [rf"{{\large\bfseries {escape(title)}\par}}"]
-    parts += [rf"\input{{{path.name}}}" for path in tables]
-    parts += [rf"{{\centering\includegraphics[width=.8\linewidth]{{{path.name}}}\par}}" for path in figures]
+    parts += [_unbroken(rf"\input{{{path.name}}}") for path in tables]
+    parts += [_unbroken(rf"\centering\includegraphics[width=.8\linewidth]{{{path.name}}}\par") for path in figures]
     content = "\n\\bigskip\n".join(parts)
     return f"{PREAMBLE}\\newcommand{{\\content}}{{%\n{content}\n}}\n{BODY}"
+
+
+def _unbroken(content: str) -> str:
+    """A part that stays on one page: its caption would else be left behind."""
+    return rf"\begin{{minipage}}{{\linewidth}}{content}\end{{minipage}}\par"
 
 
 def _error_line(log: str) -> str:

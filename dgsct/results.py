@@ -21,7 +21,6 @@ from dgsct.methods import get_method
 from dgsct.runs import Run
 
 SCHEMA_VERSION = 1
-ENCODERS = ("swin", "htsat")
 KEY_PARTS = ("plan", "data", "encoders")
 FIELDS: dict[str, type | tuple[type, ...]] = {
     "schema": int,
@@ -126,11 +125,11 @@ def _canonical_checksum(path: Path, _stamp: tuple[int, int]) -> str:
 
 
 def encoders_checksum(root: Path, scale: str, method: str) -> str:
-    """sha256 over both encoders' checksums; `none` for methods that do not train."""
+    """sha256 over the checksums of the method's encoders; `none` for methods that do not train."""
     if not get_method(method).trains:
         return "none"
     parts = []
-    for name in ENCODERS:
+    for name in get_method(method).encoders:
         info = _json_or_none(Path(root) / "encoders" / scale / f"{name}.json")
         parts.append(str(info.get("sha256")) if isinstance(info, dict) else "none")
     return "none" if "none" in parts else hashlib.sha256(" ".join(parts).encode()).hexdigest()

@@ -10,7 +10,7 @@ from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
 from dgsct.errors import UsageError
 from dgsct.methods import get_method, resolve_options
-from dgsct.options import parse_option
+from dgsct.options import known_options, parse_option
 from dgsct.protocols import check_protocol
 from dgsct.scales import describe, get_scale
 from dgsct.tasks import get_task
@@ -92,8 +92,10 @@ class Run:
 
     def resolved(self) -> dict[str, Any]:
         """Everything that defines the run, with all defaults written out (JSON types)."""
-        scale, task = get_scale(self.scale), get_task(self.task)
-        sizes = {name: describe(getattr(scale, name)) for name in task.sizes} | {"classes": scale.classes[self.task]}
+        scale, task = get_scale(self.scale).of(self.task), get_task(self.task)
+        sizes = {name: describe(getattr(scale, name)) for name in task.sizes}
+        if self.task in scale.classes:
+            sizes["classes"] = scale.classes[self.task]
         options = resolve_options(self.task, self.method, self.protocol, dict(self.overrides))
         return json.loads(
             json.dumps(
@@ -103,9 +105,9 @@ class Run:
                     "protocol": self.protocol,
                     "scale": self.scale,
                     "seed": self.seed,
-                    "options": asdict(options),
-                    "reported": task.reported(options.accuracy),
-                    "recipe": describe(scale.recipe(self.task)),
+                    "options": {name: getattr(options, name) for name in known_options(self.task)},
+                    "reported": task.metric("reported", options),
+                    "recipe": describe(scale.recipe(self.task, self.method)),
                     "sizes": sizes,
                 }
             )
@@ -117,7 +119,7 @@ class Run:
 
     def code(self) -> str:
         """Hash of the code that this run imports."""
-        return code_hash("dgsct.engine", get_method(self.method).module, get_task(self.task).module)
+        return code_hash("dgsct.engine", get_method(self.method).module_for(self.task), get_task(self.task).module)
 
     def key(self, data: str, encoders: str) -> str:
         """The record's key: the plan key, the data manifest's and the encoder weights' checksums."""

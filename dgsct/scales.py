@@ -3,7 +3,7 @@
 Plain dataclasses without torch, so that the DAG, the CLI and the trainer read the same table.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dgsct.errors import UsageError
@@ -52,8 +52,41 @@ class HtsatSizes:
 
 
 @dataclass(frozen=True)
+class PvtSizes:
+    """PVT-v2, the AVSBench baseline's image encoder (PVT-v2-b5 in the paper); MLP ratio 4."""
+
+    dims: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    depths: tuple[int, ...]
+    sr_ratios: tuple[int, ...] = (8, 4, 2, 1)
+    drop_path: float = 0.1
+
+
+@dataclass(frozen=True)
+class ResnetSizes:
+    """A bottleneck ResNet, the baseline's other image encoder (ResNet-50 in the paper)."""
+
+    depths: tuple[int, ...]
+    width_per_group: int = 64
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Channels of the four stages."""
+        return tuple(256 << i for i in range(len(self.depths)))
+
+
+@dataclass(frozen=True)
+class VggishSizes:
+    """VGGish, the baseline's audio encoder: channels of its four groups of convolutions, hidden and output width."""
+
+    channels: tuple[int, ...]
+    hidden: int
+    embed_dim: int = 128
+
+
+@dataclass(frozen=True)
 class HeadSizes:
-    """Temporal module and event head (core: temporal attention; AVE: head)."""
+    """Temporal module and head. In segmentation `width` is that of the pyramid, `audio_hidden` of the audio vector."""
 
     visual_hidden: int = 512
     audio_hidden: int = 128
@@ -93,12 +126,21 @@ class Scale:
     generated_data: bool
     short_runs: bool
     gpus: int = 1
+    pvt: PvtSizes = PvtSizes((64, 128, 320, 512), (1, 2, 5, 8), (3, 6, 40, 3))
+    resnet50: ResnetSizes = ResnetSizes((3, 4, 6, 3))
+    vggish: VggishSizes = VggishSizes((64, 128, 256, 512), 4096)
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def recipe(self, task: str) -> Recipe:
-        """The recipe of `task` at this scale; UsageError if the task has none yet."""
+    def of(self, task: str) -> "Scale":
+        """The scale with the sizes that `task` sets in place of the common ones (`settings`)."""
+        return replace(self, **self.settings.get(task, {}))
+
+    def recipe(self, task: str, method: str | None = None) -> Recipe:
+        """The recipe of `task` at this scale, or the method's own (`task/method`); UsageError if the task has none yet."""
         if task not in self.recipes:
-            raise UsageError(f"scale {self.name!r} has no recipe for task {task!r}; known: {', '.join(self.recipes)}")
-        return self.recipes[task]
+            known = ", ".join(name for name in self.recipes if "/" not in name)
+            raise UsageError(f"scale {self.name!r} has no recipe for task {task!r}; known: {known}")
+        return self.recipes.get(f"{task}/{method}", self.recipes[task])
 
 
 PAPER = Scale(
@@ -111,9 +153,18 @@ PAPER = Scale(
     groups=2,
     frame_size=224,
     classes={"ave": 28},
-    recipes={"ave": Recipe(epochs=50, patience=20, batch_size=8, lr=5e-4, lr_step=3, lr_gamma=0.35)},
+    recipes={
+        "ave": Recipe(epochs=50, patience=20, batch_size=8, lr=5e-4, lr_step=3, lr_gamma=0.35),
+        "avs-s4": Recipe(epochs=15, patience=15, batch_size=8, lr=3e-4, lr_step=1, lr_gamma=1.0),
+        "avs-s4/avs-pvt": Recipe(epochs=15, patience=15, batch_size=4, lr=1e-4, lr_step=1, lr_gamma=1.0),
+        "avs-s4/avs-r50": Recipe(epochs=15, patience=15, batch_size=4, lr=1e-4, lr_step=1, lr_gamma=1.0),
+        "avs-ms3": Recipe(epochs=30, patience=30, batch_size=2, lr=1.5e-4, lr_step=1, lr_gamma=1.0),
+        "avs-ms3/avs-pvt": Recipe(epochs=30, patience=30, batch_size=4, lr=1e-4, lr_step=1, lr_gamma=1.0),
+        "avs-ms3/avs-r50": Recipe(epochs=30, patience=30, batch_size=4, lr=1e-4, lr_step=1, lr_gamma=1.0),
+    },
     generated_data=False,
     short_runs=False,
+    settings={"avs-ms3": {"reduction": 2}},
 )
 
 MINI = Scale(
@@ -127,10 +178,16 @@ MINI = Scale(
     frame_size=32,
     classes={"ave": 6},
     recipes={
-        "ave": Recipe(epochs=10, patience=10, batch_size=8, lr=2e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=10)
+        "ave": Recipe(epochs=10, patience=10, batch_size=8, lr=2e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=10),
+        "avs-s4": Recipe(epochs=8, patience=8, batch_size=8, lr=3e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=20),
+        "avs-ms3": Recipe(epochs=8, patience=8, batch_size=8, lr=3e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=20),
     },
     generated_data=True,
     short_runs=True,
+    pvt=PvtSizes((16, 24, 40, 64), (1, 2, 5, 8), (1, 1, 2, 1)),
+    resnet50=ResnetSizes((1, 1, 1, 1), width_per_group=8),
+    vggish=VggishSizes((4, 8, 16, 32), 64),
+    settings={"avs-ms3": {"reduction": 2}},
 )
 
 SCALES: dict[str, Scale] = {"paper": PAPER, "mini": MINI}

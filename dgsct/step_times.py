@@ -107,7 +107,11 @@ def _of_record(path: Path) -> Measured | None:
         record = read_record(path)
         run, provenance, curve = Run.from_dict(record["run"]), record["provenance"], record["curve"]
         hardware, recipe = provenance["hardware"], record["resolved"]["recipe"]
-        if not curve or hardware["processes"] != 1 or recipe["batch_size"] != get_scale(run.scale).recipe(run.task).batch_size:
+        if (
+            not curve
+            or hardware["processes"] != 1
+            or recipe["batch_size"] != get_scale(run.scale).recipe(run.task, run.method).batch_size
+        ):
             return None
         count = {split: batches(c["present"], recipe["batch_size"]) for split, c in record["coverage"].items()}
         seconds = sum(entry["seconds"] for entry in curve)

@@ -21,6 +21,7 @@ from dgsct.render.model import CellState, number
 from dgsct.results import efficiency_state, validity
 from dgsct.runs import Run
 from dgsct.scales import get_scale
+from dgsct.tasks import TASKS
 
 # The first of these that occurs names a cell without any good seed.
 WORST_FIRST: tuple[CellState, ...] = ("failed", "corrupt", "stale", "missing")
@@ -62,15 +63,19 @@ def source_of(run: Run, metric: str, root: Path) -> Source:
     key, value = state.record["key"], state.record["metrics"].get(metric)
     if state.name == "ok" and (value is None or not isfinite(value)):
         return Source(path, key, run.seed, "corrupt", None, f"{path} has no finite metric {metric!r}")
-    return Source(path, key, run.seed, state.name, value, _relative(state.reason, root), *absent_clips(state.record))
+    return Source(path, key, run.seed, state.name, value, _relative(state.reason, root), *absent_clips(state.record, metric))
 
 
-def absent_clips(record: dict) -> tuple[dict[str, dict[str, int]] | None, tuple[float, float] | None]:
-    """Coverage of a record's splits, where a clip is absent, and the bounds over all test clips; else None."""
+# The metric that bounds over all annotated clips are known of, where it is not the metric itself.
+BOUNDED = {"acc_batch8": "acc_exact", "miou_batch4": "miou"}
+
+
+def absent_clips(record: dict, metric: str) -> tuple[dict[str, dict[str, int]] | None, tuple[float, float] | None]:
+    """Coverage of a record's splits, where a clip is absent, and the metric's bounds over all test clips; else None."""
     coverage, metrics = record["coverage"], record["metrics"]
     if all(of["present"] == of["total"] for of in coverage.values()):
         return None, None
-    bounds = [metrics.get(f"acc_exact_{end}") for end in ("lower", "upper")]
+    bounds = [metrics.get(f"{BOUNDED.get(metric, metric)}_{end}") for end in ("lower", "upper")]
     return coverage, None if None in bounds else tuple(bounds)
 
 
@@ -255,12 +260,39 @@ def _in_reading_order(table: Table) -> Table:
     return replace(table, columns=tuple(columns), rows=tuple(rows), footnotes=texts)
 
 
-def _measured_how(settings: Settings) -> str:
-    """How the protocol selects and reports AVE numbers; the published ones are read the same way."""
-    chosen = option_values(settings.protocol, "ave")
-    split = {"test": "test split, as in the release", "val": "validation split"}[chosen["selection"]]
-    mean = {"batch8": "the mean over test batches of 8", "exact": "over all test segments"}[chosen["accuracy"]]
-    return f"protocol {settings.protocol}: AVE accuracy is {mean}, at the best epoch on the {split}"
+MEASURED = {
+    ("accuracy", "batch8"): "AVE accuracy is the mean over test batches of 8",
+    ("accuracy", "exact"): "AVE accuracy is over all test segments",
+    ("f_protocol", "batch4"): "mIoU and F-score of AVS are means over test batches of 4 clips, each with its own best "
+    "threshold of the F-score",
+    (
+        "f_protocol",
+        "frame",
+    ): "mIoU and F-score of AVS are over all test frames, the latter over those with an object and at one threshold",
+}
+
+
+def _measured_how(experiment: Experiment, settings: Settings) -> str:
+    """How the protocol selects and reports what is measured here; the published numbers are read the same way."""
+    told = []
+    for task in dict.fromkeys(c.task for c in experiment.columns if c.task in TASKS):
+        chosen = option_values(settings.protocol, str(task))
+        split = {"test": "test split, as in the release", "val": "validation split"}[chosen["selection"]]
+        measure = TASKS[str(task)].measure
+        told.append(f"{MEASURED[measure, chosen[measure]]}, at the best epoch on the {split}")
+    return f"protocol {settings.protocol}: {'; '.join(dict.fromkeys(told))}" if told else ""
+
+
+def _how_many_seeds(experiment: Experiment, settings: Settings) -> str:
+    """Over how many seeds our numbers are means; columns may have fewer."""
+    counts: dict[int, list[str]] = {}
+    for column in experiment.columns:
+        if column.task in TASKS:
+            counts.setdefault(experiment.count_seeds(settings, column), []).append(column.group or column.label)
+    words = {n: f"mean ± sample standard deviation over {n} seeds" if n > 1 else "one seed" for n in counts}
+    if len(counts) == 1:
+        return f"ours: {next(iter(words.values()))}"
+    return "ours: " + "; ".join(f"{', '.join(dict.fromkeys(names))} {words[n]}" for n, names in counts.items())
 
 
 def build_table(experiment: Experiment, settings: Settings, results_root: Path) -> Table:
@@ -277,10 +309,9 @@ def build_table(experiment: Experiment, settings: Settings, results_root: Path) 
             else _accuracy_cell(wanted, row, column, root, command, note)
         )
     encoders = [name for name in ("visual", "audio") if any(name in row.encoders for row in experiment.rows)]
-    seeds = experiment.count_seeds(settings)
-    how = f"ours: mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else "ours: one seed"
-    how = "ours: counted at full size, without data or weights; exact counts in brackets" if counted else how
-    what = "" if counted else _measured_how(settings)
+    how = "ours: counted at full size, without data or weights; exact counts in brackets"
+    how = how if counted else _how_many_seeds(experiment, settings)
+    what = "" if counted else _measured_how(experiment, settings)
     names = ""
     if encoders and not counted and get_scale(settings.scale).generated_data:
         names = f"encoders are named as in the paper; at scale {settings.scale} tiny ones of the same classes stand in"

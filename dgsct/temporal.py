@@ -73,7 +73,7 @@ class Decoder(nn.Module):
         return self.layer(self.affine(query), memory)
 
 
-def _unused_parameters(sizes: HeadSizes) -> nn.ModuleDict:
+def unused_parameters(sizes: HeadSizes) -> nn.ModuleDict:
     """What the release creates, counts as trainable and saves, and never calls: layer templates and self-attentions."""
     parts = nn.ModuleDict()
     for modality in ("video", "audio"):
@@ -107,7 +107,7 @@ class TemporalAttention(nn.Module):
         self.audio_decoder = Decoder(sizes.width, sizes)
         self.audio_gate = TemporalGate(sizes.width)
         self.visual_gate = TemporalGate(sizes.width)
-        self.unused = _unused_parameters(sizes)
+        self.unused = unused_parameters(sizes)
 
     def forward(self, visual: Tensor, audio: Tensor) -> Gated:
         """Pooled features f_v [B, T, C_v], f_a [B, T, C_a] -> gated segments and the gates' product."""

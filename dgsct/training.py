@@ -19,7 +19,7 @@ from dgsct.checkpoint import checkpoints, save_best, save_checkpoint
 from dgsct.encoders.weights import load_encoders
 from dgsct.errors import DgsctError, Stopped
 from dgsct.loading import batches_ahead
-from dgsct.methods import get_method, resolve_options
+from dgsct.methods import get_method, resolve_options, sound_of
 from dgsct.progress import Display
 from dgsct.runs import Run
 from dgsct.scales import get_scale
@@ -60,6 +60,13 @@ def epoch_batches(rows: np.ndarray, batch_size: int, seed: int, epoch: int) -> l
     return [rows[order[i : i + batch_size]] for i in range(0, len(rows), batch_size)]
 
 
+def open_task(run: Run, root: Path) -> Any:
+    """The prepared data of a run below the results folder `root`, with its targets and measures."""
+    scale, options = get_scale(run.scale), resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
+    folder = root / "data" / run.scale / run.task / "packed"
+    return import_module(get_task(run.task).module).open_task(folder, scale, options, sound_of(run.method, options))
+
+
 @torch.no_grad()
 def predictions(
     model: torch.nn.Module,
@@ -69,18 +76,22 @@ def predictions(
     size: int,
     device: torch.device,
     before: Callable[[int], object] = lambda done: None,
+    keep: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Predictions [N, T] of `model` in evaluation mode for annotation rows `rows`, in batches of `size`, in their order.
+    """What `task.measured` keeps of the predictions of `model` in evaluation mode for annotation rows `rows`, [N, ...].
 
-    `before` is called ahead of every batch with the number of clips that are done; what it raises ends the work.
+    In batches of `size`, in their order; no more than one batch of predictions is in memory. `keep(predicted, rows)` may
+    keep something else. `before` is called ahead of every batch with the number of clips that are done; what it raises
+    ends the work.
     """
     model.eval()
-    predicted: list[np.ndarray] = []
+    keep = keep or task.measured
+    kept: list[np.ndarray] = []
     batches = (rows[i : i + size] for i in range(0, len(rows), size))
-    for i, (_, (frames, audio, _targets)) in enumerate(batches_ahead(task.batch, batches, device)):
+    for i, (some, (frames, audio, _targets)) in enumerate(batches_ahead(task.batch, batches, device)):
         before(i * size)
-        predicted.append(decode(model(frames, audio)).cpu().numpy())
-    return np.concatenate(predicted)
+        kept.append(keep(decode(model(frames, audio)).cpu().numpy(), some))
+    return np.concatenate(kept)
 
 
 class Training:
@@ -92,7 +103,7 @@ class Training:
         self.run, self.root, self.key, self.stop = run, root, key, stop
         self.folder = root / run.folder
         self.scale = get_scale(run.scale)
-        self.recipe = self.scale.recipe(run.task)
+        self.recipe = self.scale.recipe(run.task, run.method)
         self.options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
         _exact_numerics()
         if self.recipe.threads:
@@ -101,11 +112,9 @@ class Training:
         # Some parameters exist only because the release has them: gradients must not be waited for.
         ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed, kwargs_handlers=[ddp])
-        self.task = import_module(get_task(run.task).module).open_task(
-            root / "data" / run.scale / run.task / "packed", self.scale, self.options
-        )
+        self.task = open_task(run, root)
         seed_everything(run.seed)
-        model = import_module(get_method(run.method).module).build(run.task, self.scale, self.options)
+        model = import_module(get_method(run.method).module_for(run.task)).build(run.task, self.scale, self.options)
         load_encoders(model, run.scale, root)
         _execution(model, self.options.precision)
         trainable = [p for p in model.parameters() if p.requires_grad]
@@ -120,7 +129,7 @@ class Training:
         self.frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
         self.accelerator.register_save_state_pre_hook(lambda _m, weights, _d: _drop_frozen(weights, self.frozen))
         self.accelerator.register_load_state_pre_hook(lambda models, folder: _load_partial(models, folder, self.frozen))
-        self.reported = get_task(run.task).reported(self.options.accuracy)
+        self.reported = get_task(run.task).metric("reported", self.options)
         self.progress = Progress(key)
 
     @property
@@ -221,8 +230,8 @@ class Training:
                 raise self._stopped()
 
         size = self.recipe.batch_size
-        predicted = predictions(self.model, self.plain.predict, self.task, rows, size, self.accelerator.device, go_on)
-        return self.task.metrics(predicted, rows, size)
+        measured = predictions(self.model, self.plain.predict, self.task, rows, size, self.accelerator.device, go_on)
+        return self.task.metrics(measured, rows, size)
 
     def end_epoch(self, show: Display) -> bool:
         """Evaluate, select, move the schedule; True when training is over."""
@@ -231,7 +240,7 @@ class Training:
         split = self.options.selection
         metrics = {split: self.evaluate(split)}
         score = metrics[split][self.reported]
-        if score >= p.best:
+        if score > p.best or (score == p.best and self.task.last_of_equals):
             p.best, p.best_epoch, p.below_best = score, p.epoch + 1, 0
             if split != "test":
                 metrics["test"] = self.evaluate("test")

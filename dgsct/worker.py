@@ -37,8 +37,11 @@ def preload() -> None:
     """Import everything that a run needs; no tensor is touched, so no thread or device exists that a fork would break."""
     for name in ("accelerate", "timm", "torchaudio.functional", "dgsct.engine"):
         import_module(name)
-    for known in (*METHODS.values(), *TASKS.values()):
-        import_module(known.module)
+    for method in METHODS.values():
+        for name in (method.module, *method.modules.values()):
+            import_module(name)
+    for task in TASKS.values():
+        import_module(task.module)
 
 
 def fork_run(argv: Sequence[str], stdout: int, stderr: int, cwd: str, env: dict[str, str]) -> int:

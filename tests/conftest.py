@@ -43,6 +43,17 @@ def mini_world(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def pixels(monkeypatch):
+    """A tiny model that learns prepared AVS sets (`avs_rig`), as a method of both settings."""
+    from avs_rig import PIXELS
+
+    from dgsct.methods import METHODS
+
+    monkeypatch.setitem(METHODS, PIXELS.name, PIXELS)
+    return PIXELS
+
+
+@pytest.fixture
 def small_disk(tmp_path):
     """A file system of 3 MiB."""
     place = tmp_path / "small"

@@ -12,7 +12,7 @@ from dgsct.encoders.public import module_of, public_key, stored_buffers
 from dgsct.methods.dg_sct import DGSCT
 from dgsct.options import Options
 from dgsct.release_keys import to_public
-from dgsct.scales import MINI, PAPER, Scale, SwinSizes
+from dgsct.scales import MINI, PAPER, PvtSizes, ResnetSizes, Scale, SwinSizes, VggishSizes
 
 # The paper's depths, so that windows are shifted and masks stored, with few channels.
 TINY = replace(
@@ -22,6 +22,9 @@ TINY = replace(
     head=MINI.head,
     num_tokens=4,
     reduction=4,
+    pvt=PvtSizes((4, 8, 10, 16), (1, 2, 5, 8), (1, 2, 2, 1)),
+    resnet50=ResnetSizes((1, 1, 2, 2), width_per_group=2),
+    vggish=VggishSizes((2, 3, 4, 5), 6, 8),
 )
 
 

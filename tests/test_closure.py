@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from dgsct.methods import METHODS
+from dgsct.options import AVS
+
 ASK = """
 import json, sys, dgsct
 from dgsct.methods import METHODS
 from dgsct.runs import Run
 assert dgsct.__file__.startswith(sys.argv[1]), dgsct.__file__
-print(json.dumps({name: Run.make("ave", name).code() for name in METHODS}))
+print(json.dumps({f"{task} {name}": Run.make(task, name).code() for name, info in METHODS.items() for task in info.tasks}))
 """
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -26,7 +29,7 @@ def package(tmp_path, repository) -> Path:
 
 
 def codes(package: Path) -> dict[str, str]:
-    """Code hash of a run of every method, as the package in this folder reckons it."""
+    """Code hash of a run of every method on each of its tasks, as the package in this folder reckons it."""
     command = [sys.executable, "-c", ASK, str(package)]
     env = {**os.environ, "PYTHONPATH": str(package.parent)}
     done = subprocess.run(command, cwd=package.parent, env=env, capture_output=True, text=True, check=True)
@@ -41,21 +44,26 @@ def add_code(path: Path) -> None:
     path.write_text(path.read_text(encoding="utf-8") + "\n\n_edited = 1\n", encoding="utf-8")
 
 
-YARDSTICKS = {"all-background", "majority-class", "oracle-category"}
-TRAINED = {"dg-sct", "lavish-star", "late-fusion"}
+AVE = {f"ave {m}" for m in METHODS if "ave" in METHODS[m].tasks}
+SEGMENTATION = {f"{task} {m}" for task in AVS for m in METHODS if task in METHODS[m].tasks}
+YARDSTICKS = {"ave all-background", "ave majority-class", "ave oracle-category"}
+WALKED = {f"{task} {m}" for m in ("dg-sct", "lavish-star", "late-fusion") for task in METHODS[m].tasks}
+MASK_YARDSTICKS = {f"{task} {m}" for task in AVS for m in ("all-foreground", "centre-prior", "mean-mask")}
 
 
 @pytest.mark.parametrize(
     ("edited", "trained_again"),
     [
-        ("attention.py", TRAINED),
-        ("adapter.py", TRAINED),
-        ("methods/dg_sct.py", {"dg-sct", "lavish-star"}),
-        ("methods/late_fusion.py", {"late-fusion"}),
+        ("attention.py", WALKED),
+        ("adapter.py", WALKED),
+        ("methods/dg_sct.py", {"ave dg-sct", "ave lavish-star"}),
+        ("methods/late_fusion.py", {"ave late-fusion"}),
         ("methods/yardsticks.py", YARDSTICKS),
-        ("engine.py", TRAINED | YARDSTICKS),
-        ("training.py", TRAINED | YARDSTICKS),
-        ("metrics/ave.py", TRAINED | YARDSTICKS),
+        ("methods/mask_yardsticks.py", MASK_YARDSTICKS),
+        ("engine.py", AVE | SEGMENTATION),
+        ("training.py", AVE | SEGMENTATION),
+        ("metrics/ave.py", AVE),
+        ("metrics/avs.py", SEGMENTATION),
     ],
 )
 def test_an_edit_trains_again_what_imports_it(package, edited, trained_again):

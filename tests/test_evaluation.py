@@ -13,7 +13,8 @@ from PIL import Image
 from dgsct.convert import ours_to_release, release_to_ours, run_of
 from dgsct.engine import execute
 from dgsct.errors import DgsctError, UsageError
-from dgsct.evaluation import ClassResult, Evaluation, confusion_matrix, confusion_picture, evaluate, write_evaluation
+from dgsct.evaluation import Evaluation, evaluate, write_evaluation
+from dgsct.evaluation_events import ClassResult, Details, confusion_matrix, confusion_picture
 from dgsct.results import read_record
 from dgsct.runs import Run
 
@@ -54,11 +55,11 @@ def test_so_do_their_conversions(trained, tmp_path):
 
 
 def test_the_classes_add_up(evaluated):
-    total = sum(c.segments for c in evaluated.classes)
-    assert total == 10 * evaluated.coverage["test"]["present"] == evaluated.confusion.sum()
-    assert sum(c.predicted for c in evaluated.classes) == total
-    assert 100 * sum(c.right for c in evaluated.classes) / total == pytest.approx(evaluated.metrics["acc_exact"])
-    assert [c.name for c in evaluated.classes][-1] == "background"
+    total = sum(c.segments for c in evaluated.details.classes)
+    assert total == 10 * evaluated.coverage["test"]["present"] == evaluated.details.confusion.sum()
+    assert sum(c.predicted for c in evaluated.details.classes) == total
+    assert 100 * sum(c.right for c in evaluated.details.classes) / total == pytest.approx(evaluated.metrics["acc_exact"])
+    assert [c.name for c in evaluated.details.classes][-1] == "background"
 
 
 def test_rows_of_the_confusion_matrix_are_true_classes():
@@ -76,14 +77,14 @@ def test_what_is_written(evaluated, tmp_path):
     assert [p.name for p in paths] == ["evaluation.json", "per_class.csv", "confusion.csv", "confusion.png"]
     said = json.loads(paths[0].read_text())
     assert said["metrics"] == evaluated.metrics
-    assert said["confusion"] == evaluated.confusion.tolist()
+    assert said["confusion"] == evaluated.details.confusion.tolist()
     assert Run.from_dict(said["run"]) == RUN
     rows = list(csv.DictReader(paths[1].open(encoding="utf-8")))
     assert [(r["class"], int(r["segments"]), int(r["right"])) for r in rows] == [
-        (c.name, c.segments, c.right) for c in evaluated.classes
+        (c.name, c.segments, c.right) for c in evaluated.details.classes
     ]
     matrix = list(csv.reader(paths[2].open(encoding="utf-8")))
-    assert [[int(n) for n in row[1:]] for row in matrix[1:]] == evaluated.confusion.tolist()
+    assert [[int(n) for n in row[1:]] for row in matrix[1:]] == evaluated.details.confusion.tolist()
     first = paths[3].read_bytes()
     assert write_evaluation(evaluated, tmp_path / "again")[3].read_bytes() == first
 
@@ -94,7 +95,7 @@ def test_the_picture_has_room_for_29_classes(tmp_path):
     confusion = np.diag(np.full(29, 20))
     classes = tuple(ClassResult(name, 20, 20, 20) for name in names)
     metrics = {"acc_exact": 100.0, "acc_batch8": 100.0}
-    (tmp_path / "x.png").write_bytes(confusion_picture(Evaluation(RUN, Path("x.pt"), metrics, {}, classes, confusion)))
+    (tmp_path / "x.png").write_bytes(confusion_picture(Details(classes, confusion), "x.pt: ave dg-sct", metrics))
     pixels = np.asarray(Image.open(tmp_path / "x.png").convert("L"), dtype=int)
     height, width = pixels.shape
     assert min(height, width) > 29 * 30
@@ -125,7 +126,7 @@ def test_the_command_line_prints_and_writes(trained, evaluated, tmp_path):
     assert done.returncode == 0, done.stderr
     for name, value in evaluated.metrics.items():
         assert f"{name} {value:.4f}" in done.stdout.splitlines()
-    for c in evaluated.classes:
+    for c in evaluated.details.classes:
         assert any(line.startswith(c.name) and line.split()[-1] == str(c.predicted) for line in done.stdout.splitlines())
     assert "2 of 2 batches" in done.stdout
     assert (tmp_path / "out/confusion.png").stat().st_size > 10_000

@@ -14,6 +14,7 @@ from dgsct.experiments import (
     load_experiments,
     make_settings,
 )
+from dgsct.methods import METHODS
 
 TABLE = """\
 name: mine
@@ -56,7 +57,7 @@ def numbers(experiment, row):
 
 
 def test_experiments_of_the_paper(experiments):
-    assert list(experiments) == ["fig8", "table1", "table5", "table6", "table8"]
+    assert list(experiments) == ["fig8", "table1", "table3", "table5", "table6", "table8"]
     assert [r.id for r in experiments["table5"].rows] == ["none", "c", "s", "sc", "t", "sct"]
     assert len(experiments["table1"].rows) == 18
 
@@ -66,6 +67,11 @@ def test_published_numbers(experiments):
     assert [v for v in table1.values() if v] == [
         71.4, 72.7, 72.6, 73.3, 74.5, 77.4, 77.8, 79.3, 81.1, 79.7, 78.6, 82.2,
     ]  # fmt: skip
+    table3 = experiments["table3"]
+    assert {row.id: list(numbers(table3, row.id).values()) for row in table3.rows if row.group == "baseline"} == {
+        "avs": [78.7, 87.9, 54.0, 64.5], "lavish": [80.1, 88.0, 49.8, 60.3], "lavish-star": [78.0, 87.0, 49.1, 59.9],
+        "dg-sct": [80.9, 89.2, 53.5, 64.2],
+    }  # fmt: skip
     assert list(numbers(experiments["table5"], "sc").values()) == [
         82.0, 52.3, 45.9, 80.0, 88.6, 51.8, 62.3, 77.0, 81.9, 70.3, 74.6,
     ]  # fmt: skip
@@ -79,6 +85,10 @@ def test_rows_that_mean_the_same_carry_the_same_numbers(experiments):
     for left, right in (("none", "neither"), ("sct", "both")):
         five, eight = numbers(experiments["table5"], left), numbers(experiments["table8"], right)
         assert eight == {column: five[column] for column in eight}
+    three = {row: numbers(experiments["table3"], row) for row in ("lavish-star", "dg-sct")}
+    five = {row: numbers(experiments["table5"], row) for row in ("none", "sct")}
+    assert three["lavish-star"] == {column: five["none"][column] for column in three["lavish-star"]}
+    assert three["dg-sct"] == {column: five["sct"][column] for column in three["dg-sct"]}
 
 
 def test_marks_agree_with_overrides(experiments):
@@ -92,12 +102,29 @@ def test_tables_share_runs(experiments):
     settings = Settings()
     runs = {name: set(all_runs([e], settings)) for name, e in experiments.items()}
     assert {name: len(r) for name, r in runs.items()} == {
-        "table1": 18, "table5": 18, "table8": 12, "fig8": 13, "table6": 0,
+        "table1": 18, "table3": 16, "table5": 30, "table8": 20, "fig8": 13, "table6": 0,
     }  # fmt: skip
     everything = all_runs(experiments, settings)
-    assert len(everything) == len(set(everything)) == len({r.folder for r in everything}) == 48
+    assert len(everything) == len(set(everything)) == len({r.folder for r in everything}) == 76
+    assert len([r for r in everything if r.task != "ave" and METHODS[r.method].trains]) == 22
     assert everything == all_runs(load_experiments(), settings)
     assert len(runs["table1"] & runs["table5"] & runs["table8"]) == 6
+    assert len(runs["table3"] & runs["table5"] & runs["table8"]) == 4
+
+
+def test_a_column_may_have_fewer_seeds(experiments):
+    """At mini scale AVS has one seed where AVE has three; elsewhere all columns have the same."""
+    counted = {(c.column, len(c.runs)) for c in expand(experiments["table5"], Settings()) if c.runs}
+    assert counted == {("ave", 3), ("s4_j", 1), ("s4_f", 1), ("ms3_j", 1), ("ms3_f", 1)}
+    assert {len(c.runs) for c in expand(experiments["table5"], Settings("paper")) if c.runs} == {3}
+
+
+def test_two_metrics_of_one_run(experiments):
+    cells = {c.column: c for c in expand(experiments["table3"], Settings()) if c.row == "dg-sct"}
+    assert cells["s4_j"].runs == cells["s4_f"].runs != cells["ms3_j"].runs
+    assert [cells[name].metric for name in ("s4_j", "s4_f")] == ["miou_batch4", "fscore_batch4"]
+    clean = {c.column: c for c in expand(experiments["table3"], Settings(protocol="clean")) if c.row == "dg-sct"}
+    assert [clean[name].metric for name in ("ms3_j", "ms3_f")] == ["miou", "fscore_frame"]
 
 
 def test_figure(experiments):
@@ -124,12 +151,12 @@ def test_filters_keep_rows(experiments):
 def test_expansion(write):
     cells = expand(load_experiment(write()), Settings(seeds=2))
     assert [(c.row, c.column, len(c.runs)) for c in cells] == [
-        ("full", "ave", 2), ("full", "s4", 0), ("half", "ave", 2), ("half", "s4", 0),
+        ("full", "ave", 2), ("full", "s4", 2), ("half", "ave", 2), ("half", "s4", 2),
         ("guest", "ave", 0), ("guest", "s4", 0),
     ]  # fmt: skip
     assert cells[0].published == Published(82.2, "Table 0")
     assert cells[4].published == Published("71.4", "elsewhere", "old")
-    assert cells[1].metric == "miou"
+    assert cells[1].metric == "miou_batch4"
     assert cells[4].metric is None
 
 

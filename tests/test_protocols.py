@@ -6,20 +6,31 @@ from pathlib import Path
 import pytest
 
 from dgsct.errors import UsageError
-from dgsct.options import OPTION_NAMES, Options
+from dgsct.options import AVS, OPTION_NAMES, Options
 from dgsct.protocols import LEDGER, PROTOCOLS, SUMMARIES, check_protocol, ledger_markdown, option_values
 from dgsct.runs import Run
+from dgsct.scales import get_scale
+from dgsct.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
-MODEL_CHOICES = {"S", "C", "T", "A2V", "V2A", "alpha", "beta", "gamma", "modality"}
+MODEL_CHOICES = {"S", "C", "T", "A2V", "V2A", "alpha", "beta", "gamma", "modality", "av_weight", "visual_backbone"}
 
 
 def test_every_row_of_the_fact_sheets_is_cited_once():
     cited = [part.strip() for entry in LEDGER for part in entry.source.split(",")]
     wanted = [f"core 12.{i}" for i in range(1, 21)] + [f"ave 7.{i}" for i in range(1, 18)]
+    wanted += [f"avs 7.{i}" for i in range(1, 24)]
     ours = ["ave 2", "core 4.1", "ave 5", "core 9"]  # deviations that the sheets state elsewhere
+    ours += ["avs 1.10", "avs 2.5", "avs 2.6", "avs 2.7", "avs 5"]
+    ours += ["avs 1.3", "avs 1.5", "avs 2.6", "avs 3.1", "avs 3.3", "avs 4", "avs 10"]
     assert sorted(cited) == sorted(wanted + ours)
-    assert len({entry.id for entry in LEDGER}) == len(LEDGER) == 37
+    assert len({entry.id for entry in LEDGER}) == len(LEDGER) == 70
+
+
+def test_no_task_has_two_entries_for_one_option():
+    for task in TASKS:
+        options = [e.option for e in LEDGER if e.option and task in e.tasks]
+        assert len(set(options)) == len(options)
 
 
 def test_switches_are_the_options_that_are_no_choice_of_model():
@@ -27,9 +38,10 @@ def test_switches_are_the_options_that_are_no_choice_of_model():
 
 
 @pytest.mark.parametrize("entry", [e for e in LEDGER if e.option], ids=lambda e: e.id)
-def test_values_are_allowed_and_release_is_the_default(entry):
+def test_values_are_allowed_and_release_is_the_default_on_ave(entry):
     assert set(entry.values) == set(PROTOCOLS)
-    assert entry.values["release"] == getattr(Options(), entry.option)
+    if "ave" in entry.tasks:
+        assert entry.values["release"] == getattr(Options(), entry.option)
     for value in entry.values.values():
         Options().replace(**{entry.option: value})
 
@@ -64,6 +76,32 @@ def test_protocols():
         "accuracy": "exact",
     }
     assert option_values("paper", "avqa") == {}
+
+
+@pytest.mark.parametrize("task", AVS)
+def test_protocols_of_segmentation(task):
+    """Sheet AVS, section 7: 1 and 17; there is no gradient accumulation (section 5)."""
+    release, paper, clean = (option_values(p, task) for p in PROTOCOLS)
+    own = {"selection": "test", "f_protocol": "batch4", "accumulation": "off"}
+    assert {name: release[name] for name in own} == own
+    assert {name: paper[name] for name in own} == own | {"selection": "val", "f_protocol": "frame"}
+    assert {name: clean[name] for name in own} == own | {"selection": "val", "f_protocol": "frame"}
+
+
+@pytest.mark.parametrize(
+    ("task", "method", "recipe"),
+    [
+        ("avs-s4", "dg-sct", (15, 8, 3e-4)),
+        ("avs-ms3", "dg-sct", (30, 2, 1.5e-4)),
+        ("avs-s4", "avs-pvt", (15, 4, 1e-4)),
+        ("avs-ms3", "avs-r50", (30, 4, 1e-4)),
+    ],
+)
+def test_recipes_of_segmentation(task, method, recipe):
+    """Sheet AVS, section 5: a constant rate, and an early stop that never comes."""
+    found = get_scale("paper").recipe(task, method)
+    assert (found.epochs, found.batch_size, found.lr) == recipe
+    assert (found.lr_gamma, found.patience) == (1.0, found.epochs)
 
 
 RELEASED_OPTIONS = {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from results_rig import place, place_corrupt, place_efficiency, place_failure, place_stale, small_experiment
+from results_rig import metrics_of, place, place_corrupt, place_efficiency, place_failure, place_stale, small_experiment
 
 from dgsct.experiments import Settings, load_experiments
 from dgsct.render import RENDERERS, Source
@@ -214,7 +214,39 @@ def test_table_5_from_records(tmp_path):
     assert cells(build_table(experiments["table1"], one, tmp_path))["lavish-star"].mean == 70.0
     assert table.mark_columns == ("S", "C", "T")
     assert table.rows[1].marks == {"S": False, "C": True, "T": False}
-    assert [column.id for column in table.columns if column.measured] == ["ave"]
+    assert [column.id for column in table.columns if column.measured] == ["ave", "s4_j", "s4_f", "ms3_j", "ms3_f"]
+    assert (
+        "ours: AVE mean ± sample standard deviation over 3 seeds; AVS-S4, AVS-MS3 one seed"
+        in build_table(experiments["table5"], Settings(), tmp_path).remarks
+    )
+
+
+def test_table_3_from_records(tmp_path):
+    """Two numbers of one record a setting; the protocol says which mean they are."""
+    for task, value in (("avs-s4", 80.0), ("avs-ms3", 50.0)):
+        place(tmp_path, Run.make(task, "dg-sct"), value)
+        place(tmp_path, Run.make(task, "dg-sct", protocol="clean"), value)
+    row = build_table(load_experiments()["table3"], Settings(seeds=1), tmp_path).rows[3].cells
+    assert {name: ours(cell) for name, cell in row.items()} == {
+        "s4_j": "80.0", "s4_f": "88.0", "ms3_j": "50.0", "ms3_f": "58.0",
+    }  # fmt: skip
+    assert [difference(row[name]) for name in row] == ["-0.9", "-1.2", "-3.5", "-6.2"]
+    table = build_table(load_experiments()["table3"], Settings(protocol="clean"), tmp_path)
+    assert {name: ours(cell) for name, cell in table.rows[3].cells.items()} == {
+        "s4_j": "79.9", "s4_f": "86.0", "ms3_j": "49.9", "ms3_f": "56.0",
+    }  # fmt: skip
+    assert "ours: one seed" in table.remarks
+    assert {cell.state for cell in table.rows[1].cells.values()} == {"planned"}  # LAVisH: print only
+
+
+def test_bounds_of_segmentation(tmp_path):
+    run, coverage = Run.make("avs-ms3", "dg-sct"), {"test": {"present": 32, "total": 64}}
+    bounds = {"miou_lower": 25.0, "miou_upper": 75.0}
+    place(tmp_path, run, 50.0, coverage=coverage, metrics={**metrics_of(run, 50.0), **bounds})
+    table = build_table(load_experiments()["table3"], Settings(), tmp_path)
+    cell, other = (table.rows[3].cells[name] for name in ("ms3_j", "ms3_f"))
+    assert "over all 64 test clips between 25.0 and 75.0 (exact)" in notes(table, cell.notes)
+    assert notes(table, other.notes) == ["32 of 64 test clips present (50.0 %): the number is over present clips"]
 
 
 def test_table_6_in_the_papers_units(tmp_path):

@@ -37,6 +37,8 @@ if verb == "prepare":
     write(sys.argv[4] + "/manifest.json")
 elif verb == "efficiency":
     write(out())
+elif verb == "masks":
+    write(what.replace("results/runs", "results/masks") + ".npz")
 elif verb == "report":
     write(out() + "/report.pdf")
 else:

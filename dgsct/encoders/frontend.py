@@ -64,8 +64,8 @@ class LogMel(nn.Module):
     """Log-mel spectrogram with the tensors that the public checkpoint stores.
 
     `conv_real`, `conv_imag` [n_fft/2+1, 1, n_fft] are the windowed Fourier kernels of the release's two frozen
-    convolutions; with `as_convolution` they are used as such (the release's order of operations, and the only way to
-    use kernels that were trained), otherwise an FFT computes the same numbers.
+    convolutions; with `as_convolution` they are used as such (the release's order of operations), otherwise an FFT computes
+    the same numbers. While kernels and mel matrix are trained (`requires_grad`) they are products with the distinct frames.
     """
 
     def __init__(self, sizes: HtsatSizes, as_convolution: bool = False) -> None:
@@ -79,6 +79,11 @@ class LogMel(nn.Module):
         self.conv_imag = nn.Parameter((-torch.sin(phase) * window).float().unsqueeze(1), requires_grad=False)
         self.mel = nn.Parameter(mel_filters(sizes), requires_grad=False)
         self.register_buffer("window", window.float(), persistent=False)
+
+    @property
+    def trained(self) -> bool:
+        """Whether kernels and mel matrix are themselves trained."""
+        return self.conv_real.requires_grad
 
     def power(self, wave: Tensor) -> Tensor:
         """`wave` [B, samples] -> power spectrogram [B, frames, n_fft/2+1], centred with reflection."""
@@ -95,16 +100,32 @@ class LogMel(nn.Module):
         )
         return (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
 
+    def trained_power(self, wave: Tensor, only: Tensor) -> Tensor:
+        """The frames `only` [F] int64 of `power`, by the kernels as they are: products with windows of the wave."""
+        n_fft, hop = self.sizes.n_fft, self.sizes.hop
+        padded = F.pad(wave.unsqueeze(1), (n_fft // 2, n_fft // 2), mode="reflect").squeeze(1)
+        parts = padded.unfold(1, n_fft, hop)[:, only] @ torch.cat((self.conv_real, self.conv_imag)).squeeze(1).t()
+        return parts.square().unflatten(2, (2, -1)).sum(dim=2)
+
+    def decibels(self, power: Tensor) -> Tensor:
+        """Power spectrogram [B, frames, n_fft/2+1] -> log-mel [B, frames, mel_bins] in dB re 1, floor -100 dB."""
+        return 10.0 * torch.log10((power @ self.mel).clamp(min=AMIN))
+
     def forward(self, wave: Tensor) -> Tensor:
-        """`wave` [B, samples] -> log-mel [B, frames, mel_bins] in dB re 1, floor -100 dB; never in reduced precision."""
+        """`wave` [B, samples] -> log-mel [B, frames, mel_bins]; never in reduced precision."""
         with full_precision(wave):
-            return 10.0 * torch.log10((self.power(wave) @ self.mel).clamp(min=AMIN))
+            return self.decibels(self.power(wave))
 
     def tiled(self, second: Tensor, tile: int) -> Tensor:
         """Log-mel [B, tile * period + 1, mel_bins] of `second` [B, samples] repeated `tile` times."""
         if self.as_convolution:
             return self(second.repeat(1, tile))
-        return self(second.repeat(1, compact_copies(tile)))[:, expand_index(self.sizes, tile).to(second.device)]
+        copies, index = second.repeat(1, compact_copies(tile)), expand_index(self.sizes, tile).to(second.device)
+        if not self.trained:
+            return self(copies)[:, index]
+        distinct, place = index.unique(return_inverse=True)
+        with full_precision(second):
+            return self.decibels(self.trained_power(copies, distinct))[:, place]
 
 
 @cache

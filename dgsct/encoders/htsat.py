@@ -3,6 +3,7 @@
 The transformer's tokens are [B', N, C] in row-major order of the image's patches; B' counts seconds.
 """
 
+import torch
 from timm.models.swin_transformer import SwinTransformer, SwinTransformerBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,11 +19,13 @@ class HTSAT(nn.Module):
     """Audio encoder. The walk of `interaction` calls its pieces; `forward` runs it alone.
 
     `unused` holds what the public checkpoint stores and DG-SCT never calls: the token-semantic convolution and the head.
+    `mixup` mixes the spectrograms of a training batch with each other.
     """
 
-    def __init__(self, sizes: HtsatSizes, as_convolution: bool = False) -> None:
+    def __init__(self, sizes: HtsatSizes, as_convolution: bool = False, mixup: bool = False) -> None:
         super().__init__()
         self.sizes = sizes
+        self.mixup = mixup
         self.frontend = LogMel(sizes, as_convolution)
         self.bn0 = nn.BatchNorm1d(sizes.mel_bins)
         self.swin = SwinTransformer(
@@ -54,11 +57,13 @@ class HTSAT(nn.Module):
     def log_mel(self, audio: Tensor, tile: int) -> Tensor:
         """Seconds [B', sample_rate] or compact log-mel [B', F, mel] -> full log-mel [B', frames, mel] in dB."""
         if audio.dim() == 3:
+            if self.frontend.trained:
+                raise ValueError("a spectrogram whose weights are trained is made from the wave, not from a prepared log-mel")
             return audio[:, expand_index(self.sizes, tile).to(audio.device)]
         return self.frontend.tiled(audio, tile)
 
     def image(self, log_mel: Tensor) -> Tensor:
-        """Log-mel [B', frames, mel] -> normalised, (in train mode) masked image [B', 1, spec_size, spec_size].
+        """Log-mel [B', frames, mel] -> normalised, (in train mode) masked and mixed image [B', 1, spec_size, spec_size].
 
         Rows are chunk-major frequency, columns time: image[mel * c + f, t] = S[spec_size * c + t, f].
         """
@@ -66,6 +71,8 @@ class HTSAT(nn.Module):
         x = self.bn0(log_mel.reshape(-1, bins)).view(count, 1, frames, bins)
         if self.training:
             x = self._spec_augment(x)
+            if self.mixup:
+                x = _mixed(x)
         size = self.sizes.spec_size
         chunks = size // bins
         if frames > size * chunks:
@@ -112,6 +119,13 @@ class HTSAT(nn.Module):
                 x = x + self.attention_branch(block, x)
                 x = x + self.mlp_branch(block, x)
         return x
+
+
+def _mixed(x: Tensor) -> Tensor:
+    """Sample i of a batch [N, ...] with its mirror image N - 1 - i: l x_i + (1 - l) x_(N-1-i), l ~ Beta(0.5, 0.5) a sample."""
+    half = torch.full((len(x),), 0.5, device=x.device)
+    weight = torch.distributions.Beta(half, half).sample().to(x.dtype).view(-1, *[1] * (x.dim() - 1))
+    return weight * x + (1 - weight) * x.flip(0)
 
 
 def _scaled_attention(attn: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:

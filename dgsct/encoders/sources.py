@@ -20,9 +20,9 @@ class PublicWeights:
     """One public file: what it is, who needs it, where it comes from, what must be in it (core.md, 3 and 4.6).
 
     `usual` is the file name that the source gives; files of any of `stems` with any of `ENDINGS` are accepted.
-    `entries` counts the release's own layout with its recomputable buffers, `parameters` numbers without buffers;
-    `sha256` belongs to `usual` and is None as long as nobody has stated it; `hub` names the repository and
-    file that `dgsct weights --fetch` may ask for.
+    `entries` counts the release's own layout with its recomputable buffers, `parameters` numbers without buffers, both
+    without `classifier`, entries that may be in the file and are left out; `sha256` belongs to `usual` and is None as long
+    as nobody has stated it; `hub` names the repository and file that `dgsct weights --fetch` may ask for.
     """
 
     encoder: str
@@ -37,6 +37,7 @@ class PublicWeights:
     megabytes: int
     sha256: str | None = None
     hub: tuple[str, str] | None = None
+    classifier: tuple[str, ...] = ()
 
     @property
     def file_names(self) -> tuple[str, ...]:
@@ -51,7 +52,7 @@ WEIGHTS: dict[str, PublicWeights] = {
             encoder="swin",
             name="swinv2_large_window12_192_22k",
             title="Swin-V2-L, 192 pixels, ImageNet-22k",
-            used_by="ave: dg-sct, lavish-star, late-fusion",
+            used_by="dg-sct, lavish-star, late-fusion",
             page="https://huggingface.co/timm/swinv2_large_window12_192.ms_in22k",
             usual="swinv2_large_window12_192.ms_in22k.safetensors",
             stems=(
@@ -68,13 +69,51 @@ WEIGHTS: dict[str, PublicWeights] = {
             encoder="htsat",
             name="HTSAT_AudioSet_Saved_1",
             title="HTS-AT, AudioSet",
-            used_by="ave: dg-sct, lavish-star, late-fusion",
+            used_by="dg-sct, lavish-star, late-fusion",
             page="https://github.com/RetroCirce/HTS-Audio-Transformer",
             usual="HTSAT_AudioSet_Saved_1.ckpt",
             stems=("HTSAT_AudioSet_Saved_1",),
             entries=200,
             parameters=31_325_143,
             megabytes=126,
+        ),
+        PublicWeights(
+            encoder="pvt",
+            name="pvt_v2_b5",
+            title="PVT-v2-b5, ImageNet-1k",
+            used_by="avs: avs-pvt",
+            page="https://github.com/whai362/PVT",
+            usual="pvt_v2_b5.pth",
+            stems=("pvt_v2_b5", "pvt_v2_b5.in1k"),  # the authors' naming, timm's
+            entries=1052,
+            parameters=81_443_008,
+            megabytes=328,
+            classifier=("head.weight", "head.bias"),
+        ),
+        PublicWeights(
+            encoder="resnet50",
+            name="resnet50-19c8e357",
+            title="ResNet-50, ImageNet-1k, torchvision's first weights",
+            used_by="avs: avs-r50",
+            page="https://download.pytorch.org/models/resnet50-19c8e357.pth",
+            usual="resnet50-19c8e357.pth",
+            stems=("resnet50-19c8e357", "resnet50-0676ba61"),  # the latter holds the counters of batches, too
+            entries=318,
+            parameters=23_508_032,
+            megabytes=103,
+            classifier=("fc.weight", "fc.bias"),
+        ),
+        PublicWeights(
+            encoder="vggish",
+            name="vggish-10086976",
+            title="VGGish, AudioSet",
+            used_by="avs: avs-pvt, avs-r50",
+            page="https://github.com/harritaylor/torchvggish",
+            usual="vggish-10086976.pth",
+            stems=("vggish-10086976",),
+            entries=18,
+            parameters=72_141_184,
+            megabytes=289,
         ),
     )
 }

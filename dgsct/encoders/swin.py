@@ -64,13 +64,18 @@ class SwinV2(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Normalised frames [B', 3, H, W] -> normed tokens [B', N, C] of the last block."""
-        x = self.embed(frames)
+        return self.pyramid(frames)[-1]
+
+    def pyramid(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """Normalised frames [B', 3, H, W] -> tokens [B', N_i, C_i] behind every stage's last block; the last normed."""
+        x, outputs = self.embed(frames), []
         for stage in self.stages():
             x = merge(stage, x)
             for block in stage.blocks:
                 x = x + self.attention_branch(block, x)
                 x = x + self.mlp_branch(block, x)
-        return self.norm(x)
+            outputs.append(x)
+        return (*outputs[:-1], self.norm(x))
 
 
 def _cosine_attention(attn: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:

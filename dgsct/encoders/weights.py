@@ -10,8 +10,6 @@ from dgsct.atomic import new_file, write_json_atomic
 from dgsct.checksum import sha256_file
 from dgsct.errors import DgsctError
 
-ENCODERS = ("swin", "htsat")
-
 
 def encoder_file(root: Path, scale: str, encoder: str) -> Path:
     """Where the weights of an encoder lie below the results folder."""
@@ -19,14 +17,13 @@ def encoder_file(root: Path, scale: str, encoder: str) -> Path:
 
 
 def load_encoders(model: nn.Module, scale: str, root: Path) -> None:
-    """Load both encoders of `model` (every module named `encoders` with `swin` and `htsat`).
+    """Load the encoders of `model`: of every module named `encoders` each child, by its name.
 
     DgsctError if a file is missing, is not the one that its JSON describes, or does not fit: keys, shapes and dtypes.
     """
     holders = [module for name, module in model.named_modules() if name.split(".")[-1] == "encoders"]
     for holder in holders:
-        for encoder in ENCODERS:
-            module = getattr(holder, encoder)
+        for encoder, module in holder.named_children():
             module.load_state_dict(encoder_state(root, scale, encoder, module.state_dict()))
 
 

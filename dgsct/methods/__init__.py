@@ -4,17 +4,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dgsct.errors import UsageError
-from dgsct.options import OPTION_NAMES, Options, parse_option
+from dgsct.options import AVS, OPTION_NAMES, Options, known_options, parse_option
 
-_RECIPE = ("selection", "accuracy", "accumulation", "precision")
-_MEASURE = ("accuracy",)
-_ENCODERS = ("tile", "freeze_mode")
-_HEAD = ("head", "gate_loss")
+_MEASURE = ("accuracy", "f_protocol")
+_RECIPE = ("selection", *_MEASURE, "accumulation", "precision")
+_ENCODERS = ("tile", "freeze_mode", "mixup")
+_HEAD = ("head", "gate_loss", "av_weight")
+_SEGMENTATION = dict.fromkeys(AVS, "dgsct.methods.dg_sct_avs")
 
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """What the harness must know of a method before it imports it."""
+    """What the harness must know of a method before it imports it.
+
+    `modules` names the module that builds it for a task where that is not `module`; `encoders` are the public weights
+    that it starts from, and `audio` is the prepared sound that it reads (`wave`, `logmel` or `vggish`; see `sound_of`).
+    """
 
     name: str
     module: str
@@ -25,6 +30,17 @@ class MethodInfo:
     preset: dict[str, Any] = field(default_factory=dict)
     sees_test_labels: bool = False
     counted: bool = False  # whether `dgsct.efficiency` can count its parameters and cost at full size
+    modules: dict[str, str] = field(default_factory=dict)
+    encoders: tuple[str, ...] = ("swin", "htsat")
+    audio: str = "logmel"
+
+    def module_for(self, task: str) -> str:
+        """The module whose `build` makes the model for `task`."""
+        return self.modules.get(task, self.module)
+
+    def options_for(self, task: str) -> tuple[str, ...]:
+        """The options that the method has on `task`."""
+        return tuple(name for name in known_options(task) if name in self.options)
 
 
 METHODS: dict[str, MethodInfo] = {
@@ -34,25 +50,48 @@ METHODS: dict[str, MethodInfo] = {
             "dg-sct",
             "dgsct.methods.dg_sct",
             "dual-guided spatial-channel-temporal attention between two frozen encoders",
-            ("ave",),
-            options=tuple(n for n in OPTION_NAMES if n != "modality"),
+            ("ave", *AVS),
+            options=tuple(n for n in OPTION_NAMES if n not in ("modality", "visual_backbone")),
             counted=True,
+            modules=_SEGMENTATION,
         ),
         MethodInfo(
             "lavish-star",
             "dgsct.methods.dg_sct",
             "LAVisH*: the same adapters without S and C, mean pooling, gamma 0 (inferred from its parameter count)",
-            ("ave",),
-            options=("audio_block", "residual", *_ENCODERS, *_HEAD, *_RECIPE),
+            ("ave", *AVS),
+            options=("audio_block", "residual", "audio_encoder", *_ENCODERS, *_HEAD, *_RECIPE),
             preset={"S": False, "C": False, "T": False},
             counted=True,
+            modules=_SEGMENTATION,
         ),
         MethodInfo(
             "late-fusion",
             "dgsct.methods.late_fusion",
             "the same frozen encoders and head, no adapter between them; `modality` keeps one stream only",
-            ("ave",),
+            ("ave", *AVS),
             options=("T", "gamma", "modality", *_ENCODERS, *_HEAD, *_RECIPE),
+            modules=dict.fromkeys(AVS, "dgsct.methods.late_fusion_avs"),
+        ),
+        MethodInfo(
+            "avs-pvt",
+            "dgsct.methods.tpavi",
+            "the AVSBench baseline: PVT-v2-b5, trained whole, with frozen VGGish, TPAVI and a decoder",
+            AVS,
+            options=("av_weight", *_RECIPE),
+            preset={"selection": "val"},
+            encoders=("pvt", "vggish"),
+            audio="vggish",
+        ),
+        MethodInfo(
+            "avs-r50",
+            "dgsct.methods.tpavi",
+            "the AVSBench baseline on ResNet-50",
+            AVS,
+            options=("av_weight", *_RECIPE),
+            preset={"visual_backbone": "resnet50", "selection": "val"},
+            encoders=("resnet50", "vggish"),
+            audio="vggish",
         ),
         MethodInfo(
             "all-background",
@@ -79,6 +118,30 @@ METHODS: dict[str, MethodInfo] = {
             options=_MEASURE,
             sees_test_labels=True,
         ),
+        MethodInfo(
+            "all-foreground",
+            "dgsct.methods.mask_yardsticks",
+            "yardstick: every pixel sounds",
+            AVS,
+            trains=False,
+            options=_MEASURE,
+        ),
+        MethodInfo(
+            "centre-prior",
+            "dgsct.methods.mask_yardsticks",
+            "yardstick: a disc in the middle, of the radius that fits the training masks best",
+            AVS,
+            trains=False,
+            options=_MEASURE,
+        ),
+        MethodInfo(
+            "mean-mask",
+            "dgsct.methods.mask_yardsticks",
+            "yardstick: the mean of the training masks, cut where it fits them best",
+            AVS,
+            trains=False,
+            options=_MEASURE,
+        ),
     )
 }
 
@@ -101,9 +164,16 @@ def resolve_options(task: str, method: str, protocol: str, overrides: dict[str, 
     info = get_method(method)
     if task not in info.tasks:
         raise UsageError(f"method {method!r} does not run on task {task!r}; it runs on: {', '.join(info.tasks)}")
+    known = info.options_for(task)
     for name, value in overrides.items():
         parse_option(name, value)
-        if name not in info.options:
-            raise UsageError(f"method {method!r} has no option {name!r}; its options: {', '.join(info.options)}")
-    chosen = {n: v for n, v in option_values(protocol, task).items() if n in info.options}
-    return Options().replace(**chosen).replace(**info.preset).replace(**overrides)
+        if name not in known:
+            raise UsageError(f"method {method!r} has no option {name!r}; its options: {', '.join(known)}")
+    chosen = {n: v for n, v in option_values(protocol, task).items() if n in known}
+    return Options.of(task).replace(**chosen).replace(**info.preset).replace(**overrides)
+
+
+def sound_of(method: str, options: Options) -> str:
+    """Which prepared sound a method reads: `vggish` examples, the `logmel` made at preparation, or the `wave` itself, where
+    the spectrogram's own weights are trained."""
+    return "wave" if options.audio_encoder == "trained" else get_method(method).audio

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dgsct.errors import UsageError
+from dgsct.options import Options
 
 
 @dataclass(frozen=True)
@@ -12,13 +13,25 @@ class TaskInfo:
     name: str
     module: str
     summary: str
-    metrics: dict[str, str]
+    measure: str  # the option that says how it is measured
+    metrics: dict[str, dict[str, str]]  # what a table calls a metric -> value of that option -> its name in records
     sizes: tuple[str, ...]  # fields of a `Scale` that decide its results
 
-    def reported(self, accuracy: str) -> str:
-        """Name of the metric that a table prints under a protocol's `accuracy` option (`batch8` or `exact`)."""
-        return self.metrics[accuracy]
+    def metric(self, name: str, options: Options) -> str:
+        """The record's name of the metric that tables call `name`, as a run with `options` measures it.
 
+        `reported` is the one by which epochs are selected. Other names stand for themselves.
+        """
+        return self.metrics.get(name, {}).get(getattr(options, self.measure), name)
+
+
+_SIZES = ("swin", "htsat", "head", "num_tokens", "reduction", "groups")
+_IOU = {"batch4": "miou_batch4", "clip": "miou", "frame": "miou"}
+_MASK_METRICS = {
+    "reported": _IOU,
+    "miou": _IOU,
+    "fscore": {"batch4": "fscore_batch4", "clip": "fscore_clip", "frame": "fscore_frame"},
+}
 
 TASKS: dict[str, TaskInfo] = {
     t.name: t
@@ -27,8 +40,25 @@ TASKS: dict[str, TaskInfo] = {
             "ave",
             "dgsct.tasks.ave",
             "audio-visual event localization: one of 28 event classes or background for each of 10 seconds (AVE)",
-            {"batch8": "acc_batch8", "exact": "acc_exact"},
-            ("swin", "htsat", "head", "num_tokens", "reduction", "groups"),
+            "accuracy",
+            {"reported": {"batch8": "acc_batch8", "exact": "acc_exact"}},
+            _SIZES,
+        ),
+        TaskInfo(
+            "avs-s4",
+            "dgsct.tasks.avs",
+            "segmentation of the one sounding object in 5 frames, trained on the first frame's masks (AVSBench S4)",
+            "f_protocol",
+            _MASK_METRICS,
+            _SIZES,
+        ),
+        TaskInfo(
+            "avs-ms3",
+            "dgsct.tasks.avs",
+            "segmentation of all sounding objects in 5 frames, trained on every frame's masks (AVSBench MS3)",
+            "f_protocol",
+            _MASK_METRICS,
+            _SIZES,
         ),
     )
 }

@@ -24,13 +24,15 @@ class Ave:
     """The prepared AVE set at one scale."""
 
     name = "ave"
+    last_of_equals = True  # which of two equally good epochs is selected
 
-    def __init__(self, folder: Path, scale: Scale, options: Options) -> None:
+    def __init__(self, folder: Path, scale: Scale, options: Options, audio: str = "logmel") -> None:
         self.packed = Packed.open(folder)
         self.background = scale.classes["ave"]
         self.splits = {split: np.asarray(self.packed.splits[split], dtype=np.int64) for split in SPLITS}
         # What was computed once at preparation is used where it is what the run asks for; else the wave itself is.
-        self.precomputed = self.packed.manifest["front_end"] == {"tile": options.tile, **scale.htsat.front_end}
+        front_end = {"tile": options.tile, **scale.htsat.front_end}
+        self.precomputed = audio == "logmel" and self.packed.manifest["front_end"] == front_end
         labels = self.packed.labels
         if int(labels.max()) > self.background:
             raise ValueError(f"{folder} has label {int(labels.max())}, but this scale has {self.background} classes")
@@ -53,6 +55,10 @@ class Ave:
         """Labels [B, T] -> `relevant` [B, T] (1 where an event is) and `category` [B] (0 for an all-background clip)."""
         event = labels != self.background
         return {"relevant": event.float(), "category": torch.where(event, labels, 0).amax(dim=1)}
+
+    def measured(self, predicted: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """What is kept of a batch's predictions: segment classes [B, T] are little enough."""
+        return predicted
 
     def metrics(self, predicted: np.ndarray, rows: np.ndarray, batch_size: int) -> dict[str, float]:
         """Named measures (percent) of the predictions [N, T] for annotation rows `rows`, in their order.
@@ -86,6 +92,6 @@ class Ave:
         return np.isin(self.packed.media_of_row[rows], self.packed.media_of_row[train])
 
 
-def open_task(folder: Path, scale: Scale, options: Options) -> Ave:
-    """The prepared set in `folder` (the one with `manifest.json`)."""
-    return Ave(folder, scale, options)
+def open_task(folder: Path, scale: Scale, options: Options, audio: str = "logmel") -> Ave:
+    """The prepared set in `folder` (the one with `manifest.json`); `audio`: logmel or wave."""
+    return Ave(folder, scale, options, audio)

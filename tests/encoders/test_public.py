@@ -11,11 +11,13 @@ from public_rig import TINY, encoder_entries, same, write
 from dgsct.encoders.frontend import LogMel
 from dgsct.encoders.htsat import HTSAT
 from dgsct.encoders.public import (
+    CLASSES,
     expected_keys,
     fit_encoder,
     front_end_deviation,
     load_public,
     module_of,
+    public_key,
     read_tensors,
     recomputable,
     stored_buffers,
@@ -30,8 +32,9 @@ from dgsct.scales import PAPER
 def test_entries_and_parameters_are_the_public_ones(encoder):
     module = module_of(encoder, PAPER)
     buffers = stored_buffers(encoder, getattr(PAPER, encoder))
-    assert sum(p.numel() for p in module.parameters()) == WEIGHTS[encoder].parameters
-    assert len(module.state_dict()) + len(buffers) == WEIGHTS[encoder].entries
+    parameters = {public_key(encoder, name): p.numel() for name, p in module.named_parameters()}
+    assert sum(parameters.values()) == WEIGHTS[encoder].parameters
+    assert len({public_key(encoder, key) for key in module.state_dict()} | buffers.keys()) == WEIGHTS[encoder].entries
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,11 @@ def test_entries_and_parameters_are_the_public_ones(encoder):
         ("htsat", "sed_model.spectrogram_extractor.stft.conv_real.weight float32 [513, 1, 1024]"),
         ("htsat", "sed_model.layers.2.blocks.5.attn.relative_position_index int64 [64, 64]"),
         ("htsat", "sed_model.bn0.num_batches_tracked int64 []"),
+        ("pvt", "block3.39.mlp.dwconv.dwconv.weight float32 [1280, 1, 3, 3]"),
+        ("pvt", "patch_embed2.proj.weight float32 [128, 64, 3, 3]"),
+        ("resnet50", "layer4.2.conv3.weight float32 [2048, 512, 1, 1]"),
+        ("vggish", "embeddings.0.weight float32 [4096, 12288]"),
+        ("vggish", "features.13.weight float32 [512, 512, 3, 3]"),
     ],
 )
 def test_expected_keys_can_be_listed(encoder, line):
@@ -110,7 +118,7 @@ def test_every_wrapping_gives_the_same_weights(tmp_path, encoder, name):
     entries = encoder_entries(encoder, TINY)
     wrapper, prefix = FORMS[name]
     path = write(tmp_path / name, entries, wrapper, "sed_model." if encoder == "htsat" else prefix)
-    module = (SwinV2(TINY.swin) if encoder == "swin" else HTSAT(TINY.htsat)).eval()
+    module = CLASSES[encoder](getattr(TINY, encoder)).eval()
     load_public(module, path, TINY)
     assert same(module.state_dict(), fit_encoder(path, encoder, TINY, entries).state)
 

@@ -2,16 +2,18 @@
 
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 from results_rig import place, place_stale
 from workflow_rig import ROOT, blocked, snakemake, stub_world
 
+from dgsct.data.sets import SETS
 from dgsct.experiments import Settings, all_runs, load_experiments
 from dgsct.render import write_table
 from dgsct.tables import build_table
 
-EVERYTHING = {"mini_world": 1, "prepare": 1, "pretrain": 2, "efficiency": 2}
+EVERYTHING = {"mini_world": 3, "prepare": 3, "pretrain": 5, "efficiency": 2, "masks": 4}
 LATEX = shutil.which("pdflatex") is not None
 
 
@@ -35,12 +37,13 @@ def replace(folder, name, old, new):
 
 def test_everything_is_made(world):
     folder, said = world
-    wanted = EVERYTHING | {"train": 48, "table": 4, "figure": 1, "all_tables": 1, "all_figures": 1}
+    wanted = EVERYTHING | {"train": 76, "table": 5, "figure": 2, "all_tables": 1, "all_figures": 1}
     assert said.jobs == wanted | ({"write_report": 1} if LATEX else {})
-    for name in ("table1", "table5", "table6", "table8"):
+    for name in ("table1", "table3", "table5", "table6", "table8"):
         for end in ("tex", "md", "csv", "html", "json"):
             assert (folder / "paper_tables/mini/release" / f"{name}.{end}").is_file()
-    assert len(list((folder / "results/runs").glob("**/record.json"))) == 48
+    assert len(list((folder / "results/runs").glob("**/record.json"))) == 76
+    assert (folder / "results/masks/mini/release/avs-ms3/late-fusion/default/s0.npz").is_file()
     assert (folder / "results/runs/mini/release/ave/dg-sct/C=off,S=off/s2/benchmark.tsv").is_file()
     assert "run ave dg-sct default seed 0 (mini, release)" in said.text
 
@@ -55,13 +58,14 @@ def test_a_second_call_does_nothing(world):
 def test_tables_that_were_copied_here_are_no_results(tmp_path):
     shutil.copytree(ROOT / "paper_tables/reference", tmp_path / "paper_tables")
     said = snakemake(tmp_path, "all_tables", "-n")
-    assert said.jobs["train"] == 48
-    assert said.jobs["table"] == 4
+    assert said.jobs["train"] == 76
+    assert said.jobs["table"] == 5
 
 
 def test_a_stale_record_is_made_again_without_any_notes_of_snakemake(tmp_path):
     """As `dgsct run` leaves it, or a copy from another machine."""
-    inputs = ["data/mini/ave/raw/Annotations.txt", "data/mini/ave/packed/manifest.json"]
+    index = {task: one.index_file(Path(f"data/mini/{task}/raw")).as_posix() for task, one in SETS.items()}
+    inputs = [*index.values(), *(f"data/mini/{task}/packed/manifest.json" for task in index)]
     inputs += [f"encoders/mini/{name}.{end}" for name in ("swin", "htsat") for end in ("safetensors", "json")]
     for path in [tmp_path / "results" / name for name in inputs]:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +86,7 @@ def test_one_hyperparameter_plans_one_row(world):
         said = snakemake(world[0], "all_tables", "all_figures", "-n", "--config", "experiments=experiments")
     finally:
         undo()
-    assert said.jobs.pop("train") == 3
+    assert said.jobs.pop("train") == 5  # three of AVE, one of each AVS setting
     assert said.jobs.pop("table") == 1
     assert set(said.jobs) <= {"write_report", "all_tables"}
 

@@ -20,6 +20,7 @@ from dgsct.data.sets import SETS
 from dgsct.encoders.sources import WEIGHTS, check_site, place_of, remedy
 from dgsct.errors import DgsctError
 from dgsct.experiments import EXPERIMENTS, all_runs, load_experiments, make_settings
+from dgsct.masks import masks_path
 from dgsct.methods import METHODS
 from dgsct.protocols import PROTOCOLS
 from dgsct.results import efficiency_key, outdated
@@ -77,8 +78,8 @@ except DgsctError as error:
 
 SITE_FILE = config.get("site") or str(BASE / "workflow/config/site.yaml")
 SITE = load_site(SITE_FILE)
-TABLES = [name for name, e in EXPERIMENT.items() if e.kind != "figure"]
-FIGURES = [name for name, e in EXPERIMENT.items() if e.kind == "figure"]
+TABLES = [name for name, e in EXPERIMENT.items() if not e.drawn]
+FIGURES = [name for name, e in EXPERIMENT.items() if e.drawn]
 RUN = "runs/{scale}/{protocol}/{task}/{method}/{setting}/s{seed}"
 OUT = f"paper_tables/{SETTINGS.scale}/{SETTINGS.protocol}"
 LOGS = f"results/logs/{SETTINGS.scale}/{SETTINGS.protocol}"
@@ -100,7 +101,7 @@ wildcard_constraints:
     method=one_of(METHODS),
     setting=r"default|[A-Za-z0-9_]+=[^/]+",
     seed=r"\d+",
-    encoder="swin|htsat",
+    encoder=one_of(WEIGHTS),
     table=one_of(TABLES),
     figure=one_of(FIGURES),
 
@@ -114,9 +115,12 @@ def raw_folder(scale, task):
     )
 
 
-def encoder_files(scale):
-    """Weights of the visual and the audio encoder: pretrained here, or converted from the site's public files."""
-    return [f"results/encoders/{scale}/{name}.safetensors" for name in WEIGHTS]
+def encoder_files(scale, method):
+    """Weights of the method's encoders: pretrained here, or converted from the site's public files."""
+    return [
+        f"results/encoders/{scale}/{name}.safetensors"
+        for name in METHODS[method].encoders
+    ]
 
 
 # The public files that are there. Where one is not, its converted file may have come from elsewhere and is taken as it is.
@@ -127,9 +131,9 @@ PUBLIC = {
 }
 
 
-def need_encoders(scale):
+def need_encoders(scale, method):
     """Say in a sentence which public weights are missing, where full size asks for them."""
-    for name, path in zip(WEIGHTS, encoder_files(scale)):
+    for name, path in zip(METHODS[method].encoders, encoder_files(scale, method)):
         if name not in PUBLIC and not Path(path).exists():
             raise WorkflowError(
                 f"scale {scale} needs {path} or the public file that it is made from: {remedy(name, SITE.get('weights'))}"
@@ -154,7 +158,8 @@ def run_inputs(wildcards):
     """Packed data, and the encoders where a model is trained; never an experiment file."""
     run = run_of(wildcards)
     manifest = f"results/data/{run.scale}/{run.task}/packed/manifest.json"
-    return [manifest, *(encoder_files(run.scale) if METHODS[run.method].trains else [])]
+    trains = METHODS[run.method].trains
+    return [manifest, *(encoder_files(run.scale, run.method) if trains else [])]
 
 
 def full_size(wildcards):
@@ -192,13 +197,18 @@ def efficiency_files(name):
     ]
 
 
-def table_inputs(name):
-    """Records, or the efficiency files."""
-    return (
-        efficiency_files(name)
-        if EXPERIMENT[name].kind == "efficiency"
-        else records(name)
-    )
+def mask_files(name):
+    """The predicted masks that a figure shows."""
+    runs = all_runs([EXPERIMENT[name]], SETTINGS)
+    return [f"results/{masks_path(run).as_posix()}" for run in runs]
+
+
+def made_from(name):
+    """What an experiment is made from: records, with masks where those are shown, or the efficiency files."""
+    kind = EXPERIMENT[name].kind
+    if kind == "efficiency":
+        return efficiency_files(name)
+    return [*records(name), *(mask_files(name) if kind == "masks" else [])]
 
 
 def table_files(name):
@@ -213,8 +223,8 @@ def figure_files(name):
 
 def made_from_records(name):
     """What is written for an experiment, and what it is made from: a table that came with the checkout is no result."""
-    figure = EXPERIMENT[name].kind == "figure"
-    return [*(figure_files(name) if figure else table_files(name)), *table_inputs(name)]
+    drawn = EXPERIMENT[name].drawn
+    return [*(figure_files(name) if drawn else table_files(name)), *made_from(name)]
 
 
 def data_key(scale, task):
@@ -244,20 +254,24 @@ def experiment_key(name, module):
     return hashlib.sha256(text + code_hash(module).encode()).hexdigest()
 
 
-def asks_for_runs():
-    """Whether a target may need data and weights: Table 6 alone does not. Snakemake tells targets only after parsing."""
+def asked_runs():
+    """The runs that the targets may need, told by the command's words: Snakemake tells targets only after parsing."""
     words = set(sys.argv[1:])
-    counts = {name for name in TABLES if EXPERIMENT[name].kind == "efficiency"}
-    others = {*TABLES, *FIGURES, "all_tables", "all_figures", "report"} - counts
-    return workflow.is_main_process and (not words & counts or bool(words & others))
+    named = words & set(EXPERIMENT)
+    files = [word for word in words if word.startswith("results/")]
+    if words & {"all_tables", "all_figures", "report"} or not (named or files):
+        return list(RUNS.values())
+    asked = all_runs([EXPERIMENT[name] for name in named], SETTINGS)
+    found = [run for place, run in RUNS.items() if any(place in f for f in files)]
+    return [*asked, *found]
 
 
 # Said here, in a sentence: an error inside an input function comes with Snakemake's own traceback.
-if not get_scale(SETTINGS.scale).generated_data and asks_for_runs():
-    for _run in RUNS.values():
+if not get_scale(SETTINGS.scale).generated_data and workflow.is_main_process:
+    for _run in asked_runs():
         raw_folder(_run.scale, _run.task)
         if METHODS[_run.method].trains:
-            need_encoders(_run.scale)
+            need_encoders(_run.scale, _run.method)
 
 # The DAG judges a file by its age and by Snakemake's notes of how it was made. Without notes (a record that `dgsct run`
 # made, or that was copied here) a stale one would pass: it is dated back, and so older than what it is made from.

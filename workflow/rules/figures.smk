@@ -1,11 +1,11 @@
-# Figures: they read records only.
+# Figures: they read records, and the masks that a run's best weights predict for the test clips.
 localrules:
     figure,
 
 
 rule figure:
     input:
-        lambda w: records(w.figure),
+        lambda w: made_from(w.figure),
     output:
         multiext(f"{OUT}/{{figure}}", ".pdf", ".png", ".json"),
     log:
@@ -16,3 +16,31 @@ rule figure:
         "draw {wildcards.figure}"
     shell:
         "{python} -m dgsct.cli figures {wildcards.figure} {COMMON_OPTIONS} > {log:q} 2>&1"
+
+
+# Not in the record: only the qualitative figure wants them. The best weights lie beside the record.
+rule masks:
+    input:
+        f"results/{RUN}/record.json",
+        run_inputs,
+    output:
+        f"results/{RUN.replace('runs/', 'masks/', 1)}.npz",
+    log:
+        f"results/{RUN.replace('runs/', 'masks/', 1)}.log",
+    threads: lambda w: SITE["run"]["cpus"] if full_size(w) else 1
+    resources:
+        **{
+            f"slurm_{name}": value
+            for name, value in (SITE["slurm"] or {}).items()
+            if value
+        },
+        mem_mb=lambda w: SITE["run"]["mem_mb"] if full_size(w) else 3000,
+        runtime=30,
+        gpu=lambda w: get_scale(w.scale).gpus if full_size(w) else 0,
+    params:
+        key=lambda w: run_of(w).plan_key(),
+        folder=subpath(input[0], parent=True),
+    message:
+        "masks of {wildcards.task} {wildcards.method} {wildcards.setting} ({wildcards.scale}, {wildcards.protocol})"
+    shell:
+        "{python} -m dgsct.cli masks {params.folder:q} > {log:q} 2>&1"

@@ -6,7 +6,7 @@ localrules:
 
 rule table:
     input:
-        lambda w: table_inputs(w.table),
+        lambda w: made_from(w.table),
     output:
         multiext(f"{OUT}/{{table}}", ".tex", ".md", ".csv", ".html", ".json"),
     log:

@@ -1,0 +1,108 @@
+"""A tiny prepared AVS set without any clip behind it, and a small model that learns it: for what reads prepared sets."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dgsct.data.packed import SCHEMA_VERSION
+from dgsct.methods import MethodInfo
+from dgsct.options import AVS, OPTION_NAMES
+from dgsct.scales import MINI
+
+SIDE, T = 16, 5
+COUNTS = {"train": 16, "val": 4, "test": 8}
+
+
+def scenes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Frames [R, 5, 3, 16, 16] uint8 with a bright square that sounds and a dim one that does not; masks of the former."""
+    draw = np.random.default_rng(seed)
+    frames = draw.integers(0, 60, (count, T, 3, SIDE, SIDE), dtype=np.uint8)
+    masks = np.zeros((count, T, SIDE, SIDE), np.uint8)
+    for clip in range(count):
+        for t in range(T):
+            (y, x), (v, u) = draw.integers(0, SIDE - 7, (2, 2))
+            frames[clip, t, :, v : v + 4, u : u + 4] = 110
+            frames[clip, t, :, y : y + 7, x : x + 7] = 240
+            masks[clip, t, y : y + 7, x : x + 7] = 1
+    masks[-1, -1] = 0  # one frame in which nothing sounds
+    return frames, masks
+
+
+def write_packed(
+    folder: Path, task: str = "avs-s4", counts: Mapping[str, int] | None = None, names: list[str] | None = None, absent: int = 0
+) -> Path:
+    """A prepared set in `folder`: `counts` clips a split, the last `absent` test clips without media."""
+    counts = dict(counts or COUNTS)
+    total = sum(counts.values())
+    media = total - absent
+    frames, masks = scenes(media)
+    annotated = np.ones((total, T), bool)
+    if task == "avs-s4":
+        annotated[: counts["train"], 1:] = False
+        masks[: counts["train"], 1:] = 0
+    draw = np.random.default_rng(1)
+    sizes = MINI.htsat
+    arrays = {
+        "frames": frames,
+        "wave": draw.standard_normal((media, T, sizes.sample_rate), dtype=np.float32),
+        "logmel": draw.standard_normal((media, T, 51, sizes.mel_bins), dtype=np.float32),
+        "vggish": draw.standard_normal((media, T, 1, 96, 64), dtype=np.float32),
+        "masks": masks,
+        "annotated": annotated,
+    }
+    names = names or [f"clip{i:07d}" for i in range(total)]
+    rows = [{"id": name, "category": "dog_barking", "media": i if i < media else None} for i, name in enumerate(names)]
+    starts = np.cumsum([0, *counts.values()])
+    splits = {s: list(range(a, b)) for s, a, b in zip(counts, starts, starts[1:], strict=False)}
+    coverage = {s: {"present": sum(i < media for i in of), "total": len(of)} for s, of in splits.items()}
+    manifest = {
+        "schema": SCHEMA_VERSION, "task": task, "scale": "mini", "image_size": SIDE, "categories": ["dog_barking"],
+        "front_end": {"tile": 5, **sizes.front_end}, "rows": rows, "splits": splits, "clips": {}, "coverage": coverage,
+        "arrays": {name: {"shape": list(a.shape), "dtype": str(a.dtype)} for name, a in arrays.items()},
+    }  # fmt: skip
+    folder.mkdir(parents=True)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
+
+
+class PixelOutput(NamedTuple):
+    """Logits [B, T, H, W]."""
+
+    logits: Tensor
+
+
+class Pixels(nn.Module):
+    """Three numbers a pixel and a bias: enough to find what is bright."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 1)
+        nn.init.zeros_(self.layer.weight)
+        nn.init.zeros_(self.layer.bias)
+
+    def forward(self, frames: Tensor, audio: Tensor) -> PixelOutput:
+        return PixelOutput(40 * self.layer(frames.movedim(2, -1) - 0.6).squeeze(-1) + 0 * audio.mean())
+
+    def losses(self, output: PixelOutput, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        seen = targets["annotated"]
+        return {"bce": F.binary_cross_entropy_with_logits(output.logits[seen], targets["masks"][seen])}
+
+    @staticmethod
+    def predict(output: PixelOutput) -> Tensor:
+        return output.logits.sigmoid()
+
+
+def build(task: str, scale, options) -> Pixels:
+    torch.manual_seed(0)
+    return Pixels()
+
+
+PIXELS = MethodInfo("pixels", "avs_rig", "a linear layer a pixel", AVS, options=OPTION_NAMES, audio="vggish")
