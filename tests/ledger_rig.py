@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dgsct.adapter import Adapter
-from dgsct.training import Training
 from dgsct.interaction import AdapterPair
 from dgsct.methods.dg_sct import DGSCT
 from dgsct.options import Options
 from dgsct.progress import display
 from dgsct.runs import Run
+from dgsct.training import Training
 
 CLIPS = 4
 LAST = 2  # the last of the mini scale's three places
