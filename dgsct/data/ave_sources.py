@@ -41,7 +41,6 @@ class Ave(DataSet):
     """The AVE set."""
 
     task = "ave"
-    segments = SEGMENTS
     layouts = MappingProxyType({"videos": "as mp4", "frames": "as frames and wave"})
     statuses = MappingProxyType({
         "ready": "", "missing": "no file", "empty": "zero bytes", "truncated": "cut off", "no_video": "no picture",

@@ -5,6 +5,7 @@ Files are looked for below the folder that holds `Single-source/` or `Multi-sour
 """
 
 import csv
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dgsct.data.base import DataSet, Index, compact_frames, split_of, stamp
+from dgsct.data.base import DataSet, Index, compact_frames, stamp
 from dgsct.errors import DgsctError, UsageError
 from dgsct.scales import Scale
 
@@ -88,7 +89,6 @@ class AvsSource:
 class AvsBench(DataSet):
     """One setting: its folder, the prefix of its files, and whether they are sorted by split and category (S4)."""
 
-    segments = SEGMENTS
     layouts = MappingProxyType(LAYOUTS)
     statuses = MappingProxyType({
         "ready": "", "missing": "no file", "empty": "zero bytes", "truncated": "cut off", "no_video": "no picture",
@@ -137,14 +137,16 @@ class AvsBench(DataSet):
 
     def _row(self, path: Path, number: int, values: tuple[str, ...]) -> AvsRow:
         where = f"{path}, line {number}"
-        name, split = values[0], split_of(values[-1], SPLITS, where)
+        name, split = values[0], values[-1]
+        if split not in SPLITS:
+            raise UsageError(f"{where}: unknown split {split!r}; write one of: {', '.join(SPLITS)}")
         if not self.sorted:
             return AvsRow(_name(name, where), split)
         _, start, category, _ = values
-        if not (start.isascii() and start.isdigit()) or int(start) > 9:
+        if not re.fullmatch(r"[0-9](\.0*)?", start):
             raise UsageError(f"{where}: start {start!r} is no whole second from 0 to 9; correct the row")
         annotated = 1 if split == "train" else SEGMENTS
-        return AvsRow(_name(name, where), split, _name(category, where), int(start), annotated)
+        return AvsRow(_name(name, where), split, _name(category, where), int(start[0]), annotated)
 
     def sources(self, root: Path, index: Index, layout: str) -> list[AvsSource]:
         """The files of every clip, clips of one `AVS.npy` one after another: it is read once then."""

@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -83,7 +83,6 @@ class DataSet(ABC):
     """
 
     task: str
-    segments: int
     layouts: Mapping[str, str]
     statuses: Mapping[str, str]
     notes: Mapping[str, str]
@@ -177,10 +176,3 @@ def stamp(path: Path) -> list[int] | None:
 def compact_frames(sizes: HtsatSizes, tile: int) -> int:
     """Spectrogram frames of a tiled second in compact form (`dgsct.encoders.frontend.log_mel_compact`)."""
     return min(tile, 2) * (sizes.sample_rate // sizes.hop) + 1
-
-
-def split_of(split: str, splits: Sequence[str], where: str) -> str:
-    """`split` if it is one of `splits`; UsageError otherwise."""
-    if split not in splits:
-        raise UsageError(f"{where}: unknown split {split!r}; write one of: {', '.join(splits)}")
-    return split

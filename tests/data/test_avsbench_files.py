@@ -173,6 +173,7 @@ GOOD = "aaaaaaaaaaa,0,dog,train\nbbbbbbbbbbb,0,dog,val\nccccccccccc,0,dog,test\n
         (f"{HEAD}{GOOD}ddddddddddd,0,dog,dev\n", r"line 5: unknown split 'dev'; write one of: train, val, test"),
         (f"{HEAD}{GOOD}ddddddddddd,x,dog,val\n", r"line 5: start 'x' is no whole second"),
         (f"{HEAD}{GOOD}ddddddddddd,-1,dog,val\n", r"line 5: start '-1' is no whole second"),
+        (f"{HEAD}{GOOD}ddddddddddd,4.5,dog,val\n", r"line 5: start '4.5' is no whole second"),
         (f"{HEAD}{GOOD}ddddddddddd,12,dog,val\n", r"line 5: start '12' is no whole second"),
         (f"{HEAD}{GOOD}ddddddddddd,0,dog\n", r"line 5: 3 values where the header has 4"),
         (f"{HEAD}{GOOD}../secret,0,dog,val\n", r"line 5: '\.\./secret' is no name"),
@@ -197,6 +198,11 @@ def test_absent_and_unreadable_metadata(tmp_path):
     with pytest.raises(DgsctError, match="cannot be read as a table"):
         MS3.read_index(tmp_path)
     assert MS3.source_stamps(tmp_path) == []
+
+
+def test_a_start_with_decimals_is_read(tmp_path):
+    (tmp_path / "s4_meta_data.csv").write_text(HEAD + GOOD.replace(",0,", ",4.0,"))
+    assert {row.start for row in S4.read_index(tmp_path).rows} == {4}
 
 
 def test_annotated_frames():
