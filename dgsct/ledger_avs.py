@@ -69,7 +69,7 @@ ENTRIES: tuple[Entry, ...] = (
         effect="one run without a spread",
         tasks=AVS,
         note="same in all protocols: the release's epochs and optimiser; seeds 0 to n−1 instead of 123, to show a spread. At "
-        "mini scale the rate is higher and falls, as there are few steps",
+        "mini scale the rate is higher, as there are few steps",
     ),
     Entry(
         "avs-early-stop", "avs 7.20", "early stop and weight decay of AVS",

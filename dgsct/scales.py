@@ -179,8 +179,8 @@ MINI = Scale(
     classes={"ave": 6},
     recipes={
         "ave": Recipe(epochs=10, patience=10, batch_size=8, lr=2e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=10),
-        "avs-s4": Recipe(epochs=8, patience=8, batch_size=8, lr=3e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=20),
-        "avs-ms3": Recipe(epochs=8, patience=8, batch_size=8, lr=3e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=20),
+        "avs-s4": Recipe(epochs=8, patience=8, batch_size=8, lr=3e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=20),
+        "avs-ms3": Recipe(epochs=8, patience=8, batch_size=8, lr=3e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=20),
     },
     generated_data=True,
     short_runs=True,

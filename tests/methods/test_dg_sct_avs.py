@@ -108,7 +108,7 @@ def test_output_has_the_side_of_the_frames(stepped, batch):
 
 def test_frozen_encoders_train_as_the_release_has_them(batch):
     """Train mode mixes spectrograms and moves bn0; evaluation does neither."""
-    frames, wave, _ = batch
+    _, wave, _ = batch
     torch.manual_seed(0)
     model = build("avs-ms3", TINY, options("avs-ms3")).train()
     htsat = model.backbone.encoders.htsat
