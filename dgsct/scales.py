@@ -68,11 +68,12 @@ class ResnetSizes:
 
     depths: tuple[int, ...]
     width_per_group: int = 64
+    expansion: int = 4
 
     @property
     def dims(self) -> tuple[int, ...]:
         """Channels of the four stages."""
-        return tuple(256 << i for i in range(len(self.depths)))
+        return tuple(64 * self.expansion << i for i in range(len(self.depths)))
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ MINI = Scale(
     generated_data=True,
     short_runs=True,
     pvt=PvtSizes((16, 24, 40, 64), (1, 2, 5, 8), (1, 1, 2, 1)),
-    resnet50=ResnetSizes((1, 1, 1, 1), width_per_group=8),
+    resnet50=ResnetSizes((1, 1, 1, 1), width_per_group=16, expansion=1),
     vggish=VggishSizes((4, 8, 16, 32), 64),
     settings={"avs-ms3": {"reduction": 2}},
 )
