@@ -31,9 +31,16 @@ def test_log_mel_of_tiled_seconds(benchmark, release):
 # (tokens, guide tokens, channels, guide channels) of the first and the last adapters, audio to visual and back.
 @WAYS
 @pytest.mark.parametrize("place", [(2304, 4096, 192, 96), (36, 64, 1536, 768), (64, 36, 768, 1536)], ids=str)
-def test_prompt(benchmark, place, release):
+def test_what_latent_tokens_read_from_the_prompt(benchmark, place, release):
     tokens, guide_tokens, dim, guide_dim = place
-    prompt = Prompt(tokens, guide_tokens, dim, guide_dim, release_order=release)
-    y = torch.randn(FRAMES, guide_tokens, guide_dim)
+    prompt = Prompt(tokens, guide_tokens, dim, guide_dim)
+    query, y = torch.rand(PAPER.num_tokens, dim), torch.randn(FRAMES, guide_tokens, guide_dim)
+
+    def whole():
+        p = prompt(y)
+        return torch.matmul(torch.matmul(query, p.transpose(1, 2)).softmax(dim=-1), p), p.mean(dim=1, keepdim=True)
+
     with torch.no_grad():
-        assert benchmark(prompt, y).shape == (FRAMES, tokens, dim)
+        read, mean = benchmark(whole if release else lambda: prompt.read(query, y))
+    assert read.shape == (FRAMES, PAPER.num_tokens, dim)
+    assert mean.shape == (FRAMES, 1, dim)

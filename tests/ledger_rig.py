@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dgsct.adapter import Adapter
-from dgsct.training import Training
 from dgsct.interaction import AdapterPair
 from dgsct.methods.dg_sct import DGSCT
 from dgsct.options import Options
 from dgsct.progress import display
 from dgsct.runs import Run
+from dgsct.training import Training
 
 CLIPS = 4
 LAST = 2  # the last of the mini scale's three places
@@ -86,7 +86,7 @@ def recorded(model: DGSCT) -> Iterator[dict[str, Tensor]]:
 
 def evaluated(training: Training, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
     """The recorded values of a forward pass in evaluation, with loss terms; float64 is for comparing with formulas."""
-    frames, audio, targets = training.task.batch(training.task.splits["train"][:CLIPS])
+    frames, audio, targets = training._read(training.task.splits["train"][:CLIPS])
     training.model.to(dtype).eval()
     targets = {name: t.to(dtype) if t.is_floating_point() else t for name, t in targets.items()}
     with recorded(training.plain) as values, torch.no_grad():

@@ -33,7 +33,7 @@ def full():
             named |= {f"p1.{k}": backbone.p1[k], f"p2.{k}": backbone.p2[k]}
         for side, encoder in (("v", backbone.encoders.swin), ("a", backbone.encoders.htsat)):
             for i, stage in enumerate(encoder.stages()):
-                named |= {f"{side}{i}.{j}": block.mlp for j, block in enumerate(stage.blocks)}
+                named |= {f"{side}{i}.{j}": block.norm2 for j, block in enumerate(stage.blocks)}
         for name, module in named.items():
             module.register_forward_hook(
                 lambda _m, inputs, _o, name=name: calls.append((name, [tuple(t.shape) for t in inputs]))
@@ -44,7 +44,7 @@ def full():
 
 
 def test_places_of_the_adapters_at_paper_scale(full):
-    """Names are p1 and p2 with the place, v and a with stage and block, each where its MLP runs (core, section 5)."""
+    """Names are p1 and p2 with the place, v and a with stage and block, where the norm beside the MLP runs (core, 5)."""
     model, calls = full
     expected, place = [], 0
     for stage, (visual, audio) in enumerate(((2, 2), (2, 2), (18, 6), (2, 2))):
@@ -119,7 +119,7 @@ def test_without_either_direction_it_is_lavish_star(root):
 def test_without_tokens_and_directions_the_encoders_do_not_see_each_other(root, keep_tokens):
     """What is left is the temporal module and the head, which mix both streams in any case."""
     run = opened(root, A2V=False, V2A=False, keep_tokens=keep_tokens)
-    frames, audio, _ = run._batch(run.task.splits["train"][:CLIPS])
+    frames, audio, _ = run._read(run.task.splits["train"][:CLIPS])
     run.model.eval()
     passed = []
     for inputs in ((frames, audio), (frames, audio.flip(0)), (frames.flip(0), audio)):

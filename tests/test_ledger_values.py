@@ -97,7 +97,7 @@ def test_tile_by_hand(root, tile):
     """The spectrogram that the encoder sees is that of the second, repeated; the number of patches stays."""
     run = opened(root, tile=tile)
     rows = run.task.splits["train"][:2]
-    _, audio, _ = run._batch(rows)
+    _, audio, _ = run._read(rows)
     wave = torch.from_numpy(run.task.packed.wave[run.task.packed.media_of_row[rows]]).flatten(0, 1)
     seen = run.plain.backbone.encoders.htsat.log_mel(audio.flatten(0, 1), run.options.tile)
     with torch.no_grad():
@@ -115,7 +115,7 @@ def test_frozen_encoders_in_eval_mode_are_those_of_evaluation(root):
     trained(run, clips=12)
     after = encoders.state_dict()
     assert all(torch.equal(after[name], t) for name, t in before.items())
-    frames, audio, _ = run._batch(run.task.splits["train"][:CLIPS])
+    frames, audio, _ = run._read(run.task.splits["train"][:CLIPS])
     with torch.no_grad():
         run.model.train()
         training = encoders.pooled(frames, audio)
@@ -128,7 +128,7 @@ def test_frozen_encoders_in_eval_mode_are_those_of_evaluation(root):
 def test_frozen_encoders_in_train_mode_drop_paths_mask_stripes_and_drift(root):
     run = opened(root)
     encoders, htsat = run.plain.backbone.encoders, run.plain.backbone.encoders.htsat
-    frames, audio, _ = run._batch(run.task.splits["train"][:CLIPS])
+    frames, audio, _ = run._read(run.task.splits["train"][:CLIPS])
     log_mel = htsat.log_mel(audio.flatten(0, 1), 10)
     torch.manual_seed(0)
     run.model.train()
@@ -189,7 +189,7 @@ def interaction(part, stream: torch.Tensor, other: torch.Tensor) -> torch.Tensor
 @pytest.mark.parametrize("gate_loss", ["double_sigmoid", "probability"])
 def test_gate_loss_by_hand(root, gate_loss):
     run = opened(root, gate_loss=gate_loss)
-    b = run._batch(run.task.splits["train"][:CLIPS])[2]["relevant"].double()
+    b = run._read(run.task.splits["train"][:CLIPS])[2]["relevant"].double()
     values = evaluated(run, torch.float64)
     probability = values["head.gate"]
     if gate_loss == "double_sigmoid":
@@ -313,8 +313,8 @@ def test_a_batch_that_does_not_learn_moves_statistics_as_one_that_does(root):
         before = {name: t.clone() for name, t in run.plain.state_dict().items()}
         step, kept = run._step, []
 
-        def watched(rows, learns, step=step, kept=kept, run=run):
-            terms = step(rows, learns)
+        def watched(rows, batch, learns, step=step, kept=kept, run=run):
+            terms = step(rows, batch, learns)
             kept.append((learns, terms, {name: t.clone() for name, t in run.plain.state_dict().items()}))
             return terms
 

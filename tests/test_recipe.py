@@ -1,6 +1,7 @@
 """The training recipe of the release, batch by batch and epoch by epoch (fact sheet, AVE, section 5)."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,9 +40,9 @@ def epoch(training: Training) -> list[set[str]]:
     """Train one epoch; which entries of the state dict each batch changed."""
     changed, step = [], training._step
 
-    def watched(rows: np.ndarray, learns: bool) -> dict[str, float]:
+    def watched(rows: np.ndarray, batch: Any, learns: bool) -> dict[str, float]:
         before = {name: t.clone() for name, t in training.plain.state_dict().items()}
-        terms = step(rows, learns)
+        terms = step(rows, batch, learns)
         changed.append({name for name, t in training.plain.state_dict().items() if not torch.equal(t, before[name])})
         return terms
 
@@ -86,7 +87,8 @@ def test_batches_of_an_epoch_of_the_real_set(training, protocol, learning):
     run.recipe = PAPER.recipe("ave")
     run.task.splits["train"] = np.arange(3339)
     steps = []
-    run._step = lambda rows, learns: steps.append((len(rows), learns)) or {}
+    run._read = torch.from_numpy
+    run._step = lambda rows, _batch, learns: steps.append((len(rows), learns)) or {}
     with display("", 0, show=False) as show:
         run.train_epoch(show)
     assert [size for size, _ in steps] == [8] * 417 + [3]
@@ -187,7 +189,7 @@ def test_the_loss_is_the_sum_of_its_terms_not_halved_by_accumulation_and_its_gra
     losses = run.plain.losses
     run.plain.losses = lambda output, targets: {name: 1e4 * term for name, term in losses(output, targets).items()}
     rows = run.task.splits["train"][:5]
-    frames, audio, targets = run._batch(rows)
+    frames, audio, targets = run._read(rows)
     run.model.train()
     for module in run.plain.modules():
         if isinstance(module, torch.nn.Dropout | torch.nn.MultiheadAttention):
@@ -195,6 +197,6 @@ def test_the_loss_is_the_sum_of_its_terms_not_halved_by_accumulation_and_its_gra
     weight = run.plain.head.relevance.weight
     terms = run.plain.losses(run.plain(frames, audio), targets)
     (gradient,) = torch.autograd.grad(sum(terms.values()), weight)
-    run._step(rows, True)
+    run._step(rows, run._read(rows), True)
     assert gradient.norm() > 100
     torch.testing.assert_close(run.optimizer.state[weight]["exp_avg"], gradient / 10)
