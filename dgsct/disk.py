@@ -12,19 +12,42 @@ from pathlib import Path
 
 from dgsct.data.mini import mini_splits
 from dgsct.data.sets import get_set
+from dgsct.methods import METHODS
 from dgsct.runs import Run
 from dgsct.scales import get_scale
 from dgsct.step_times import StepTime
 
 # Trainable parameters with default options; a row that switches something off has fewer. `tests/test_disk.py` counts again.
-TRAINABLE = {
-    "paper": {"dg-sct": 201_160_647, "lavish-star": 114_766_359, "late-fusion": 12_621_783},
-    "mini": {"dg-sct": 798_629, "lavish-star": 601_721, "late-fusion": 515_669},
-}
+TRAINABLE: dict[str, dict[str, dict[str, int]]] = {
+    "paper": {
+        "ave": {"dg-sct": 201_160_647, "lavish-star": 114_766_359, "late-fusion": 12_621_783},
+        "avs-s4": {
+            "dg-sct": 365_993_560, "lavish-star": 236_688_544, "late-fusion": 54_183_753, "avs-pvt": 101_320_577,
+            "avs-r50": 91_400_961,
+        },
+        "avs-ms3": {
+            "dg-sct": 342_755_457, "lavish-star": 213_450_441, "late-fusion": 54_183_753, "avs-pvt": 101_320_577,
+            "avs-r50": 91_400_961,
+        },
+    },
+    "mini": {
+        "ave": {"dg-sct": 798_629, "lavish-star": 601_721, "late-fusion": 515_669},
+        "avs-s4": {
+            "dg-sct": 7_131_144, "lavish-star": 5_517_078, "late-fusion": 1_936_535, "avs-pvt": 1_196_145,
+            "avs-r50": 15_557_265,
+        },
+        "avs-ms3": {
+            "dg-sct": 2_753_089, "lavish-star": 1_139_023, "late-fusion": 1_936_535, "avs-pvt": 1_196_145,
+            "avs-r50": 15_557_265,
+        },
+    },
+}  # fmt: skip
 ENCODER_BYTES = {
-    "paper": {"swin": 915_090_196, "htsat": 125_301_092},
-    "mini": {"swin": 969_836, "htsat": 17_560_740},
-}
+    "paper": {
+        "swin": 915_090_196, "htsat": 125_301_092, "pvt": 325_772_032, "resnet50": 182_669_712, "vggish": 288_564_736,
+    },
+    "mini": {"swin": 969_836, "htsat": 17_560_740, "pvt": 737_024, "resnet50": 24_233_928, "vggish": 317_632},
+}  # fmt: skip
 WEIGHT_BYTES = 4
 CHECKPOINT_BYTES = 3 * WEIGHT_BYTES
 CHECKPOINTS = 3  # two kept (`checkpoint.KEEP`) and one being written
@@ -65,7 +88,7 @@ def disk_needed(runs: Sequence[tuple[Run, StepTime | None]], root: Path, scale: 
     A run's parameters are the counted ones of its method, else those of the measurement that told its time.
     """
     root = Path(root)
-    known = [TRAINABLE[scale].get(run.method, time and time.trainable) for run, time in runs]
+    known = [TRAINABLE[scale].get(run.task, {}).get(run.method, time and time.trainable) for run, time in runs]
     counted = sorted((n for n in known if n is not None), reverse=True)
     there, data, encoders = [], 0, 0
     for task in dict.fromkeys(run.task for run, _ in runs):
@@ -73,11 +96,11 @@ def disk_needed(runs: Sequence[tuple[Run, StepTime | None]], root: Path, scale: 
             there.append(f"prepared data of {task}")
         else:
             data += data_bytes(task, scale)
-    for name, size in ENCODER_BYTES[scale].items():
+    for name in dict.fromkeys(name for run, _ in runs for name in METHODS[run.method].encoders):
         if (root / "encoders" / scale / f"{name}.safetensors").exists():
             there.append(f"encoder {name}")
-        elif runs:
-            encoders += size
+        else:
+            encoders += ENCODER_BYTES[scale][name]
     return Disk(
         checkpoints=CHECKPOINTS * CHECKPOINT_BYTES * sum(counted[:count]),
         results=WEIGHT_BYTES * sum(counted) + RECORD_BYTES * len(runs),

@@ -102,7 +102,7 @@ def test_ledger_is_the_page(tmp_path, repository):
     ("arguments", "sentence"),
     [
         (["run", "ave", "dg-stc"], "unknown method 'dg-stc'; known methods: dg-sct, "),
-        (["run", "avee", "dg-sct"], "unknown task 'avee'; known tasks: ave "),
+        (["run", "avee", "dg-sct"], "unknown task 'avee'; known tasks: ave, avs-s4, avs-ms3 "),
         (["run", "ave", "dg-sct", "--set", "S"], "--set 'S' must have the form NAME=VALUE, for example --set S=off"),
         (["run", "ave", "dg-sct", "--set", "alhpa=1"], "unknown option 'alhpa'; known options: S, C, T, "),
         (["run", "ave", "dg-sct", "--set", "S=maybe"], "option S='maybe' must be on or off"),
@@ -110,14 +110,14 @@ def test_ledger_is_the_page(tmp_path, repository):
         (["run", "ave", "dg-sct", "--scale", "huge"], "unknown scale 'huge'; choose one of: paper, mini"),
         (["run", "ave", "dg-sct", "--protocol", "papr"], "unknown protocol 'papr'; did you mean 'paper'? choose one of: "),
         (["bundle", "runs/mini"], "runs/mini is no run folder; it should end in runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED"),
-        (["tables", "table99"], "unknown experiment 'table99'; known: fig8, table1, "),
+        (["tables", "table99"], "unknown experiment 'table99'; known: fig8, fig9, table1, "),
         (["tables", "fig8"], "fig8 is no table; use `dgsct figures fig8`"),
         (["figures", "table1"], "table1 is no figure; use `dgsct tables table1`"),
         (["report", "--scale", "huge"], "unknown scale 'huge'; choose one of: paper, mini"),
         (["tables", "--scale", "huge"], "unknown scale 'huge'; choose one of: paper, mini"),
         (["status", "--protocol", "papr"], "unknown protocol 'papr'; did you mean 'paper'?"),
         (["status", "--experiments", "nowhere"], "nowhere: no experiment files (*.yaml) there; give the folder that"),
-        (["plan", "tabel1"], "unknown target 'tabel1'; known: all_tables, all_figures, report, fig8, table1, "),
+        (["plan", "tabel1"], "unknown target 'tabel1'; known: all_tables, all_figures, report, fig8, fig9, table1, "),
         (["plan", "--methods", "dg-stc"], "configuration: unknown method 'dg-stc'; did you mean 'dg-sct'?"),
         (["prepare", "avqa", "raw", "out"], "unknown task 'avqa'; known tasks: ave, avs-s4, avs-ms3"),
     ],
@@ -233,7 +233,7 @@ def test_tables_prints_what_it_wrote(results, tmp_path):
 def test_tables_default_to_all_and_take_scale_protocol_and_seeds(results, tmp_path):
     said = dgsct(tmp_path, "tables", "--protocol", "clean", "--seeds", "1", "--results", results, "--out", "out")
     assert said.code == 0
-    assert len(said.out.split()) == 4 * 5
+    assert len(said.out.split()) == 5 * 5
     value = json.loads((tmp_path / "out/table1.json").read_text(encoding="utf-8"))
     assert (value["protocol"], len(value["rows"][11]["cells"]["ave"]["runs"])) == ("clean", 1)
 
@@ -241,7 +241,7 @@ def test_tables_default_to_all_and_take_scale_protocol_and_seeds(results, tmp_pa
 def test_figures_prints_what_it_wrote(results, tmp_path):
     said = dgsct(tmp_path, "figures", "--results", results, "--out", "out")
     assert (said.code, said.err) == (0, "")
-    assert said.out.split() == ["out/fig8.pdf", "out/fig8.png", "out/fig8.json"]
+    assert said.out.split() == [f"out/{name}.{end}" for name in ("fig8", "fig9") for end in ("pdf", "png", "json")]
     assert all((tmp_path / name).stat().st_size for name in said.out.split())
 
 
@@ -249,7 +249,7 @@ def test_status_counts(results, tmp_path):
     said = dgsct(tmp_path, "status", "--results", results)
     assert (said.code, said.err) == (0, "")
     counts = {line.split()[0]: line.split()[1] for line in said.out.splitlines()}
-    assert (counts["table1"], counts["table5"], counts["table6"], counts["fig8"]) == ("3/18", "3/18", "2/2", "1/13")
+    assert (counts["table1"], counts["table5"], counts["table6"], counts["fig8"]) == ("3/18", "3/30", "2/2", "1/13")
     assert "table1: snakemake table1 --config scale=mini protocol=release seeds=3" in said.out
 
 

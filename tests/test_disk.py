@@ -17,19 +17,24 @@ from dgsct.methods import METHODS, resolve_options
 from dgsct.runs import Run
 from dgsct.scales import MINI, PAPER, SCALES
 from dgsct.step_times import StepTime
+from dgsct.tasks import TASKS
 
 
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("scale", SCALES)
-def test_the_counts_are_those_of_the_models(scale):
-    trained = [name for name, info in METHODS.items() if info.trains]
-    assert set(TRAINABLE[scale]) == set(trained)
+def test_the_counts_are_those_of_the_models(scale, task):
+    trained = [name for name, info in METHODS.items() if info.trains and task in info.tasks]
+    assert set(TRAINABLE[scale][task]) == set(trained)
     for name in trained:
+        info = METHODS[name]
         with torch.device("meta"):
-            model = import_module(METHODS[name].module).build("ave", SCALES[scale], resolve_options("ave", name, "release", {}))
-        assert sum(p.numel() for p in model.parameters() if p.requires_grad) == TRAINABLE[scale][name]
+            build = import_module(info.module_for(task)).build
+            model = build(task, SCALES[scale], resolve_options(task, name, "release", {}))
+        assert sum(p.numel() for p in model.parameters() if p.requires_grad) == TRAINABLE[scale][task][name]
         (encoders,) = [m for path, m in model.named_modules() if path.split(".")[-1] == "encoders"]
-        for encoder, size in ENCODER_BYTES[scale].items():
-            assert sum(t.numel() * t.element_size() for t in getattr(encoders, encoder).state_dict().values()) == size
+        for encoder in info.encoders:
+            state = getattr(encoders, encoder).state_dict()
+            assert sum(t.numel() * t.element_size() for t in state.values()) == ENCODER_BYTES[scale][encoder]
 
 
 def test_prepared_clips_are_as_large_as_said(mini_world):
@@ -51,10 +56,10 @@ def test_checkpoints_and_best_weights_are_as_large_as_said(mini_world, tmp_path)
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 75
     for path in folder.glob("step-*"):
-        share = sum(file.stat().st_size for file in path.iterdir()) / (CHECKPOINT_BYTES * TRAINABLE["mini"]["dg-sct"])
+        share = sum(file.stat().st_size for file in path.iterdir()) / (CHECKPOINT_BYTES * TRAINABLE["mini"]["ave"]["dg-sct"])
         assert 0.8 < share < 1.02  # parameters that never get a gradient have no moments: a seventh at this scale
     best = (folder / "best.safetensors").stat().st_size
-    assert best == pytest.approx(WEIGHT_BYTES * TRAINABLE["mini"]["dg-sct"], rel=0.05)
+    assert best == pytest.approx(WEIGHT_BYTES * TRAINABLE["mini"]["ave"]["dg-sct"], rel=0.05)
 
 
 def test_the_largest_runs_train_at_a_time_and_all_weights_stay(tmp_path):
@@ -80,7 +85,7 @@ def test_nothing_to_train_needs_nothing(tmp_path):
 
 
 def test_a_method_that_nobody_has_counted_is_as_large_as_its_record_says_or_named(tmp_path, monkeypatch):
-    monkeypatch.delitem(TRAINABLE["paper"], "dg-sct")
+    monkeypatch.delitem(TRAINABLE["paper"]["ave"], "dg-sct")
     run = Run.make("ave", "dg-sct", scale="paper")
     disk = disk_needed([(run, None)], tmp_path, "paper", count=1)
     assert (disk.checkpoints, disk.unknown) == (0, ("dg-sct",))

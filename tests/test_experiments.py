@@ -57,7 +57,7 @@ def numbers(experiment, row):
 
 
 def test_experiments_of_the_paper(experiments):
-    assert list(experiments) == ["fig8", "table1", "table3", "table5", "table6", "table8"]
+    assert list(experiments) == ["fig8", "fig9", "table1", "table3", "table5", "table6", "table8"]
     assert [r.id for r in experiments["table5"].rows] == ["none", "c", "s", "sc", "t", "sct"]
     assert len(experiments["table1"].rows) == 18
 
@@ -102,7 +102,7 @@ def test_tables_share_runs(experiments):
     settings = Settings()
     runs = {name: set(all_runs([e], settings)) for name, e in experiments.items()}
     assert {name: len(r) for name, r in runs.items()} == {
-        "table1": 18, "table3": 16, "table5": 30, "table8": 20, "fig8": 13, "table6": 0,
+        "table1": 18, "table3": 16, "table5": 30, "table8": 20, "fig8": 13, "fig9": 4, "table6": 0,
     }  # fmt: skip
     everything = all_runs(experiments, settings)
     assert len(everything) == len(set(everything)) == len({r.folder for r in everything}) == 76
@@ -185,7 +185,7 @@ def test_on_and_off_with_or_without_quotes(write, words):
         ("{S: off", "{pooling: max", "row 'half', key 'overrides': option pooling='max' must be one of: attention"),
         ("{ave: 82.2}", "{avee: 82.2}", "row 'full', key 'published': unknown column 'avee'; did you mean 'ave'?"),
         ("{value: \"71.4\",", "{valu: 71.4,", "row 'guest', key 'published.ave.valu': unknown key; did you mean"),
-        ("kind: table", "kind: tabel", "key 'kind': input should be 'table', 'efficiency' or 'figure', not 'tabel'"),
+        ("kind: table", "kind: tabel", "key 'kind': input should be 'table', 'efficiency', 'figure' or 'masks', not 'tabel'"),
         ("kind: table", "kind: figure", "kind 'figure' needs the key 'panels'"),
         ("name: mine", "name: yours", "key 'name': 'yours' must equal the file's name 'mine'"),
         ("id: half", "id: full", "the id 'full' appears twice in rows"),
