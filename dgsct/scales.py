@@ -68,11 +68,12 @@ class ResnetSizes:
 
     depths: tuple[int, ...]
     width_per_group: int = 64
+    expansion: int = 4
 
     @property
     def dims(self) -> tuple[int, ...]:
         """Channels of the four stages."""
-        return tuple(256 << i for i in range(len(self.depths)))
+        return tuple(64 * self.expansion << i for i in range(len(self.depths)))
 
 
 @dataclass(frozen=True)
@@ -181,11 +182,16 @@ MINI = Scale(
         "ave": Recipe(epochs=10, patience=10, batch_size=8, lr=2e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=10),
         "avs-s4": Recipe(epochs=8, patience=8, batch_size=8, lr=3e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=20),
         "avs-ms3": Recipe(epochs=8, patience=8, batch_size=8, lr=3e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=20),
+        # The baseline is trained whole, from less pre-training: more and smaller steps.
+        "avs-s4/avs-pvt": Recipe(8, 8, batch_size=4, lr=1e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=40),
+        "avs-s4/avs-r50": Recipe(8, 8, batch_size=4, lr=1e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=40),
+        "avs-ms3/avs-pvt": Recipe(12, 12, batch_size=4, lr=1e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=40),
+        "avs-ms3/avs-r50": Recipe(12, 12, batch_size=4, lr=1e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=40),
     },
     generated_data=True,
     short_runs=True,
     pvt=PvtSizes((16, 24, 40, 64), (1, 2, 5, 8), (1, 1, 2, 1)),
-    resnet50=ResnetSizes((1, 1, 1, 1), width_per_group=8),
+    resnet50=ResnetSizes((1, 1, 1, 1), width_per_group=16, expansion=1),
     vggish=VggishSizes((4, 8, 16, 32), 64),
     settings={"avs-ms3": {"reduction": 2}},
 )

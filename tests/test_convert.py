@@ -202,7 +202,7 @@ def test_wrong_directions_and_methods_are_said(tmp_path):
         release_to_ours(ours, out, MINI_RUN)
     with pytest.raises(UsageError, match="'late-fusion' has no place in a release's layout"):
         ours_to_release(ours, out, fusion, tmp_path)
-    with pytest.raises(UsageError, match="is in the release's layout, which DG-SCT and LAVisH"):
+    with pytest.raises(UsageError, match="is in a release's layout, which DG-SCT, LAVisH"):
         load_checkpoint(build_model(fusion), tmp_path / "public.pt")
     with pytest.raises(DgsctError, match="is no file of this model"):
         load_checkpoint(build_model(fusion), ours)

@@ -16,7 +16,8 @@ class Resnet(nn.Module):
 
     def __init__(self, sizes: ResnetSizes) -> None:
         super().__init__()
-        self.resnet = ResNet(Bottleneck, list(sizes.depths), width_per_group=sizes.width_per_group)
+        block = type("Bottleneck", (Bottleneck,), {"expansion": sizes.expansion})
+        self.resnet = ResNet(block, list(sizes.depths), width_per_group=sizes.width_per_group)
         self.resnet.fc = nn.Identity()
         self.unused = nn.ModuleDict({name: deepcopy(getattr(self.resnet, name)) for name in ("layer3", "layer4")})
 
