@@ -86,11 +86,7 @@ def recorded(model: DGSCT) -> Iterator[dict[str, Tensor]]:
 
 def evaluated(training: Training, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
     """The recorded values of a forward pass in evaluation, with loss terms; float64 is for comparing with formulas."""
-<<<<<<< HEAD
-    frames, audio, targets = training.task.batch(training.task.splits["train"][:CLIPS])
-=======
     frames, audio, targets = training._read(training.task.splits["train"][:CLIPS])
->>>>>>> d3bff1a
     training.model.to(dtype).eval()
     targets = {name: t.to(dtype) if t.is_floating_point() else t for name, t in targets.items()}
     with recorded(training.plain) as values, torch.no_grad():
