@@ -13,6 +13,8 @@ import math
 from typing import Any
 
 import torch
+from timm.models.swin_transformer import SwinTransformerBlock
+from timm.models.swin_transformer_v2 import SwinTransformerV2Block
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -29,6 +31,7 @@ from dgsct.scales import get_scale
 from dgsct.temporal import Gated
 
 SEGMENTS = 10
+BLOCKS = (SwinTransformerBlock, SwinTransformerV2Block)
 
 
 def _linear(module: nn.Linear, inputs: tuple, _output: Any) -> int:
@@ -67,6 +70,12 @@ def _spatial(module: SpatialAttention, inputs: tuple, _output: Any) -> int:
     return tokens * (stream + (module.score.in_features if prompt.shape[1] == 1 else 0))
 
 
+def _mlp(module: nn.Module, norm: nn.LayerNorm) -> tuple[nn.Module, Any]:
+    """A block's MLP is one operation (`lean.mlp`), not two called layers: the norm beside it sees the tokens it sees."""
+    weights = module.mlp.fc1.weight.numel() + module.mlp.fc2.weight.numel()
+    return norm, lambda _norm, inputs, _output: inputs[0].numel() // inputs[0].shape[-1] * weights
+
+
 RULES = {
     nn.Linear: _linear,
     nn.Conv2d: _convolution,
@@ -79,13 +88,11 @@ RULES = {
 
 
 def module_macs(model: nn.Module, *inputs: torch.Tensor) -> int:
-    """MACs of the modules in `RULES`, by forward hooks."""
+    """MACs of the modules in `RULES` and of the encoders' MLPs, by forward hooks."""
     counted: list[int] = []
-
-    def count(module: nn.Module, inputs: tuple, output: Any) -> None:
-        counted.append(RULES[type(module)](module, inputs, output))
-
-    hooks = [module.register_forward_hook(count) for module in model.modules() if type(module) in RULES]
+    rules = [(module, RULES[type(module)]) for module in model.modules() if type(module) in RULES]
+    rules += [_mlp(module, module.norm2) for module in model.modules() if isinstance(module, BLOCKS)]
+    hooks = [module.register_forward_hook(lambda m, i, o, rule=rule: counted.append(rule(m, i, o))) for module, rule in rules]
     with torch.no_grad():
         model(*inputs)
     for hook in hooks:
