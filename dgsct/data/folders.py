@@ -21,9 +21,13 @@ def partial_folder(out: Path) -> Path:
 
 
 def check_replaceable(out: Path, mark: str) -> None:
-    """UsageError if `out` holds something that has no file `mark`: no one loses a folder by a slip."""
+    """UsageError if `out` holds something that has no file `mark`: no one loses a folder by a slip.
+
+    Folders without a file in them are nothing: whoever runs this may have made those of the expected files beforehand.
+    """
     out = Path(out).absolute()
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / mark).exists())):
+    ours = out.is_dir() and ((out / mark).exists() or all(below.is_dir() for below in out.rglob("*")))
+    if out.exists() and not ours:
         raise UsageError(f"{out} holds something else (it has no {mark}); give a new or an empty folder")
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from dgsct.data import mini
 from dgsct.data.ave import SPLIT_FILES, read_index
+from dgsct.data.folders import check_replaceable
 from dgsct.data.media import read_audio, read_frames
 from dgsct.data.mini import CATEGORIES, CLASSES, SPLITS, classes_by_second, clip_scene, main, write_mini_ave
 from dgsct.data.scenes import LOOKS, SOUNDS, events
@@ -144,6 +145,14 @@ def test_a_foreign_folder_is_never_replaced(tmp_path, small):
     (own / "Annotations.txt").unlink()
     write_mini_ave(own, seed=3, splits=SMALL, progress=False)
     assert (own / "Annotations.txt").exists()
+
+
+def test_folders_without_a_file_are_no_foreign_folder(tmp_path):
+    (tmp_path / "raw/Multi-sources").mkdir(parents=True)
+    check_replaceable(tmp_path / "raw", "mini.json")
+    (tmp_path / "raw/Multi-sources/notes.txt").touch()
+    with pytest.raises(UsageError, match="something else"):
+        check_replaceable(tmp_path / "raw", "mini.json")
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
