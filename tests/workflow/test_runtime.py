@@ -7,7 +7,7 @@ from workflow_rig import ROOT, blocked, snakemake, stub_world
 
 from dgsct.runtimes import runtime_file, write_runtimes
 
-ONE = ["--config", "seeds=1", "methods=dg-sct,lavish-star"]
+ONE = ["--config", "seeds=1", "tasks=ave", "methods=dg-sct,lavish-star"]
 SLURM = ["--profile", str(ROOT / "workflow/profiles/slurm"), "-n", "--printshellcmds"]
 FULL = "runs/mini/release/ave/dg-sct/default/s0"
 
