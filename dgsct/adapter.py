@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgsct.attention import DualGuidedAttention, pooling_map
-from dgsct.lean import BatchNorm, at_least_float32, full_precision, lowered, read_through, recompute
+from dgsct.lean import BatchNorm, Unkept, at_least_float32, full_precision, lowered, read_through, recompute
 from dgsct.options import Options
 
 
@@ -234,12 +234,15 @@ class Adapter(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Adapted:
         """Streams `x` [B, N_x, C] and `y` [B, N_y, C_y] -> residual and pooling map."""
         read, guide = self._prompted(y)
-        if self.keep_tokens:
-            x = self.latent(x, read)
-        x = lowered(x)
-        guidance = self.attention(x, guide)
-        pooling = None if guidance.scores is None else pooling_map(guidance.scores)
-        return Adapted(recompute(self._express, x, *guidance), pooling)
+        with Unkept(self._with_tokens, x, read) as x1:
+            with x1.saved_by():
+                guidance = self.attention(x1.values(), guide)
+            pooling = None if guidance.scores is None else pooling_map(guidance.scores)
+            return Adapted(recompute(self._express, x1, *guidance), pooling)
+
+    def _with_tokens(self, x: Tensor, read: Tensor) -> Tensor:
+        """x1 [B, N_x, C], in the precision in which it is multiplied."""
+        return lowered(self.latent(x, read) if self.keep_tokens else x)
 
     def _prompted(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """What the latent tokens read from the prompt [B, K, C], and what the attention sees of it: its mean [B, 1, C], or

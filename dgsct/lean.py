@@ -12,32 +12,109 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-_again = False
+# What has fewer elements (1 MiB in float32) is kept: doing it again costs calls, not arithmetic.
+LARGE = 1 << 18
+# A product over this many channels or fewer costs less than the room that its result takes until the backward pass.
+NARROW = 192
+_passes: list[int] = []  # of the regions around this moment: 1 in the forward pass, 2 when done again
 
 
 @contextmanager
-def _second_time() -> Iterator[None]:
-    global _again
-    before, _again = _again, True
+def _numbered(number: int) -> Iterator[None]:
+    _passes.append(number)
     try:
         yield
     finally:
-        _again = before
+        _passes.pop()
+
+
+def _remembers() -> bool:
+    """Whether autograd remembers what is computed now. A compiler decides by itself what to remember."""
+    return torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def recompute(function: Callable[..., Any], *inputs: Any, random: bool = False) -> Any:
     """`function(*inputs)`, of which the backward pass remembers the inputs only and computes the rest once more.
 
-    `random` says that it draws random numbers, which are then drawn alike. Statistics move once (`BatchNorm`). A compiler
-    decides by itself what to remember.
+    `random` says that it draws random numbers, which are then drawn alike. Statistics move once (`BatchNorm`). An input
+    may be `Unkept`; the function is given its values.
     """
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return function(*inputs)
-    contexts = {"context_fn": lambda: (nullcontext(), _second_time())}
-    return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=random, **contexts)
+
+    def of_values(*inputs: Any) -> Any:
+        return function(*(x.values() if isinstance(x, Unkept) else x for x in inputs))
+
+    if not _remembers():
+        return of_values(*inputs)
+    contexts = {"context_fn": lambda: (_numbered(1), _numbered(2))}
+    return checkpoint(of_values, *inputs, use_reentrant=False, preserve_rng_state=random, **contexts)
+
+
+def recompute_narrow(function: Callable[..., Any], x: Tensor, *inputs: Any) -> Any:
+    """`function(x, *inputs)`, done again in the backward pass where `x` [B, N, C] is large and narrow."""
+    return recompute(function, x, *inputs) if _large_and_narrow(x) else function(x, *inputs)
+
+
+def _large_and_narrow(x: Tensor) -> bool:
+    return x.shape[-1] <= NARROW and x.numel() >= LARGE
+
+
+class Unkept:
+    """A result that the backward pass makes again, once for all its uses, from inputs that are kept anyway.
+
+    Inside `with` the result is there, and `saved_by` is around the operations that would keep it. It stays an ordinary
+    tensor where nothing is remembered, where it is small, and inside `recompute`, which makes everything again.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], *inputs: Tensor) -> None:
+        self._function, self._inputs = function, inputs
+        self._now: Tensor | None = function(*inputs)
+        self._kind, self._learns = self._now.dtype, self._now.requires_grad
+        self._place = self._now.untyped_storage().data_ptr()
+        self._active = _remembers() and not _passes and self._now.numel() >= LARGE
+        self._uses = self._left = 0
+
+    def __enter__(self) -> "Unkept":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._active:
+            self._now = None
+            self._left = self._uses
+
+    def values(self) -> Tensor:
+        """The result; in the backward pass without its history, which the forward pass has recorded."""
+        if self._now is not None and (not self._active or 2 not in _passes):
+            if self._active and _passes:
+                self._uses += 1
+            return self._now
+        return self._made_again().requires_grad_(self._learns)
+
+    def saved_by(self) -> AbstractContextManager[Any]:
+        """A region whose operations keep a note of the result instead of the result."""
+        return saved_tensors_hooks(self._note, self._read) if self._active else nullcontext()
+
+    def _note(self, saved: Tensor) -> Any:
+        if saved.untyped_storage().data_ptr() != self._place:
+            return saved
+        self._uses += 1
+        return saved.shape, saved.stride(), saved.storage_offset()
+
+    def _read(self, noted: Any) -> Tensor:
+        return noted if isinstance(noted, Tensor) else self._made_again().as_strided(*noted)
+
+    def _made_again(self) -> Tensor:
+        if self._now is None:
+            with torch.no_grad():
+                self._now = self._function(*self._inputs).to(self._kind)
+        made = self._now.detach()
+        self._left -= 1
+        if self._left == 0:
+            self._now, self._left = None, self._uses
+        return made
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[Any]:
@@ -64,7 +141,7 @@ class BatchNorm(nn.BatchNorm1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` [M, C] -> normalised, same shape."""
-        if self.training and _again:
+        if self.training and 2 in _passes:
             spare = (self.running_mean.clone(), self.running_var.clone())
             return F.batch_norm(x, *spare, self.weight, self.bias, True, self.momentum, self.eps)
         return super().forward(x)
@@ -144,13 +221,16 @@ class _Mlp(Function):
     def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
         hidden = torch.addmm(b1, x, w1.t())
         ctx.trained = any(ctx.needs_input_grad[1:])
-        ctx.save_for_backward(hidden, w1, w2, x if ctx.trained else None)
+        narrow = _large_and_narrow(x)
+        ctx.save_for_backward(None if narrow else hidden, x if narrow or ctx.trained else None, w1, b1, w2)
         return torch.addmm(b2, F.gelu(hidden), w2.t())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, w1, w2, x = ctx.saved_tensors
+        hidden, x, w1, b1, w2 = ctx.saved_tensors
+        if hidden is None:
+            hidden = torch.addmm(b1, x, w1.t())
         inner = grad @ w2
         # In place: the widest tensor of the block is touched once less.
         torch.ops.aten.gelu_backward.grad_input(inner, hidden, grad_input=inner)
@@ -161,7 +241,7 @@ class _Mlp(Function):
 
 
 def mlp(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
-    """second(gelu(first(x))) for tokens `x` [B, N, C]; the hidden activations are not kept."""
+    """second(gelu(first(x))) for tokens `x` [B, N, C]; gelu's result is not kept, nor its input where x is large and narrow."""
     flat = x.flatten(0, -2)
     out = _Mlp.apply(*(lowered(t) for t in (flat, first.weight, first.bias, second.weight, second.bias)))
     return out.view(*x.shape[:-1], -1)

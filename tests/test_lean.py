@@ -5,6 +5,7 @@ import torch
 from golden_rig import TINY
 from release_model import opened, release_twin, tiled
 
+from dgsct import lean
 from dgsct.lean import mlp, read_through, relu_mean, scaled_linear_relu, unit
 from dgsct.scales import MINI
 
@@ -47,6 +48,29 @@ def test_loss_gradients_and_statistics_are_the_release_model_s():
         statistics = model.get_submodule(adapter).bottleneck.bn_up, twin.get_submodule(there).bn2
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             torch.testing.assert_close(*(getattr(s, name) for s in statistics), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("stages", [False, True])
+def test_what_is_made_again_gives_the_same_bits_in_less_room(monkeypatch, stages):
+    inputs = clips(MINI)
+    results, kept = [], []
+    for large in (1 << 18, 0):
+        monkeypatch.setattr(lean, "LARGE", large)
+        model = opened(MINI)
+        if stages:
+            model.backbone.checkpoint_stages()
+        model.train()
+        torch.manual_seed(1)
+        with torch.profiler.profile(
+            activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
+        ) as profile:
+            loss = sum(t.square().mean() for t in model(*inputs))
+        kept.append(sum(event.self_cpu_memory_usage for event in profile.key_averages()))
+        loss.backward()
+        results.append((loss, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}, model.state_dict()))
+    for first, second in zip(*results, strict=True):
+        torch.testing.assert_close(first, second, rtol=0, atol=0)
+    assert stages or kept[1] < 0.8 * kept[0]
 
 
 def test_walking_every_stage_twice_gives_the_same_bits_and_moves_statistics_once():

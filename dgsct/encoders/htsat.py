@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from dgsct.encoders.frontend import LogMel, expand_index
 from dgsct.encoders.merging import merge
 from dgsct.encoders.windows import attend, gather_bias, partition, unpartition
-from dgsct.lean import mlp
+from dgsct.lean import mlp, recompute_narrow
 from dgsct.scales import HtsatSizes
 
 
@@ -101,9 +101,7 @@ class HTSAT(nn.Module):
     @staticmethod
     def attention_branch(block: SwinTransformerBlock, x: Tensor) -> Tensor:
         """DP(WMSA(LN1 a)) of one pre-norm block, tokens [B', N, C] in and out."""
-        place = (block.input_resolution[0], block.window_size[0], block.shift_size[0])
-        windows = _scaled_attention(block.attn, partition(block.norm1(x), *place), block.attn_mask)
-        return block.drop_path1(unpartition(windows, *place))
+        return block.drop_path1(recompute_narrow(_attention_of_normed, x, block))
 
     @staticmethod
     def mlp_branch(block: SwinTransformerBlock, x: Tensor) -> Tensor:
@@ -126,6 +124,12 @@ def _mixed(x: Tensor) -> Tensor:
     half = torch.full((len(x),), 0.5, device=x.device)
     weight = torch.distributions.Beta(half, half).sample().to(x.dtype).view(-1, *[1] * (x.dim() - 1))
     return weight * x + (1 - weight) * x.flip(0)
+
+
+def _attention_of_normed(x: Tensor, block: SwinTransformerBlock) -> Tensor:
+    """WMSA(LN1 a), tokens [B', N, C] in and out."""
+    place = (block.input_resolution[0], block.window_size[0], block.shift_size[0])
+    return unpartition(_scaled_attention(block.attn, partition(block.norm1(x), *place), block.attn_mask), *place)
 
 
 def _scaled_attention(attn: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:

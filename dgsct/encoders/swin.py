@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from dgsct.encoders.merging import merge
 from dgsct.encoders.windows import attend, for_kernel, gather_bias, partition, unpartition
-from dgsct.lean import full_precision, lowered, mlp, unit
+from dgsct.lean import full_precision, lowered, mlp, recompute_narrow, unit
 from dgsct.scales import SwinSizes
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -49,9 +49,7 @@ class SwinV2(nn.Module):
     @staticmethod
     def attention_branch(block: SwinTransformerV2Block, x: Tensor) -> Tensor:
         """DP1(LN1(WMSA(v))) of one res-post-norm block, tokens [B', N, C] in and out."""
-        place = (block.input_resolution[0], block.window_size[0], block.shift_size[0])
-        windows = _cosine_attention(block.attn, partition(lowered(x), *place), block.attn_mask)
-        return block.drop_path1(unpartition(block.norm1(windows), *place))
+        return block.drop_path1(recompute_narrow(_normed_attention, x, block))
 
     @staticmethod
     def mlp_branch(block: SwinTransformerV2Block, x: Tensor) -> Tensor:
@@ -76,6 +74,13 @@ class SwinV2(nn.Module):
                 x = x + self.mlp_branch(block, x)
             outputs.append(x)
         return (*outputs[:-1], self.norm(x))
+
+
+def _normed_attention(x: Tensor, block: SwinTransformerV2Block) -> Tensor:
+    """LN1(WMSA(v)), tokens [B', N, C] in and out."""
+    place = (block.input_resolution[0], block.window_size[0], block.shift_size[0])
+    windows = _cosine_attention(block.attn, partition(lowered(x), *place), block.attn_mask)
+    return unpartition(block.norm1(windows), *place)
 
 
 def _cosine_attention(attn: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
