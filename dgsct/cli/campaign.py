@@ -1,0 +1,81 @@
+"""Commands about a whole campaign: what it costs, and where it stands."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dgsct.cli.common import Experiments, Protocol, Results, Scale, Seeds, app, experiments_of, settings_of
+
+GROUP = "A campaign"
+
+
+@app.command(rich_help_panel=GROUP)
+def plan(
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="all_tables (default), all_figures, experiments, or run folders")
+    ] = None,
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    seeds: Seeds = 3,
+    tasks: Annotated[str, typer.Option(help="only these, with commas")] = "",
+    methods: Annotated[str, typer.Option(help="only these, with commas")] = "",
+    gpus: Annotated[int | None, typer.Option(min=1, help="runs at a time (default: 1 at full size, else all cores)")] = None,
+    results: Results = Path("results"),
+    experiments: Experiments = None,
+    probe: Annotated[bool | None, typer.Option(help="time 20 steps (default: at mini scale and on a GPU, if unknown)")] = None,
+    write: Annotated[bool, typer.Option(help="note each run's time for Snakemake's `runtime`")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """What a target would cost: runs, GPU-hours, wall time, disk, and what is already there."""
+    from dgsct.experiments import EXPERIMENTS, load_experiments, make_settings
+    from dgsct.plan import choose_runs, judge, make_plan, note_runtimes
+    from dgsct.plan_report import plan_json, print_plan
+    from dgsct.scales import get_scale
+
+    values = {"scale": scale, "protocol": protocol, "seeds": seeds, "tasks": tasks, "methods": methods}
+    settings = make_settings(values)
+    items = judge(choose_runs(targets or [], load_experiments(experiments or EXPERIMENTS), settings), results)
+    if probe is not False:
+        _probe(items, scale, results, asked=probe is True)
+    made = make_plan(items, settings, results, gpus or (len(os.sched_getaffinity(0)) if get_scale(scale).short_runs else 1))
+    if as_json:
+        typer.echo(json.dumps(plan_json(made), indent=2))
+    else:
+        print_plan(made)
+    if write and made.timed:
+        path, count = note_runtimes(made, results)
+        typer.echo(f"Snakemake's `runtime` of {count} run{'s' * (count != 1)} is noted in {path}", err=True)
+
+
+def _probe(items: list, scale: str, results: Path, asked: bool) -> None:
+    """Measure the steps that nothing is known of: at mini scale, with a GPU, or when asked to."""
+    from dgsct.plan import to_probe
+    from dgsct.scales import get_scale
+    from dgsct.step_times import device_here, write_probe
+
+    quick = get_scale(scale).short_runs or device_here().gpu
+    runs = to_probe(items, results, scale, exact=asked) if asked or quick else []
+    if runs and not quick:
+        typer.echo("no GPU here: a full-size step takes minutes and tens of gigabytes on a processor", err=True)
+    if runs:
+        from dgsct.probe import probe
+    for i, run in enumerate(runs, start=1):
+        typer.echo(f"probe {i} of {len(runs)}: {run.task} {run.method} {run.setting}", err=True)
+        write_probe(results, run, *probe(run))
+
+
+@app.command(rich_help_panel=GROUP)
+def status(
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    seeds: Seeds = 3,
+    results: Results = Path("results"),
+    experiments: Experiments = None,
+) -> None:
+    """What is done, stale, failed and missing, per table."""
+    from dgsct.status import print_status, status_rows
+
+    print_status(status_rows(experiments_of(None, experiments), settings_of(scale, protocol, seeds), results))
