@@ -74,8 +74,18 @@ def status(
     seeds: Seeds = 3,
     results: Results = Path("results"),
     experiments: Experiments = None,
+    watch: Annotated[bool, typer.Option("--watch", help="look again and again until everything is done; Ctrl-C ends")] = False,
+    interval: Annotated[float, typer.Option(min=1, help="seconds between two looks of --watch")] = 10,
 ) -> None:
-    """What is done, stale, failed and missing, per table."""
-    from dgsct.status import print_status, status_rows
+    """What is done, running, queued, failed, stale and missing, per table; how fast it goes, and how long it takes."""
+    from dgsct.queued import Queue
+    from dgsct.status import Board, print_status, watch_status
 
-    print_status(status_rows(experiments_of(None, experiments), settings_of(scale, protocol, seeds), results))
+    board = Board(experiments_of(None, experiments), settings_of(scale, protocol, seeds), results, Queue(results))
+    if not watch:
+        print_status(board.look())
+        return
+    try:
+        watch_status(board, interval)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
