@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dgsct.checkpoint import STALE_AFTER, checkpoints
+from dgsct.checkpoint import STALE_AFTER
 from dgsct.closure import ROOT
 from dgsct.errors import DgsctError
 from dgsct.methods import METHODS
@@ -143,16 +143,17 @@ class Watch:
         folder = self.root / run.folder / "checkpoints"
         newest = max((name for name in _names(folder) if name.startswith("step-")), default="")
         if self._progress.get(run, ("",))[0] != newest:
-            self._progress[run] = (newest, *self._read(run, folder))
+            self._progress[run] = (newest, *self._read(run, folder / newest))
         return self._progress[run][1:] if newest else (0.0, "")
 
-    def _read(self, run: Run, folder: Path) -> tuple[float, str]:
+    def _read(self, run: Run, checkpoint: Path) -> tuple[float, str]:
         try:
             key = run.key(data_checksum(self.root, run.scale, run.task), encoders_checksum(self.root, run.scale, run.method))
         except DgsctError:
             return 0.0, ""
-        state = next((state for _, state in checkpoints(folder, key)), None)
-        if state is None:  # what lies there belongs to other code or data: this run has begun anew
+        told = _json(checkpoint / "state.json")
+        state = told.get("state", told)  # beside checksums, or by itself
+        if state.get("key") != key:  # what lies there belongs to other code or data: this run has begun anew
             return 0.0, ""
         epochs = get_scale(run.scale).recipe(run.task, run.method).epochs
         done = min(state.get("epoch", 0), epochs)

@@ -8,9 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from results_rig import place, place_corrupt, place_efficiency, place_failure, place_stale, small_experiment
+from results_rig import place, place_corrupt, place_efficiency, place_failure, place_stale, small_experiment, training_lock
 
-from dgsct.checkpoint import RunLock
 from dgsct.experiments import EXPERIMENTS, Settings, all_runs, load_experiments
 from dgsct.runs import Run
 from dgsct.status import Board, Status, plain_status, print_status
@@ -116,7 +115,7 @@ def test_runs_that_several_tables_share_count_once_in_the_last_line(tmp_path):
 
 
 def test_a_running_run_has_a_line_of_its_own(tmp_path):
-    with RunLock(tmp_path / full(0).folder):
+    with training_lock(tmp_path, full(0)):
         text = plain_status(look(tmp_path)).splitlines()
     assert text[1].split()[1:4] == ["0/5", "1", "0"]
     assert any(line.startswith("running: ave dg-sct default seed 0 on ") for line in text)

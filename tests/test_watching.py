@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from results_rig import place, place_failure, record_of
+from results_rig import place, place_failure, record_of, training_lock
 
 from dgsct.atomic import write_json_atomic
-from dgsct.checkpoint import STALE_AFTER, RunLock
+from dgsct.checkpoint import STALE_AFTER
 from dgsct.checksum import sha256_json
 from dgsct.results import encoders_checksum
 from dgsct.runs import Run
@@ -36,14 +36,14 @@ def finished(root, run: Run, started: float, ended: float) -> None:
 
 def test_a_run_is_running_as_long_as_its_lock_is_held(tmp_path):
     run, watch = run_of(0), Watch(tmp_path)
-    with RunLock(tmp_path / run.folder):
+    with training_lock(tmp_path, run):
         assert watch.look([run])[run].state == "running"
     assert watch.look([run])[run].state == "missing"
 
 
 def test_a_lock_without_a_heartbeat_is_no_running_run(tmp_path):
     run = run_of(0)
-    with RunLock(tmp_path / run.folder):
+    with training_lock(tmp_path, run):
         old = time.time() - STALE_AFTER - 1
         os.utime(tmp_path / run.folder / "lock.json", (old, old))
         assert state(tmp_path, run) == "missing"
@@ -51,7 +51,7 @@ def test_a_lock_without_a_heartbeat_is_no_running_run(tmp_path):
 
 def test_a_fresh_lock_of_a_process_that_is_gone_is_no_running_run_here_but_elsewhere(tmp_path):
     run = run_of(0)
-    with RunLock(tmp_path / run.folder) as lock:
+    with training_lock(tmp_path, run) as lock:
         owner = json.loads(lock.path.read_text())
     gone = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
     for host, expected in ((owner["host"], "missing"), ("another-node", "running")):
@@ -63,7 +63,7 @@ def test_a_failed_run_that_is_tried_again_counts_as_running(tmp_path):
     run = run_of(0)
     place_failure(tmp_path, run)
     assert state(tmp_path, run) == "failed"
-    with RunLock(tmp_path / run.folder):
+    with training_lock(tmp_path, run):
         assert state(tmp_path, run) == "running"
 
 
@@ -90,7 +90,7 @@ def training(tmp_path):
     write_json_atomic(tmp_path / "data/mini/ave/packed/manifest.json", {"clips": 1})
     for name in ("swin", "htsat"):
         write_json_atomic(tmp_path / f"encoders/mini/{name}.json", {"sha256": name})
-    with RunLock(tmp_path / run.folder):
+    with training_lock(tmp_path, run):
         yield run, run.key(sha256_json({"clips": 1}), encoders_checksum(tmp_path, "mini", "dg-sct"))
 
 
