@@ -1,4 +1,4 @@
-"""Commands about a whole campaign: what it costs, and where it stands."""
+"""Commands about a whole campaign: what it costs, whether it could run, and where it stands."""
 
 import json
 import os
@@ -7,21 +7,31 @@ from typing import Annotated
 
 import typer
 
-from dgsct.cli.common import Experiments, Protocol, Results, Scale, Seeds, app, experiments_of, settings_of
+from dgsct.cli.common import (
+    Experiments,
+    Methods,
+    Protocol,
+    Results,
+    Scale,
+    Seeds,
+    Targets,
+    Tasks,
+    app,
+    experiments_of,
+    settings_of,
+)
 
 GROUP = "A campaign"
 
 
 @app.command(rich_help_panel=GROUP)
 def plan(
-    targets: Annotated[
-        list[str] | None, typer.Argument(help="all_tables (default), all_figures, experiments, or run folders")
-    ] = None,
+    targets: Targets = None,
     scale: Scale = "mini",
     protocol: Protocol = "release",
     seeds: Seeds = 3,
-    tasks: Annotated[str, typer.Option(help="only these, with commas")] = "",
-    methods: Annotated[str, typer.Option(help="only these, with commas")] = "",
+    tasks: Tasks = "",
+    methods: Methods = "",
     gpus: Annotated[int | None, typer.Option(min=1, help="runs at a time (default: 1 at full size, else all cores)")] = None,
     results: Results = Path("results"),
     experiments: Experiments = None,
@@ -30,14 +40,12 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """What a target would cost: runs, GPU-hours, wall time, disk, and what is already there."""
-    from dgsct.experiments import EXPERIMENTS, load_experiments, make_settings
     from dgsct.plan import choose_runs, judge, make_plan, note_runtimes
     from dgsct.plan_report import plan_json, print_plan
     from dgsct.scales import get_scale
 
-    values = {"scale": scale, "protocol": protocol, "seeds": seeds, "tasks": tasks, "methods": methods}
-    settings = make_settings(values)
-    items = judge(choose_runs(targets or [], load_experiments(experiments or EXPERIMENTS), settings), results)
+    settings = settings_of(scale, protocol, seeds, tasks, methods)
+    items = judge(choose_runs(targets or [], experiments_of(None, experiments), settings), results)
     if probe is not False:
         _probe(items, scale, results, asked=probe is True)
     made = make_plan(items, settings, results, gpus or (len(os.sched_getaffinity(0)) if get_scale(scale).short_runs else 1))
@@ -89,3 +97,52 @@ def status(
         watch_status(board, interval)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+@app.command(rich_help_panel=GROUP)
+def doctor(
+    targets: Targets = None,
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    seeds: Seeds = 3,
+    tasks: Tasks = "",
+    methods: Methods = "",
+    profile: Annotated[str | None, typer.Option(help="Snakemake profile, such as slurm (default: this machine)")] = None,
+    site: Annotated[Path | None, typer.Option(help="site file (default: workflow/config/site.yaml)")] = None,
+    checksums: Annotated[bool, typer.Option("--checksums", help="read large files too; takes minutes")] = False,
+    results: Results = Path("results"),
+    experiments: Experiments = None,
+) -> None:
+    """What could stop a long campaign, looked for before it begins. Exit code 1 if there is an error."""
+    from functools import partial
+
+    from dgsct.doctor import Campaign, Check, cluster, examine, machine, world
+    from dgsct.doctor.report import print_findings
+    from dgsct.encoders.sources import SITE
+    from dgsct.plan import choose_runs
+
+    settings = settings_of(scale, protocol, seeds, tasks, methods)
+    runs = choose_runs(targets or [], experiments_of(None, experiments), settings)
+    profile_file = world.find_profile(profile) if profile else None
+    campaign = Campaign(
+        tuple(targets or ["all_tables"]),
+        settings,
+        tuple(runs),
+        results,
+        site or SITE,
+        world.read_yaml(site or SITE, "site file"),
+        profile_file,
+        world.read_yaml(profile_file, "profile") if profile_file else {},
+    )
+    patience = 7200 if checksums else 120
+    checks = [
+        Check("software", machine.software, 30),
+        Check("gpu", partial(machine.gpu, campaign), 30),
+        Check("settings", partial(world.settings, campaign), 30),
+        *([Check("slurm", partial(cluster.cluster, campaign), 180)] if campaign.on_slurm else []),
+        Check("dag", partial(world.dag, campaign), world.PLAN_SECONDS + 5),
+        Check("data", partial(world.data, campaign, checksums), patience),
+        Check("weights", partial(world.weights, campaign, checksums), patience),
+        Check("disk", partial(world.disk, campaign), 60),
+    ]
+    raise typer.Exit(1 if print_findings(examine(checks)) else 0)

@@ -22,14 +22,17 @@ Protocol = Annotated[str, typer.Option(help="release, paper or clean")]
 Seeds = Annotated[int, typer.Option(min=1, help="seeds 0 ... N-1 of every cell")]
 Results = Annotated[Path, typer.Option(help="folder of data, encoders and records")]
 Experiments = Annotated[Path | None, typer.Option(help="folder of experiment files")]
+Targets = Annotated[list[str] | None, typer.Argument(help="all_tables (default), all_figures, experiments, or run folders")]
+Tasks = Annotated[str, typer.Option(help="only these tasks, with commas")]
+Methods = Annotated[str, typer.Option(help="only these methods, with commas")]
 Out = Annotated[Path | None, typer.Option(help="default: paper_tables/SCALE/PROTOCOL")]
 
 
-def settings_of(scale: str, protocol: str, seeds: int) -> "Settings":
+def settings_of(scale: str, protocol: str, seeds: int, tasks: str = "", methods: str = "") -> "Settings":
     """Checked settings of these options; UsageError names a wrong one."""
     from dgsct.experiments import make_settings
 
-    return make_settings({"scale": scale, "protocol": protocol, "seeds": seeds})
+    return make_settings({"scale": scale, "protocol": protocol, "seeds": seeds, "tasks": tasks, "methods": methods})
 
 
 def experiments_of(names: list[str] | None, folder: Path | None, figures: bool | None = None) -> dict:
