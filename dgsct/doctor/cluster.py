@@ -143,7 +143,7 @@ def _status(profile: dict[str, Any], config: dict[str, str]) -> Iterator[Finding
     else:
         yield Finding("ok", f"Snakemake asks squeue, which remembers jobs for {age.group() if age else '?'} s")
     if not accounts:
-        yield Finding("warning", "no accounting (sacct): what past jobs took is known from the records only", "nothing to do")
+        yield Finding("warning", "no accounting: sacct tells nothing of past jobs", "fine with squeue as status command")
     if not profile.get("retries"):
         yield Finding("warning", "no retries: a run stopped by its time limit stays so", "retries: 3 in the profile")
 
@@ -182,7 +182,7 @@ def _would_run(request: Request, partitions: dict[str, dict[str, str]], campaign
         return
     problems = list(_limits(request, name, partitions[name], file))
     yield from problems
-    if any(problem.level == "error" for problem in problems):
+    if problems:
         return
     answer = ask(*request.sbatch(), seconds=SUBMIT_SECONDS)
     if answer.problem.endswith(f"in {SUBMIT_SECONDS:g} s"):
@@ -191,7 +191,7 @@ def _would_run(request: Request, partitions: dict[str, dict[str, str]], campaign
         said = (answer.err.strip() or answer.problem).splitlines()[-1].removeprefix("allocation failure: ")
         remedy = f"slurm.account, partition, qos in {file}; sacctmgr show assoc user=$USER"
         yield Finding("error", f"{request.words}: Slurm would refuse it: {said}", remedy)
-    elif not problems:
+    else:
         yield Finding("ok", f"{request.words}: partition {name} would take it")
 
 

@@ -16,7 +16,7 @@ from dgsct.data.packed import Packed
 from dgsct.data.sets import get_set
 from dgsct.disk import existing_folder
 from dgsct.doctor import Campaign, Finding
-from dgsct.encoders.sources import check_site, place_of
+from dgsct.encoders.sources import check_site
 from dgsct.encoders.states import state_of
 from dgsct.errors import UsageError
 from dgsct.plan import judge, make_plan
@@ -99,7 +99,7 @@ def dag(campaign: Campaign) -> Iterator[Finding]:
     if answer.problem:
         reason = re.search(r"^(?:WorkflowError|\w+(?:Error|Exception))\b[^\n]*\n(.+)", answer.out + answer.err, re.M)
         said = reason.group(1).strip() if reason else answer.problem.removeprefix(sys.executable).strip()
-        yield Finding("error", f"Snakemake cannot plan {' '.join(campaign.targets)}: {said}", "mend that first")
+        yield Finding("error", f"Snakemake cannot plan {' '.join(campaign.targets)}: {said}")
         return
     counts = dict(re.findall(r"^(\w+) +(\d+)$", answer.out + answer.err, re.M))
     jobs, trainings = counts.get("total", "0"), counts.get("train", "0")
@@ -162,7 +162,7 @@ def weights(campaign: Campaign, read_all: bool) -> Iterator[Finding]:
             if state.name == "found":
                 yield Finding("ok", f"{name}: {state.path} fits; the DAG converts it")
             elif state.name == "missing":
-                yield Finding("error", f"{name}: {place_of(name, campaign.site.get('weights')).path} lacks it", state.text)
+                yield Finding("error", f"{name}: the public file is not there", state.text)
             else:
                 yield Finding("error", f"{name}: {state.path}: {state.text}", "get the file again (dgsct weights)")
 
@@ -194,7 +194,9 @@ def disk(campaign: Campaign) -> Iterator[Finding]:
         return
     short, cores = get_scale(campaign.settings.scale).short_runs, len(os.sched_getaffinity(0))
     count = int(campaign.profile.get("jobs", 1)) if campaign.on_slurm else cores if short else 1
-    plan = make_plan(judge(campaign.runs, campaign.root), campaign.settings, campaign.root, max(count, 1))
+    items = judge(campaign.runs, campaign.root)
+    count = max(min(count, sum(item.work is not None for item in items)), 1)
+    plan = make_plan(items, campaign.settings, campaign.root, count)
     needed, free = plan.disk.total, plan.disk.free
     text = f"{size(needed)} more at most ({len(plan.to_train)} runs to train, {count} at a time), {size(free)} free in {place}"
     if needed > free:
