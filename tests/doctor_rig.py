@@ -54,13 +54,16 @@ def site_file(folder: Path, **changes) -> Path:
     return path
 
 
-def campaign(root: Path, scale: str = "mini", tasks: str = "ave", slurm: bool = False, **site) -> Campaign:
-    """Table 1 with one seed, on this machine or on Slurm."""
+def campaign(
+    root: Path, scale: str = "mini", tasks: str = "ave", slurm: bool = False, cluster: dict | None = None, **site
+) -> Campaign:
+    """Table 1 with one seed, on this machine or on Slurm; `cluster` is the site file's entry `slurm`."""
     settings = make_settings({"scale": scale, "protocol": "release", "seeds": 1, "tasks": tasks, "methods": ""})
     runs = choose_runs(["table1"], load_experiments(), settings)
     file = find_profile("slurm") if slurm else None
     profile = yaml.safe_load(file.read_text(encoding="utf-8")) if file else {}
-    return Campaign(("table1",), settings, tuple(runs), root, root / "site.yaml", {**SITE, **site}, file, profile)
+    said = {**SITE, **site, **({"slurm": cluster} if cluster else {})}
+    return Campaign(("table1",), settings, tuple(runs), root, root / "site.yaml", said, file, profile)
 
 
 def levels(findings: list[Finding]) -> list[str]:

@@ -46,7 +46,8 @@ def test_nothing_heavy_is_imported(healthy):
 
 def test_without_slurm_the_profile_is_an_error_with_a_remedy(tmp_path):
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/bash").symlink_to(shutil.which("bash"))  # Snakemake cannot plan without
+    for name in ("bash", "which"):  # Snakemake and its plugin cannot plan without
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name))
     told = doctor(tmp_path, "--profile", "slurm", env={"PATH": str(tmp_path / "bin")})
     assert told.code == 1
     assert told.of("slurm") == [
