@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 
 import pytest
 from doctor_rig import campaign, doctor, levels, site_file
@@ -252,6 +253,21 @@ def test_a_check_that_hangs_or_breaks_does_not_hide_the_others():
     ]  # fmt: skip
     assert found[1][1].text == "this check was given up after 0.3 s"
     assert "ValueError: a bug" in found[2][1].text
+
+
+def test_what_jobs_ask_for_is_read_in_snakemakes_units(tmp_path):
+    one = campaign(tmp_path, slurm=True, cluster={"account": "lab", "gpu_partition": "a100", "partition": "cpu"})
+    train = {"runtime": "4h", "mem_mb": "48GB", "gpu": 1, "slurm_extra": "--signal=TERM@120"}
+    profile = {**one.profile, "default-resources": ["mem_mb=2GB", "runtime=90m"], "set-resources": {"train": train}}
+    training, other = cluster.requests(replace(one, profile=profile))
+    assert training.words == "a training (1 CPU, 48000 MB, 240 min, 1 GPU)"
+    asked = " ".join(training.sbatch())
+    assert asked == (
+        "sbatch --test-only -p a100 -t 240 --mem 48000 --cpus-per-task 1 -n 1 --gpus=1 --account=lab --signal=TERM@120"
+        " --wrap true"
+    )
+    assert other.words == "another job (1 CPU, 2000 MB, 90 min)"
+    assert other.partition == "cpu"
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,16 @@
 (`sbatch --test-only`). What Snakemake's plugin does with all that: docs/cluster.md.
 """
 
+import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
+
+import humanfriendly
 
 from dgsct.commands import ask
 from dgsct.doctor import Campaign, Finding
@@ -20,7 +24,7 @@ PROGRAMS = ("sinfo", "squeue", "scontrol", "sbatch", "scancel", "srun")
 SECONDS = 10.0
 SUBMIT_SECONDS = 30.0
 LONGEST_POLL = 180.0  # seconds between two questions of the plugin, at most
-UNUSABLE = re.compile(r"down|drain|fail|maint|unknown|power|reboot|inval", re.I)
+UNUSABLE = re.compile(r"down|drain|fail|maint|unknown|reboot|inval|\*$", re.I)  # a star: the node does not respond
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def requests(campaign: Campaign) -> list[Request]:
     site, run, profile = campaign.site.get("slurm") or {}, campaign.site.get("run") or {}, campaign.profile
     full, scale = campaign.full_size, get_scale(campaign.settings.scale)
     flags = tuple(f"--{name}={site[name]}" for name in ("account", "qos", "constraint") if site.get(name))
-    other, train = profile.get("default-resources") or {}, (profile.get("set-resources") or {}).get("train") or {}
+    other, train = _resources(profile.get("default-resources")), (profile.get("set-resources") or {}).get("train") or {}
     extra = tuple(str(train["slurm_extra"]).split()) if train.get("slurm_extra") else ()
     gpus = int(train.get("gpu", scale.gpus if full else 0))
     partition = site.get("gpu_partition") if gpus else None
@@ -107,21 +111,38 @@ def requests(campaign: Campaign) -> list[Request]:
         "a training",
         partition or site.get("partition"),
         int((profile.get("set-threads") or {}).get("train", run.get("cpus", 1) if full else 1)),
-        _number(train.get("mem_mb", run.get("mem_mb") if full else 3000)),
-        _number(train.get("runtime", run.get("minutes") if full else 30)),
+        _megabytes(train.get("mem_mb", run.get("mem_mb") if full else 3000)),
+        _minutes(train.get("runtime", run.get("minutes") if full else 30)),
         gpus,
         site.get("gres"),
         (*flags, *extra),
     )
     rest = Request(
-        "another job", site.get("partition"), 1, _number(other.get("mem_mb")), _number(other.get("runtime")), 0, None, flags
+        "another job", site.get("partition"), 1, _megabytes(other.get("mem_mb")), _minutes(other.get("runtime")), 0, None, flags
     )
     return [training, rest]
 
 
-def _number(value: Any) -> int:
-    """A whole number; 0 for what only Snakemake understands (`4h`), which Slurm itself judges then."""
-    return value if isinstance(value, int) else 0
+def _number(value: Any, parse: Callable[[str], float], unit: float) -> int:
+    """A whole number of units, also of `4h` or `2GB` as Snakemake takes them; 0 for what is not known before a job is made."""
+    if isinstance(value, int):
+        return value
+    with contextlib.suppress(humanfriendly.InvalidTimespan, humanfriendly.InvalidSize):
+        return ceil(parse(str(value)) / unit)
+    return 0
+
+
+def _minutes(value: Any) -> int:
+    return _number(value, humanfriendly.parse_timespan, 60)
+
+
+def _megabytes(value: Any) -> int:
+    return _number(value, humanfriendly.parse_size, 1e6)
+
+
+def _resources(value: Any) -> dict[str, Any]:
+    """Resources of a profile: a mapping, or a list of `name=value`."""
+    return dict(item.split("=", 1) for item in value) if isinstance(value, list) else value or {}
 
 
 def _status(profile: dict[str, Any], config: dict[str, str]) -> Iterator[Finding]:
@@ -211,7 +232,7 @@ def _limits(request: Request, name: str, partition: dict[str, str], file: Any) -
     if not fitting:
         yield Finding("error", f"{request.words}: no node of partition {name} has that much", _most(request, nodes, file))
     elif all(UNUSABLE.search(one.state) for one in fitting):
-        states = ", ".join(sorted({one.state for one in fitting}))
+        states = ", ".join(sorted({one.state.replace("*", " (no answer)") for one in fitting}))
         yield Finding("warning", f"{request.words}: all nodes of {name} that suit are {states}", "jobs wait till then")
 
 

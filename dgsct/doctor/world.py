@@ -78,7 +78,7 @@ def dag(campaign: Campaign) -> Iterator[Finding]:
     if not snakefile.is_file():
         yield Finding("error", f"{snakefile} does not exist", "run dgsct from a checkout of the repository")
         return
-    if campaign.root != Path("results"):
+    if campaign.root.resolve() != Path("results").resolve():
         yield Finding("warning", f"the DAG keeps its results in ./results, not in {campaign.root}", "cd to the folder above it")
         return
     s = campaign.settings
@@ -193,9 +193,11 @@ def disk(campaign: Campaign) -> Iterator[Finding]:
         yield Finding("error", f"{place} takes no files: {error.strerror}", "free space, or correct the folder's permissions")
         return
     short, cores = get_scale(campaign.settings.scale).short_runs, len(os.sched_getaffinity(0))
-    count = int(campaign.profile.get("jobs", 1)) if campaign.on_slurm else cores if short else 1
     items = judge(campaign.runs, campaign.root)
-    count = max(min(count, sum(item.work is not None for item in items)), 1)
+    trainings = max(sum(item.work is not None for item in items), 1)
+    jobs = campaign.profile.get("jobs")
+    count = (jobs if isinstance(jobs, int) else trainings) if campaign.on_slurm else cores if short else 1
+    count = max(min(count, trainings), 1)
     plan = make_plan(items, campaign.settings, campaign.root, count)
     needed, free = plan.disk.total, plan.disk.free
     text = f"{size(needed)} more at most ({len(plan.to_train)} runs to train, {count} at a time), {size(free)} free in {place}"

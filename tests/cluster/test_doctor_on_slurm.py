@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +90,8 @@ def test_drained_nodes_are_a_warning(found, cluster):
         findings = found()
     finally:
         ask(cluster, "scontrol", "update", f"nodename={node}", "state=resume")
+        while ask(cluster, "sinfo", "-h", "-N", "-o", "%T").splitlines()[0].endswith("*"):
+            time.sleep(0.1)  # until the node has answered
     assert trainings(findings, "error") == []
     assert trainings(findings, "warning")[0].text.endswith(" that suit are drained")
 
