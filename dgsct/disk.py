@@ -108,11 +108,11 @@ def disk_needed(runs: Sequence[tuple[Run, StepTime | None]], root: Path, scale: 
         encoders=encoders,
         there=tuple(there),
         unknown=tuple(dict.fromkeys(run.method for (run, _), n in zip(runs, known, strict=True) if n is None)),
-        free=shutil.disk_usage(_existing(root)).free,
+        free=shutil.disk_usage(existing_folder(root)).free,
     )
 
 
-def _existing(path: Path) -> Path:
+def existing_folder(path: Path) -> Path:
     """The nearest folder above that is there."""
     path = path.absolute()
-    return path if path.exists() else _existing(path.parent)
+    return path if path.exists() else existing_folder(path.parent)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dgsct.atomic import write_json_atomic
+from dgsct.checkpoint import RunLock
 from dgsct.checksum import sha256_json
 from dgsct.errors import DgsctError
 from dgsct.experiments import Experiment
@@ -83,6 +84,11 @@ def place_corrupt(root: Path, run: Run) -> Path:
     path = place(root, run)
     path.write_text(path.read_text(encoding="utf-8")[:200], encoding="utf-8")
     return path
+
+
+def training_lock(root: Path, run: Run) -> RunLock:
+    """The lock that a trainer of `run` holds; a context manager."""
+    return RunLock(root / run.folder)
 
 
 def place_efficiency(root: Path) -> None:

@@ -1,0 +1,148 @@
+"""Commands about a whole campaign: what it costs, whether it could run, and where it stands."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dgsct.cli.common import (
+    Experiments,
+    Methods,
+    Protocol,
+    Results,
+    Scale,
+    Seeds,
+    Targets,
+    Tasks,
+    app,
+    experiments_of,
+    settings_of,
+)
+
+GROUP = "A campaign"
+
+
+@app.command(rich_help_panel=GROUP)
+def plan(
+    targets: Targets = None,
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    seeds: Seeds = 3,
+    tasks: Tasks = "",
+    methods: Methods = "",
+    gpus: Annotated[int | None, typer.Option(min=1, help="runs at a time (default: 1 at full size, else all cores)")] = None,
+    results: Results = Path("results"),
+    experiments: Experiments = None,
+    probe: Annotated[bool | None, typer.Option(help="time 20 steps (default: at mini scale and on a GPU, if unknown)")] = None,
+    write: Annotated[bool, typer.Option(help="note each run's time for Snakemake's `runtime`")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """What a target would cost: runs, GPU-hours, wall time, disk, and what is already there."""
+    from dgsct.plan import choose_runs, judge, make_plan, note_runtimes
+    from dgsct.plan_report import plan_json, print_plan
+    from dgsct.scales import get_scale
+
+    settings = settings_of(scale, protocol, seeds, tasks, methods)
+    items = judge(choose_runs(targets or [], experiments_of(None, experiments), settings), results)
+    if probe is not False:
+        _probe(items, scale, results, asked=probe is True)
+    made = make_plan(items, settings, results, gpus or (len(os.sched_getaffinity(0)) if get_scale(scale).short_runs else 1))
+    if as_json:
+        typer.echo(json.dumps(plan_json(made), indent=2))
+    else:
+        print_plan(made)
+    if write and made.timed:
+        path, count = note_runtimes(made, results)
+        typer.echo(f"Snakemake's `runtime` of {count} run{'s' * (count != 1)} is noted in {path}", err=True)
+
+
+def _probe(items: list, scale: str, results: Path, asked: bool) -> None:
+    """Measure the steps that nothing is known of: at mini scale, with a GPU, or when asked to."""
+    from dgsct.plan import to_probe
+    from dgsct.scales import get_scale
+    from dgsct.step_times import device_here, write_probe
+
+    quick = get_scale(scale).short_runs or device_here().gpu
+    runs = to_probe(items, results, scale, exact=asked) if asked or quick else []
+    if runs and not quick:
+        typer.echo("no GPU here: a full-size step takes minutes and tens of gigabytes on a processor", err=True)
+    if runs:
+        from dgsct.probe import probe
+    for i, run in enumerate(runs, start=1):
+        typer.echo(f"probe {i} of {len(runs)}: {run.task} {run.method} {run.setting}", err=True)
+        write_probe(results, run, *probe(run))
+
+
+@app.command(rich_help_panel=GROUP)
+def status(
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    seeds: Seeds = 3,
+    results: Results = Path("results"),
+    experiments: Experiments = None,
+    watch: Annotated[bool, typer.Option("--watch", help="look again and again until everything is done; Ctrl-C ends")] = False,
+    interval: Annotated[float, typer.Option(min=1, help="seconds between two looks of --watch")] = 10,
+) -> None:
+    """What is done, running, queued, failed, stale and missing, per table; how fast it goes, and how long it takes."""
+    from dgsct.queued import Queue
+    from dgsct.status import Board, print_status, watch_status
+
+    board = Board(experiments_of(None, experiments), settings_of(scale, protocol, seeds), results, Queue(results))
+    if not watch:
+        print_status(board.look())
+        return
+    try:
+        watch_status(board, interval)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@app.command(rich_help_panel=GROUP)
+def doctor(
+    targets: Targets = None,
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    seeds: Seeds = 3,
+    tasks: Tasks = "",
+    methods: Methods = "",
+    profile: Annotated[str | None, typer.Option(help="Snakemake profile, such as slurm (default: this machine)")] = None,
+    site: Annotated[Path | None, typer.Option(help="site file (default: workflow/config/site.yaml)")] = None,
+    checksums: Annotated[bool, typer.Option("--checksums", help="read large files too; takes minutes")] = False,
+    results: Results = Path("results"),
+    experiments: Experiments = None,
+) -> None:
+    """What could stop a long campaign, looked for before it begins. Exit code 1 if there is an error."""
+    from functools import partial
+
+    from dgsct.doctor import Campaign, Check, cluster, examine, machine, world
+    from dgsct.doctor.report import print_findings
+    from dgsct.encoders.sources import SITE
+    from dgsct.plan import choose_runs
+
+    settings = settings_of(scale, protocol, seeds, tasks, methods)
+    runs = choose_runs(targets or [], experiments_of(None, experiments), settings)
+    profile_file = world.find_profile(profile) if profile else None
+    campaign = Campaign(
+        tuple(targets or ["all_tables"]),
+        settings,
+        tuple(runs),
+        results,
+        site or SITE,
+        world.read_yaml(site or SITE, "site file"),
+        profile_file,
+        world.read_yaml(profile_file, "profile") if profile_file else {},
+    )
+    patience = 7200 if checksums else 120
+    checks = [
+        Check("software", machine.software, 30),
+        Check("gpu", partial(machine.gpu, campaign), 30),
+        Check("settings", partial(world.settings, campaign), 30),
+        *([Check("slurm", partial(cluster.cluster, campaign), 180)] if campaign.on_slurm else []),
+        Check("dag", partial(world.dag, campaign), world.PLAN_SECONDS + 5),
+        Check("data", partial(world.data, campaign, checksums), patience),
+        Check("weights", partial(world.weights, campaign, checksums), patience),
+        Check("disk", partial(world.disk, campaign), 60),
+    ]
+    raise typer.Exit(1 if print_findings(examine(checks)) else 0)

@@ -1,0 +1,67 @@
+"""What the groups of commands share: the application, the options that many commands take, and what they mean."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dgsct.errors import UsageError
+
+if TYPE_CHECKING:
+    from dgsct.experiments import Settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Reproducibility benchmark harness for DG-SCT. The whole benchmark: `snakemake all_tables`.",
+)
+
+Scale = Annotated[str, typer.Option(help="paper (full size) or mini")]
+Protocol = Annotated[str, typer.Option(help="release, paper or clean")]
+Seeds = Annotated[int, typer.Option(min=1, help="seeds 0 ... N-1 of every cell")]
+Results = Annotated[Path, typer.Option(help="folder of data, encoders and records")]
+Experiments = Annotated[Path | None, typer.Option(help="folder of experiment files")]
+Targets = Annotated[list[str] | None, typer.Argument(help="all_tables (default), all_figures, experiments, or run folders")]
+Tasks = Annotated[str, typer.Option(help="only these tasks, with commas")]
+Methods = Annotated[str, typer.Option(help="only these methods, with commas")]
+Out = Annotated[Path | None, typer.Option(help="default: paper_tables/SCALE/PROTOCOL")]
+
+
+def settings_of(scale: str, protocol: str, seeds: int, tasks: str = "", methods: str = "") -> "Settings":
+    """Checked settings of these options; UsageError names a wrong one."""
+    from dgsct.experiments import make_settings
+
+    return make_settings({"scale": scale, "protocol": protocol, "seeds": seeds, "tasks": tasks, "methods": methods})
+
+
+def experiments_of(names: list[str] | None, folder: Path | None, figures: bool | None = None) -> dict:
+    """The experiments by these names (default: all); with `figures` given, figures only or tables only."""
+    from dgsct.experiments import EXPERIMENTS, load_experiments
+
+    known = load_experiments(folder or EXPERIMENTS)
+    for name in names or []:
+        if name not in known:
+            raise UsageError(f"unknown experiment {name!r}; known: {', '.join(known)}")
+        if figures is not None and known[name].drawn != figures:
+            this, other = ("figure", "tables") if figures else ("table", "figures")
+            raise UsageError(f"{name} is no {this}; use `dgsct {other} {name}`")
+    chosen = names or [n for n, e in known.items() if figures is None or e.drawn == figures]
+    return {name: known[name] for name in chosen}
+
+
+def options_of(items: list[str] | None) -> dict[str, str] | None:
+    """`--set` items as options; None where none is given."""
+    overrides = {}
+    for item in items or []:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set {item!r} must have the form NAME=VALUE, for example --set S=off")
+        overrides[name] = value
+    return overrides or None
+
+
+def echo_paths(paths: list[Path]) -> None:
+    """Print what was written, a path a line."""
+    for path in paths:
+        typer.echo(path)

@@ -1,0 +1,88 @@
+"""Commands about single runs: train, many at once, evaluate, masks."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dgsct.cli.common import Protocol, Results, Scale, app, echo_paths, options_of
+from dgsct.errors import UsageError
+
+GROUP = "One run or many"
+
+
+@app.command(rich_help_panel=GROUP)
+def run(
+    task: str,
+    method: str,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="an option, e.g. S=off")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    results: Results = Path("results"),
+) -> None:
+    """Train and evaluate one run in this terminal, and print its metrics."""
+    from dgsct.runs import Run
+
+    chosen = Run.make(task, method, options_of(set_), protocol, scale, seed)
+    from dgsct.engine import execute
+
+    typer.echo(execute(chosen, results))
+
+
+@app.command(rich_help_panel=GROUP)
+def bundle(
+    folders: Annotated[list[Path], typer.Argument(help="run folders: RESULTS/runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED")],
+    jobs: Annotated[int, typer.Option(min=1, help="runs at a time")] = 1,
+) -> None:
+    """Train many runs in one process tree: torch is imported once, every run is a fork."""
+    from dgsct.runs import Run
+
+    for folder in folders:
+        Run.from_folder(folder)
+    from dgsct import worker
+
+    codes = set(worker.bundle(folders, jobs).values())
+    raise typer.Exit(0 if codes <= {0} else 75 if codes <= {0, 75} else 1)
+
+
+@app.command(rich_help_panel=GROUP)
+def evaluate(
+    task: str,
+    checkpoint: Annotated[Path, typer.Option(help="a release's .pt, one of ours, or a run's checkpoints/best.safetensors")],
+    scale: Annotated[str | None, typer.Option(help="default: what the file says, else paper")] = None,
+    protocol: Annotated[str | None, typer.Option(help="default: what the file says, else release")] = None,
+    method: Annotated[str | None, typer.Option(help="default: what the file says, else dg-sct")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="an option, e.g. S=off")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="folder of data and encoders (default: the run's own, else results)")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="default: RESULTS/evaluations/NAME")] = None,
+) -> None:
+    """Run a checkpoint on the test split: metrics, results by class and a confusion matrix (AVE) or by clip (AVS)."""
+    from dgsct.convert import run_of
+
+    run, root = run_of(
+        checkpoint, task=task, method=method, overrides=options_of(set_), protocol=protocol, scale=scale, results=results
+    )
+    from dgsct import evaluation
+
+    result = evaluation.evaluate(run, checkpoint, root)
+    evaluation.print_evaluation(result)
+    echo_paths(evaluation.write_evaluation(result, out or evaluation.default_folder(run, checkpoint, root)))
+
+
+@app.command(rich_help_panel=GROUP)
+def masks(
+    folder: Annotated[Path, typer.Argument(help="a segmentation run: RESULTS/runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED")],
+) -> None:
+    """Write the masks of a run's best weights for the test clips, which the qualitative figure shows."""
+    from dgsct.options import AVS
+    from dgsct.runs import Run
+
+    run = Run.from_folder(folder)
+    if run.task not in AVS:
+        raise UsageError(f"task {run.task!r} has no masks; give a run of one of: {', '.join(AVS)}")
+    from dgsct.evaluation_masks import save_masks
+
+    typer.echo(save_masks(run, Path(*folder.parts[:-7])))

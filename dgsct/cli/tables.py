@@ -1,0 +1,141 @@
+"""Commands that write or print results and what is known without a run: tables, figures, the report, Table 6, the ledger."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dgsct.cli.common import Experiments, Out, Protocol, Results, Scale, Seeds, app, echo_paths, experiments_of, settings_of
+
+GROUP = "Results"
+
+
+@app.command("ls", rich_help_panel=GROUP)
+def list_everything() -> None:
+    """Tasks, methods, experiments and protocols, one line each."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from dgsct.experiments import load_experiments
+    from dgsct.methods import METHODS
+    from dgsct.protocols import SUMMARIES
+    from dgsct.tasks import TASKS
+
+    groups = {
+        "tasks": {name: t.summary for name, t in TASKS.items()},
+        "methods": {name: m.summary for name, m in METHODS.items()},
+        "experiments": {name: f"{e.source}: {e.title}" for name, e in load_experiments().items()},
+        "protocols": dict(SUMMARIES),
+    }
+    console = Console()
+    for title, entries in groups.items():
+        table = Table.grid(padding=(0, 2))
+        for name, summary in entries.items():
+            table.add_row(f"  [bold]{name}[/]", escape(summary))
+        console.print(f"[bold cyan]{title}[/]")
+        console.print(table)
+
+
+@app.command(rich_help_panel=GROUP)
+def efficiency(
+    method: Annotated[str, typer.Argument(help="dg-sct or lavish-star")] = "dg-sct",
+    scale: Scale = "paper",
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    out: Annotated[Path | None, typer.Option(help="write the JSON to this file")] = None,
+) -> None:
+    """Parameters, trainable share and MACs of one clip, counted without weights (Table 6)."""
+    from dgsct.methods import get_method
+
+    get_method(method)
+    from dgsct.efficiency import efficiency as count
+
+    result = count(method, scale)
+    if out:
+        from dgsct.atomic import write_json_atomic
+
+        write_json_atomic(out, result)
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+    elif not out:
+        _print_efficiency(result)
+
+
+def _print_efficiency(result: dict) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    parameters = result["parameters"]
+    total = parameters["total"]
+    rows = [("parameters", total), ("trainable", parameters["trainable"])]
+    rows += [("trainable, without gradient", parameters["without_gradient"])]
+    rows += [(f"  {name}", value) for name, value in parameters["components"].items()]
+    table = Table("", "count", "% of all", title=f"{result['method']} at {result['scale']} scale")
+    table.columns[1].justify = table.columns[2].justify = "right"
+    for name, value in rows:
+        table.add_row(name, f"{value:,}", f"{100 * value / total:.2f}")
+    for name, value in result["macs"].items():
+        table.add_row(f"MACs, {name.replace('_', ' ')}", f"{value:,}", "")
+    Console().print(table)
+
+
+@app.command(rich_help_panel=GROUP)
+def tables(
+    names: Annotated[list[str] | None, typer.Argument(help="experiments (default: all tables)")] = None,
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    seeds: Seeds = 3,
+    out: Out = None,
+    results: Results = Path("results"),
+    experiments: Experiments = None,
+) -> None:
+    """Write tables (LaTeX, Markdown, CSV, HTML, JSON) from the records that are there."""
+    chosen = experiments_of(names, experiments, figures=False)
+    from dgsct.render import write_table
+    from dgsct.tables import build_table
+
+    folder, settings = out or Path("paper_tables", scale, protocol), settings_of(scale, protocol, seeds)
+    for experiment in chosen.values():
+        echo_paths(write_table(build_table(experiment, settings, results), folder))
+
+
+@app.command(rich_help_panel=GROUP)
+def figures(
+    names: Annotated[list[str] | None, typer.Argument(help="experiments (default: all figures)")] = None,
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    seeds: Seeds = 3,
+    out: Out = None,
+    results: Results = Path("results"),
+    experiments: Experiments = None,
+) -> None:
+    """Draw figures from the records that are there."""
+    chosen = experiments_of(names, experiments, figures=True)
+    from dgsct.figures import write_figure
+
+    folder, settings = out or Path("paper_tables", scale, protocol), settings_of(scale, protocol, seeds)
+    for experiment in chosen.values():
+        echo_paths(write_figure(experiment, settings, results, folder))
+
+
+@app.command(rich_help_panel=GROUP)
+def report(
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    seeds: Seeds = 3,
+    out: Out = None,
+) -> None:
+    """Collect the tables and figures of a folder on one PDF page (needs pdflatex)."""
+    from dgsct.report import write_report
+
+    settings = settings_of(scale, protocol, seeds)
+    typer.echo(write_report(out or Path("paper_tables", scale, protocol), settings.scale, settings.protocol))
+
+
+@app.command(rich_help_panel=GROUP)
+def ledger() -> None:
+    """The deviation ledger: paper against release, and what each protocol picks."""
+    from dgsct.protocols import ledger_markdown
+
+    typer.echo(ledger_markdown(), nl=False)

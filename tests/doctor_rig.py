@@ -1,0 +1,71 @@
+"""`dgsct doctor` as a user meets it, and campaigns for its checks by themselves."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from dgsct.doctor import Campaign, Finding
+from dgsct.doctor.world import find_profile
+from dgsct.experiments import load_experiments, make_settings
+from dgsct.plan import choose_runs
+
+SITE = {
+    "data": {"ave": None, "avs-s4": None, "avs-ms3": None},
+    "weights": None,
+    "run": {"cpus": 2, "mem_mb": 8000, "minutes": 720},
+    "slurm": {"partition": None, "account": None},
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """Exit code, both streams and the lines of one area."""
+
+    code: int
+    out: str
+    err: str
+
+    def of(self, area: str, level: str = "") -> list[str]:
+        """What the lines of an area (of a level) say."""
+        words = [line.split(maxsplit=2) for line in self.out.splitlines()]
+        return [w[2] for w in words if len(w) == 3 and w[1] == area and level in ("", w[0])]
+
+
+def doctor(folder: Path, *arguments: object, python: tuple[str, ...] = (), env: dict[str, str] | None = None) -> Told:
+    """Ask the doctor in `folder` about Table 1 of AVE with one seed."""
+    asked = ["doctor", "table1", "--tasks", "ave", "--seeds", "1", *map(str, arguments)]
+    command = [sys.executable, *python, "-m", "dgsct.cli", *asked]
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    return Told(done.returncode, done.stdout, done.stderr)
+
+
+def site_file(folder: Path, **changes) -> Path:
+    """A site file with the entries of `SITE`, of which some are changed: `run={"cpus": 8}`."""
+    content = {name: {**value, **changes.get(name, {})} if isinstance(value, dict) else value for name, value in SITE.items()}
+    path = folder / "site.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def campaign(
+    root: Path, scale: str = "mini", tasks: str = "ave", slurm: bool = False, cluster: dict | None = None, **site
+) -> Campaign:
+    """Table 1 with one seed, on this machine or on Slurm; `cluster` is the site file's entry `slurm`."""
+    settings = make_settings({"scale": scale, "protocol": "release", "seeds": 1, "tasks": tasks, "methods": ""})
+    runs = choose_runs(["table1"], load_experiments(), settings)
+    file = find_profile("slurm") if slurm else None
+    profile = yaml.safe_load(file.read_text(encoding="utf-8")) if file else {}
+    said = {**SITE, **site, **({"slurm": cluster} if cluster else {})}
+    return Campaign(("table1",), settings, tuple(runs), root, root / "site.yaml", said, file, profile)
+
+
+def levels(findings: list[Finding]) -> list[str]:
+    """How bad each is."""
+    return [finding.level for finding in findings]
