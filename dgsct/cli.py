@@ -418,6 +418,20 @@ def ledger() -> None:
     typer.echo(ledger_markdown(), nl=False)
 
 
+@app.command()
+def retry(
+    folders: Annotated[list[Path] | None, typer.Argument(help="run folders (default: all that have failed)")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Forget that runs have failed, so that they are tried again; their checkpoints stay."""
+    from dgsct.failures import clear
+
+    cleared = clear(folders or [], results)
+    _echo(cleared)
+    if not cleared:
+        typer.echo("no run has a noted failure", err=True)
+
+
 def main() -> None:
     """Entry point: user errors become one sentence and an exit code."""
     sys.exit(exit_code(app))
