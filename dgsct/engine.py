@@ -21,7 +21,16 @@ from dgsct.atomic import write_json_atomic
 from dgsct.checkpoint import finish, finished
 from dgsct.errors import DgsctError, GivenUp, Stopped, exit_code
 from dgsct.execution import HERE, Execution, execution_of, execution_parser
-from dgsct.failures import GIVE_UP_AFTER, failed_record, given_up, note_failure, read_failed_record
+from dgsct.failures import (
+    GIVE_UP_AFTER,
+    counts,
+    failed_record,
+    given_up,
+    note_failure,
+    read_failed_record,
+    read_failure,
+    signature,
+)
 from dgsct.methods import get_method, resolve_options
 from dgsct.progress import display
 from dgsct.provenance import describe_environment
@@ -117,8 +126,7 @@ def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
         return path
     stop = StopRequest(execution.deadline)
     if int(os.environ.get("RANK", "0")):
-        _result(run, root, key, stop, started, execution)
-        return path
+        return _beside(run, root, key, stop, started, execution)
     with RunLock(folder, (lambda: not stop) if execution.waits else None) as stop.lock:
         if _done(path, key):  # by the copy that was waited for
             return path
@@ -143,6 +151,19 @@ def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
         (folder / "failed.json").unlink(missing_ok=True)
         metrics = "  ".join(f"{name} {value:.2f}" for name, value in result["metrics"].items())
         print(f"{run.folder}: {metrics}", flush=True)
+    return path
+
+
+def _beside(run: Run, root: Path, key: str, stop: StopRequest, started: float, execution: Execution) -> Path:
+    """What every process but the first does; one that fails as the run has failed before ends as the first one does."""
+    path = root / run.folder / "record.json"
+    try:
+        _result(run, root, key, stop, started, execution)
+    except Exception as error:
+        noted = read_failure(path.parent, key) or {}
+        if not counts(error) or noted.get("signature") != signature(error):
+            raise
+        raise GivenUp(f"{run.folder} has failed so before") from error
     return path
 
 

@@ -12,7 +12,9 @@ from dgsct.atomic import write_text_atomic
 from dgsct.engine import execute
 from dgsct.engine import main as engine_main
 from dgsct.errors import DgsctError, GivenUp, MachineError, Stopped, UsageError
+from dgsct.evaluation_masks import save_masks
 from dgsct.failures import clear, note_failure, read_failure, signature
+from dgsct.masks import read_masks
 from dgsct.results import outdated, validity
 from dgsct.runs import Run
 from dgsct.training import Training
@@ -164,6 +166,12 @@ def test_a_broken_failed_record_is_a_corrupt_record(root):
     assert validity(RUN, root).name == "corrupt"
     with pytest.raises(DgsctError, match="delete it and run again"):
         execute(RUN, root)
+
+
+def test_a_figure_of_masks_is_drawn_without_a_failed_run(root, fail):
+    fail(), fail()
+    path = save_masks(RUN, root)
+    assert read_masks(path).names == ()
 
 
 def test_the_command(root, fail):
