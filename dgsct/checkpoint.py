@@ -124,8 +124,9 @@ def save_best(folder: Path, weights: dict[str, Any], key: str, epoch: int) -> No
     write_bytes_atomic(folder / "best.safetensors", content)
 
 
-def check_best(path: Path) -> None:
-    """DgsctError if a run's best weights are not what was written."""
+def check_best(path: Path) -> str:
+    """The checksum of a run's best weights; DgsctError if they are not what was written."""
+    said = None
     try:
         content = path.read_bytes()
         said = json.loads(content[8 : 8 + _header(content)])["__metadata__"]["sha256"]
@@ -134,6 +135,7 @@ def check_best(path: Path) -> None:
         good = False
     if not good:
         raise DgsctError(f"{path} is damaged; delete that folder and the record beside it, and train the run again")
+    return str(said)
 
 
 def _header(content: bytes) -> int:

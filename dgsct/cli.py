@@ -439,6 +439,17 @@ def retry(
         typer.echo("no run has a noted failure", err=True)
 
 
+@app.command()
+def soak(
+    minutes: Annotated[float, typer.Option(min=0, help="at least one round is made")] = 5.0,
+    seed: Annotated[int, typer.Option(help="of what is hit and when")] = 0,
+) -> None:
+    """Kill mini runs by chance for some minutes, and prove that their records are those of undisturbed ones."""
+    from dgsct.soak import soak
+
+    soak(minutes, seed, say=typer.echo)
+
+
 def main() -> None:
     """Entry point: user errors become one sentence and an exit code."""
     sys.exit(exit_code(app))

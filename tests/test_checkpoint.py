@@ -153,7 +153,7 @@ def test_a_damaged_note_of_the_outcome_is_no_outcome(root, capsys, undisturbed):
     place = text.index('"miou":') + 9
     noted.write_text(text[:place] + ("1" if text[place] != "1" else "2") + text[place + 1 :])
     assert outcome(root) == undisturbed
-    assert "finished.json is damaged" in capsys.readouterr().out
+    assert "finished.json is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", [-1, -100, 20, 60])
