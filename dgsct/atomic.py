@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dgsct.errors import DgsctError
+from dgsct.errors import MachineError
 
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """A file beside `path` to be written by whatever library; it takes the place of `path` at the end, or vanishes.
 
-    For content that is too large to be held in memory. DgsctError if the disk is full or the place forbidden.
+    For content that is too large to be held in memory. MachineError if the disk is full or the place forbidden.
     """
     path = Path(path)
     temporary: str | None = None
@@ -32,7 +32,7 @@ def new_file(path: Path) -> Iterator[Path]:
         temporary = None
     except OSError as error:
         remedy = "free space on that disk" if error.errno == errno.ENOSPC else "check the folder and its permissions"
-        raise DgsctError(f"cannot write {path}: {error.strerror}; {remedy} and run the same command again") from error
+        raise MachineError(f"cannot write {path}: {error.strerror}; {remedy} and run the same command again") from error
     finally:
         if temporary:
             with contextlib.suppress(OSError):
@@ -40,7 +40,7 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all; DgsctError if the disk is full or the place forbidden."""
+    """Write a file that appears whole or not at all; MachineError if the disk is full or the place forbidden."""
     with new_file(path) as partial:
         partial.write_bytes(content)
 

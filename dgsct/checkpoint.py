@@ -1,37 +1,42 @@
-"""What a run leaves on the way: checkpoints that appear whole or not at all, its best weights, how it ended, its lock.
+"""What a run leaves on the way: checkpoints that appear whole or not at all, its best weights, and how it ended.
 
 All of it lies in the run's folder and is no declared output of the DAG, which deletes those before a job starts:
 
     checkpoints/step-XXXXXXXX/   weights, optimiser, schedule, random generators, progress; the two newest
     checkpoints/best.safetensors the trained weights of the best epoch (frozen encoders are not repeated)
     checkpoints/finished.json    the outcome of a training that is over; the checkpoints are gone by then
-    failed.json                  why the last attempt failed
-    lock.json                    who is training, with a heartbeat
+    failed.json                  how the last attempts failed (`dgsct.failures`)
+    lock.json                    who is training, with a heartbeat (`dgsct.run_lock`)
+
+Everything that is read again carries a checksum: a flipped bit in a tensor would be loaded without a word.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
-import socket
-import threading
-import time
-import uuid
+import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from dgsct.atomic import write_bytes_atomic, write_json_atomic
-from dgsct.errors import DgsctError
+from dgsct.checksum import sha256_file, sha256_json
+from dgsct.errors import DgsctError, MachineError
 
 KEEP = 2
-STALE_AFTER = 120.0
-BEAT_EVERY = 5.0
+
+
+class Damaged(ValueError):
+    """A file is not what was written; the message says which, and how it differs."""
 
 
 def save_checkpoint(folder: Path, step: int, accelerator: Any, state: dict[str, Any]) -> Path:
     """Write `step-XXXXXXXX` below `folder` atomically: weights, optimiser, schedule and all RNGs by accelerate, plus
-    `state` as JSON (floats survive exactly). The two newest are kept. Every process of a run calls it.
+    `state` as JSON (floats survive exactly) and the checksums of all. The two newest are kept. Every process of a run
+    calls it.
     """
     final, partial = folder / f"step-{step:08d}", folder / f".partial-{step:08d}"
     main = accelerator.is_main_process
@@ -44,7 +49,8 @@ def save_checkpoint(folder: Path, step: int, accelerator: Any, state: dict[str, 
         accelerator.save_state(str(partial))
         accelerator.wait_for_everyone()
         if main:
-            (partial / "state.json").write_text(json.dumps(state))
+            files = {path.name: sha256_file(path) for path in sorted(partial.iterdir())}
+            (partial / "state.json").write_text(json.dumps(_sealed({"files": files, "state": state})))
             _sync(partial)
             if final.exists():
                 shutil.rmtree(final)
@@ -54,35 +60,144 @@ def save_checkpoint(folder: Path, step: int, accelerator: Any, state: dict[str, 
         if not _of_the_disk(error):
             raise
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise DgsctError(f"cannot write checkpoint {final}: {reason}; free space and start again") from error
+        raise MachineError(f"cannot write checkpoint {final}: {reason}; free space and start again") from error
     if main:
         for old in sorted(folder.glob("step-*"))[:-KEEP]:
             shutil.rmtree(old, ignore_errors=True)
     return final
 
 
+def newest_checkpoint(folder: Path, key: str) -> tuple[tuple[Path, dict[str, Any]] | None, list[str]]:
+    """The newest intact checkpoint of `key` with its state, and what there was to say of damaged ones.
+
+    What can never be used is deleted on the way (damaged checkpoints, those of another description or code, what killed
+    writers left), so that it takes no intact one's place among the two that are kept. The caller holds the run's lock.
+    MachineError if the disk does not give the files.
+    """
+    notices: list[str] = []
+    found = None
+    for leftover in folder.glob(".*"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        try:
+            state = _verified(path, key) if found is None else {}
+        except Damaged as damage:
+            notices.append(f"checkpoint {path.name} is damaged ({damage}) and was deleted")
+            state = None
+        except OSError as error:
+            raise MachineError(f"{path} cannot be read ({error.strerror}); start again when the disk answers") from error
+        if state is None:
+            shutil.rmtree(path, ignore_errors=True)
+        elif found is None:
+            found = (path, state)
+    return found, notices
+
+
+def newest_state(folder: Path, key: str) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint of `key` with a readable state; nothing is changed, and tensors are not looked at."""
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        with contextlib.suppress(Damaged, OSError):
+            state = _unsealed(path / "state.json")["state"]
+            if state.get("key") == key:
+                return path, state
+    return None
+
+
+def _verified(path: Path, key: str) -> dict[str, Any] | None:
+    """The state of an intact checkpoint, None for one of another key; Damaged says what is wrong."""
+    told = _unsealed(path / "state.json")
+    if told["state"].get("key") != key:
+        return None
+    for name, checksum in told["files"].items():
+        with _damage(name):
+            if sha256_file(path / name) != checksum:
+                raise Damaged(f"{name} is not what was written")
+    return told["state"]
+
+
 def save_best(folder: Path, weights: dict[str, Any], key: str, epoch: int) -> None:
-    """Write the best epoch's weights to `best.safetensors`, with the run's key and the epoch in its header."""
+    """Write the best epoch's weights to `best.safetensors`, with the run's key, the epoch and a checksum in its header."""
     from safetensors.torch import save
 
-    content = save({k: t.contiguous() for k, t in weights.items()}, {"key": key, "epoch": str(epoch)})
+    tensors, told = {k: t.contiguous() for k, t in weights.items()}, {"key": key, "epoch": str(epoch)}
+    content = save(tensors, {**told, "sha256": _digest(save(tensors, told))})
     write_bytes_atomic(folder / "best.safetensors", content)
+
+
+def check_best(path: Path) -> str:
+    """The checksum of a run's best weights; DgsctError if they are not what was written."""
+    said = None
+    try:
+        content = path.read_bytes()
+        said = json.loads(content[8 : 8 + _header(content)])["__metadata__"]["sha256"]
+        good = said == _digest(content)
+    except (ValueError, KeyError, TypeError, struct.error):
+        good = False
+    if not good:
+        raise DgsctError(f"{path} is damaged; delete that folder and the record beside it, and train the run again")
+    return str(said)
+
+
+def _header(content: bytes) -> int:
+    """Length of a safetensors file's header."""
+    return struct.unpack("<Q", content[:8])[0]
+
+
+def _digest(content: bytes) -> str:
+    """sha256 of a safetensors file's tensors with their names and shapes, and of what its header says, less the checksum."""
+    end = 8 + _header(content)
+    header = json.loads(content[8:end])
+    header["__metadata__"] = {k: v for k, v in header.get("__metadata__", {}).items() if k != "sha256"}
+    digest = hashlib.sha256(sha256_json(header).encode())
+    digest.update(memoryview(content)[end:])
+    return digest.hexdigest()
 
 
 def finish(folder: Path, key: str, result: dict[str, Any]) -> None:
     """Note the outcome of a training and drop the checkpoints that led to it."""
-    write_json_atomic(folder / "finished.json", {"key": key, "result": result})
+    write_json_atomic(folder / "finished.json", _sealed({"key": key, "result": result}))
     for old in folder.glob("step-*"):
         shutil.rmtree(old, ignore_errors=True)
 
 
 def finished(folder: Path, key: str) -> dict[str, Any] | None:
-    """The outcome noted by `finish` if it belongs to `key`."""
-    try:
-        noted = json.loads((folder / "finished.json").read_text())
-        return noted["result"] if noted["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError):
+    """The outcome noted by `finish` if it belongs to `key`; of a damaged note a line on stderr."""
+    path = folder / "finished.json"
+    if not path.exists():
         return None
+    try:
+        noted = _unsealed(path)
+        return noted["result"] if noted["key"] == key else None
+    except (Damaged, KeyError) as damage:
+        print(f"{path} is damaged ({damage}): the run is trained again", file=sys.stderr, flush=True)
+        return None
+
+
+def _sealed(value: dict[str, Any]) -> dict[str, Any]:
+    return {**value, "sha256": sha256_json(value)}
+
+
+def _unsealed(path: Path) -> dict[str, Any]:
+    """What `_sealed` was given; Damaged if the file is not what was written."""
+    with _damage(path.name):
+        value = json.loads(path.read_text())
+        said = value.pop("sha256")
+        if sha256_json(value) != said:
+            raise Damaged(f"{path.name} is not what was written")
+        return value
+
+
+@contextlib.contextmanager
+def _damage(name: str) -> Iterator[None]:
+    """Turns what a missing or damaged file leads to into Damaged; errors of the disk stay what they are."""
+    try:
+        yield
+    except Damaged:
+        raise
+    except FileNotFoundError:
+        raise Damaged(f"{name} is missing") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise Damaged(f"{name} cannot be read") from None
 
 
 def _of_the_disk(error: Exception) -> bool:
@@ -96,104 +211,3 @@ def _sync(folder: Path) -> None:
         handle = os.open(path, os.O_RDONLY)
         os.fsync(handle)
         os.close(handle)
-
-
-def checkpoints(folder: Path, key: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Checkpoints that belong to `key` with their states, newest first; unreadable and foreign ones are passed over."""
-    for path in sorted(folder.glob("step-*"), reverse=True):
-        try:
-            state = json.loads((path / "state.json").read_text())
-        except (OSError, ValueError):
-            continue
-        if isinstance(state, dict) and state.get("key") == key:
-            yield path, state
-
-
-class RunLock:
-    """A lock file that says who trains, kept fresh by a thread; stale after two minutes without a beat.
-
-    A dead process of this machine, and an earlier start of the same Slurm job, hold nothing.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "lock.json"
-        self.token = uuid.uuid4().hex
-        self._over = threading.Event()
-
-    def __enter__(self) -> "RunLock":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if not self._take():
-            owner = self._read()
-            if not self._abandoned(owner):
-                raise DgsctError(
-                    f"{self.path} says that this run is being trained by process {owner.get('pid', '?')} on "
-                    f"{owner.get('host', '?')}; wait for it, or delete the file if that process is gone"
-                )
-            self._set_aside(owner)
-            if not self._take():
-                raise DgsctError(f"cannot take {self.path}: another copy of this run took it first; wait for that one")
-        threading.Thread(target=self._beat, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        if self._mine():
-            self.path.unlink(missing_ok=True)
-
-    def _take(self) -> bool:
-        try:
-            handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
-            return False
-        owner = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
-        with os.fdopen(handle, "w") as file:
-            json.dump({**owner, "job": os.environ.get("SLURM_JOB_ID")}, file)
-        return True
-
-    def _set_aside(self, owner: dict[str, Any]) -> None:
-        """Remove the lock that was judged, and no other: one that appeared meanwhile is put back."""
-        aside = self.path.with_name(f".lock-{self.token}")
-        try:
-            os.rename(self.path, aside)
-            if json.loads(aside.read_text()).get("token") != owner.get("token"):
-                os.link(aside, self.path)
-        except (OSError, ValueError):
-            pass
-        finally:
-            aside.unlink(missing_ok=True)
-
-    def _beat(self) -> None:
-        while not self._over.wait(BEAT_EVERY):
-            if self._mine():
-                with contextlib.suppress(OSError):
-                    os.utime(self.path)
-
-    def _mine(self) -> bool:
-        return self._read().get("token") == self.token
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            owner = json.loads(self.path.read_text())
-        except (OSError, ValueError):
-            return {}
-        return owner if isinstance(owner, dict) else {}
-
-    def _abandoned(self, owner: dict[str, Any]) -> bool:
-        job = os.environ.get("SLURM_JOB_ID")
-        if owner.get("host") == socket.gethostname() and "pid" in owner:
-            born = _born(owner["pid"])
-            return born is None or born != owner.get("born", born)
-        if job and owner.get("job") == job:
-            return True
-        try:
-            return time.time() - self.path.stat().st_mtime > STALE_AFTER
-        except FileNotFoundError:
-            return True
-
-
-def _born(pid: int) -> str | None:
-    """When a process of this machine started, in clock ticks since boot (a number may be used again); None if it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return None

@@ -10,13 +10,13 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "dgsct"
-# What these modules decide stands, written out, in `Run.resolved()`, or in the record alone; hashing their text too would
-# train every run again whenever a method, a task or a line of the ledger is added.
+# What these modules decide stands, written out, in `Run.resolved()`, or in the record alone, or is when and where a run is
+# carried out; hashing their text too would train every run again whenever a method, a task or a line of the ledger is added.
 SETTLED = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
-        "atomic", "checksum", "closure", "errors", "methods", "options", "progress", "protocols", "provenance", "results",
-        "runs", "scales", "tasks",
+        "atomic", "checksum", "closure", "data.scratch", "errors", "execution", "failures", "methods", "options", "progress",
+        "protocols", "provenance", "results", "run_lock", "runs", "scales", "stopping", "tasks",
     )
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parent

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from dgsct.atomic import new_file
+from dgsct.checkpoint import check_best
 from dgsct.checksum import sha256_file
 from dgsct.encoders.public import drop_recomputable, fit_encoder, front_end_deviation, stored_buffers
 from dgsct.encoders.tensor_files import TensorFile, fit, read_tensors
@@ -161,6 +162,7 @@ def _release_state(model: nn.Module, path: Path, given: dict[str, Tensor]) -> di
 
 def _best_state(model: nn.Module, path: Path, given: dict[str, Tensor], scale: str, results: Path) -> dict[str, Tensor]:
     """A run's best weights, completed by its frozen encoders and by what the model was made with."""
+    check_best(path)
     state = model.state_dict()
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     fit(path, "this run", {key: tensor for key, tensor in state.items() if key not in frozen}, given)

@@ -2,13 +2,14 @@
 
 The trainer's contract: checkpoints are atomic and sit beside the declared output; SIGTERM, SIGUSR1 or the run's own
 deadline lead to a checkpoint and exit code 75; the record is written last, at once; the same seed gives the same
-metrics on one kind of machine, in one go or killed and resumed at any moment.
+metrics on one kind of machine, in one go or killed and resumed at any moment. What a run survives: docs/runs.md.
 """
 
+import argparse
 import os
 import sys
 import time
-from contextlib import nullcontext
+import traceback
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from dgsct.checkpoint import RunLock, finish, finished
-from dgsct.errors import Stopped, exit_code
+from dgsct.atomic import write_json_atomic
+from dgsct.checkpoint import finish, finished
+from dgsct.errors import DgsctError, GivenUp, Stopped, exit_code
+from dgsct.execution import HERE, Execution, execution_of, execution_parser
+from dgsct.failures import (
+    GIVE_UP_AFTER,
+    counts,
+    failed_record,
+    given_up,
+    note_failure,
+    read_failed_record,
+    read_failure,
+    signature,
+)
 from dgsct.methods import get_method, resolve_options
 from dgsct.progress import display
 from dgsct.provenance import describe_environment
@@ -26,9 +39,9 @@ from dgsct.results import (
     data_checksum,
     encoders_checksum,
     read_record,
-    write_failure,
     write_record,
 )
+from dgsct.run_lock import RunLock
 from dgsct.runs import Run
 from dgsct.scales import get_scale
 from dgsct.stopping import StopRequest
@@ -36,12 +49,12 @@ from dgsct.tasks import get_task
 from dgsct.training import Training, open_task
 
 
-def _train(run: Run, root: Path, key: str, stop: StopRequest, started: float) -> dict[str, Any]:
+def _train(run: Run, root: Path, key: str, stop: StopRequest, started: float, execution: Execution) -> dict[str, Any]:
     """Train to the end, or take up the outcome of a training that had ended before its record was written."""
     folder = root / run.folder / "checkpoints"
     if (result := finished(folder, key)) is not None:
         return result
-    training = Training(run, root, key, stop)
+    training = Training(run, root, key, stop, execution)
     told = training.resume()
     p, epochs = training.progress, training.recipe.epochs
     earlier = p.wall
@@ -70,14 +83,15 @@ def _train(run: Run, root: Path, key: str, stop: StopRequest, started: float) ->
         "provenance": describe_environment(started, p.resumed, earlier),
     }
     if training.accelerator.is_main_process:
+        stop.may_write()
         finish(folder, key, result)
     return result
 
 
-def _yardstick(run: Run, root: Path, started: float) -> dict[str, Any]:
+def _yardstick(run: Run, root: Path, stop: StopRequest, started: float, execution: Execution) -> dict[str, Any]:
     scale = get_scale(run.scale)
     module = import_module(get_method(run.method).module_for(run.task))
-    task = open_task(run, root)
+    task = open_task(run, root, execution.scratch, stop)
     rows = task.splits["test"]
     size = scale.recipe(run.task, run.method).batch_size
     predict = module.fit(run.method, task)
@@ -92,15 +106,15 @@ def _yardstick(run: Run, root: Path, started: float) -> dict[str, Any]:
     }
 
 
-def execute(run: Run, root: Path, budget_minutes: float | None = None) -> Path:
+def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
     """Train (or compute) `run` below the results folder `root` and write its record; returns the record's path.
 
-    A valid record is left as it is. Raises Stopped (resumable) or another DgsctError; nothing half-written stays, and
-    the reason of a failure is noted in `failed.json` beside the record's place. Under `torchrun` every process calls it.
+    A valid record is left as it is. Raises Stopped (resumable), GivenUp (its record says that it failed twice in the same
+    way) or another DgsctError; nothing half-written stays, and the reason of a failure is noted in `failed.json` beside the
+    record's place. Under `torchrun` every process calls it.
     """
     started = time.time()
     folder = root / run.folder
-    trains = get_method(run.method).trains
     parts = {
         "plan": run.plan_key(),
         "data": data_checksum(root, run.scale, run.task),
@@ -108,27 +122,68 @@ def execute(run: Run, root: Path, budget_minutes: float | None = None) -> Path:
     }
     key = run.key(parts["data"], parts["encoders"])
     path = folder / "record.json"
-    if path.exists() and read_record(path)["key"] == key:
-        print(f"{run.folder} is already done", flush=True)
+    if _done(path, key):
         return path
-    stop = StopRequest(budget_minutes)
-    main_process = int(os.environ.get("RANK", "0")) == 0
-    with RunLock(folder) if main_process else nullcontext():
-        failure = folder / "failed.json"
-        failure.unlink(missing_ok=True)
+    stop = StopRequest(execution.deadline)
+    if int(os.environ.get("RANK", "0")):
+        return _beside(run, root, key, stop, started, execution)
+    with RunLock(folder, (lambda: not stop) if execution.waits else None) as stop.lock:
+        if _done(path, key):  # by the copy that was waited for
+            return path
+        for leftover in (*folder.glob(".record.json.*"), *folder.glob(".failed.json.*")):
+            leftover.unlink(missing_ok=True)
         try:
-            result = _train(run, root, key, stop, started) if trains else _yardstick(run, root, started)
+            result = _result(run, root, key, stop, started, execution)
         except Stopped:
             raise
         except Exception as error:
-            if main_process:
-                write_failure(failure, key, error)
-            raise
-        if main_process:
-            write_record(path, _record(run, key, parts, result))
-            metrics = "  ".join(f"{name} {value:.2f}" for name, value in result["metrics"].items())
-            print(f"{run.folder}: {metrics}", flush=True)
+            stop.may_write()
+            count = 0 if stop.asked else note_failure(folder, key, error)
+            if count < GIVE_UP_AFTER:
+                raise
+            if not isinstance(error, DgsctError):
+                traceback.print_exc()
+            record = failed_record(run, key, parts, error, count)
+            write_json_atomic(path, record)
+            raise given_up(path, record) from error
+        stop.may_write()
+        write_record(path, _record(run, key, parts, result))
+        (folder / "failed.json").unlink(missing_ok=True)
+        metrics = "  ".join(f"{name} {value:.2f}" for name, value in result["metrics"].items())
+        print(f"{run.folder}: {metrics}", flush=True)
     return path
+
+
+def _beside(run: Run, root: Path, key: str, stop: StopRequest, started: float, execution: Execution) -> Path:
+    """What every process but the first does; one that fails as the run has failed before ends as the first one does."""
+    path = root / run.folder / "record.json"
+    try:
+        _result(run, root, key, stop, started, execution)
+    except Exception as error:
+        noted = read_failure(path.parent, key) or {}
+        if not counts(error) or noted.get("signature") != signature(error):
+            raise
+        raise GivenUp(f"{run.folder} has failed so before") from error
+    return path
+
+
+def _done(path: Path, key: str) -> bool:
+    """Whether the record of `key` is there. GivenUp if it is a failed one; another key's is to be made again."""
+    failed = read_failed_record(path)
+    if failed is not None:
+        if failed["key"] == key:
+            raise given_up(path, failed)
+        return False
+    if not path.exists() or read_record(path)["key"] != key:
+        return False
+    print(f"{path.parent} is already done", flush=True)
+    return True
+
+
+def _result(run: Run, root: Path, key: str, stop: StopRequest, started: float, execution: Execution) -> dict[str, Any]:
+    if get_method(run.method).trains:
+        return _train(run, root, key, stop, started, execution)
+    return _yardstick(run, root, stop, started, execution)
 
 
 def _record(run: Run, key: str, parts: dict[str, str], result: dict[str, Any]) -> dict[str, Any]:
@@ -146,11 +201,18 @@ def _record(run: Run, key: str, parts: dict[str, str], result: dict[str, Any]) -
 
 
 def main(argv: list[str] | None = None) -> int:
-    """`python -m dgsct.engine RUN_FOLDER [MINUTES]`: one run in this process."""
-    argv = sys.argv[1:] if argv is None else argv
-    folder = Path(argv[0])
-    root = Path(*folder.parts[:-7])
-    return exit_code(lambda: execute(Run.from_folder(folder), root, float(argv[1]) if len(argv) > 1 else None))
+    """`python -m dgsct.engine RUN_FOLDER [OPTIONS]`: one run in this process. A failed record is a record: code 0."""
+    parser = argparse.ArgumentParser(prog="python -m dgsct.engine", parents=[execution_parser()])
+    parser.add_argument("folder", type=Path, help="RESULTS/runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED")
+    args = parser.parse_args(sys.argv[1:] if argv is None else argv)
+
+    def work() -> None:
+        try:
+            execute(Run.from_folder(args.folder), Path(*args.folder.parts[:-7]), execution_of(args))
+        except GivenUp as sentence:
+            print(f"dgsct: {sentence}", file=sys.stderr, flush=True)
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,14 @@ class UsageError(DgsctError):
     exit_code = 2
 
 
+class MachineError(DgsctError):
+    """The machine or its disk is at fault, not the run: it may well succeed at the next start, or elsewhere."""
+
+
+class GivenUp(DgsctError):
+    """The run has failed twice in the same way, which its record says; it is not tried again before somebody clears it."""
+
+
 class Stopped(DgsctError):
     """The run was asked to stop, has saved its state, and goes on when started again."""
 

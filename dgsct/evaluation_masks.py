@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dgsct.errors import DgsctError
+from dgsct.failures import read_failed_record
 from dgsct.masks import PredictedMasks, write_masks
 from dgsct.results import read_record
 from dgsct.runs import Run
@@ -85,11 +86,16 @@ def details(task: Avs, rows: np.ndarray, measured: np.ndarray) -> Details:
 def save_masks(run: Run, results: Path) -> Path:
     """Write the masks of the run's best weights on the test split where `dgsct.masks` looks for them; returns the path.
 
-    DgsctError if the run has no record or its best weights are gone (they lie beside the record).
+    Of a run that has failed for good there are none, and the figure says why. DgsctError if the run has no record or its
+    best weights are gone (they lie beside the record).
     """
     from dgsct.evaluation import on_test_split
 
-    record = read_record(results / run.folder / "record.json")
+    path = results / run.folder / "record.json"
+    if (failed := read_failed_record(path)) is not None:
+        nothing = np.zeros(0)
+        return write_masks(results, run, PredictedMasks(failed["key"], (), nothing, nothing, np.zeros((0, 1, 1, 8), bool)))
+    record = read_record(path)
     checkpoint = results / run.folder / "checkpoints" / "best.safetensors"
     if not checkpoint.is_file():
         raise DgsctError(f"{checkpoint} does not exist; delete the record beside it, and train the run again for its masks")

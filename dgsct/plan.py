@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dgsct.checkpoint import checkpoints, finished
+from dgsct.checkpoint import finished, newest_state
 from dgsct.data.mini import mini_splits
 from dgsct.data.packed import read_manifest
 from dgsct.data.sets import get_set
@@ -198,7 +198,8 @@ def _where_it_stands(run: Run, root: Path) -> tuple[dict[str, Any], bool]:
         key = run.key(data_checksum(root, run.scale, run.task), encoders_checksum(root, run.scale, run.method))
     except DgsctError:  # without data nothing can be gone on from
         return {}, False
-    return next((state for _, state in checkpoints(folder, key)), {}), finished(folder, key) is not None
+    found = newest_state(folder, key)
+    return found[1] if found else {}, finished(folder, key) is not None
 
 
 def judge(runs: Sequence[Run], root: Path) -> list[Item]:

@@ -4,7 +4,6 @@ Everything to the right of a record (tables, figures, status) reads records thro
 the trainer on a bare GPU machine writes records with it.
 """
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Iterable
@@ -17,6 +16,8 @@ from dgsct.atomic import write_json_atomic
 from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
 from dgsct.errors import DgsctError
+from dgsct.failures import given_up, read_failed_record, read_failure
+from dgsct.failures import reason as reason_of_failure
 from dgsct.methods import get_method
 from dgsct.runs import Run
 
@@ -79,7 +80,7 @@ def _problem(record: Any) -> str | None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A checked record; DgsctError names the file, what is wrong with it, and what to do."""
+    """A checked record; DgsctError names the file, what is wrong with it, and what to do (GivenUp for a failed one)."""
     path = Path(path)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -87,17 +88,12 @@ def read_record(path: Path) -> dict[str, Any]:
         raise DgsctError(f"{path} does not exist; run `snakemake {path}` to make it") from None
     except (OSError, ValueError, RecursionError) as error:
         raise DgsctError(f"{path} is not a readable record ({error}); delete it and run again") from None
+    if (failed := read_failed_record(path)) is not None:
+        raise given_up(path, failed)
     problem = _problem(record)
     if problem:
         raise DgsctError(f"{path} is not a valid record: {problem}; delete it and run again")
     return record
-
-
-def write_failure(path: Path, key: str, error: Exception) -> None:
-    """Note in `failed.json` why a run failed. Where even that cannot be written, the error itself goes on alone."""
-    kind = "" if isinstance(error, DgsctError) else f"{type(error).__name__}: "
-    with contextlib.suppress(DgsctError):
-        write_json_atomic(path, {"schema": SCHEMA_VERSION, "key": key, "error": f"{kind}{error}"})
 
 
 def _json_or_none(path: Path) -> Any:
@@ -150,12 +146,14 @@ def validity(run: Run, root: Path) -> State:
     root = Path(root)
     folder = root / run.folder
     record = None
-    if _there(folder / "record.json"):
+    failed = read_failed_record(folder / "record.json")
+    if failed is None and _there(folder / "record.json"):
         try:
             record = read_record(folder / "record.json")
         except DgsctError as error:
             return State("corrupt", reason=str(error))
-    parts = record["key_parts"] if record else dict.fromkeys(KEY_PARTS, "none")
+    known = record or failed
+    parts = known["key_parts"] if known else dict.fromkeys(KEY_PARTS, "none")
     try:
         data = data_checksum(root, run.scale, run.task)
     except DgsctError:
@@ -164,9 +162,11 @@ def validity(run: Run, root: Path) -> State:
     if encoders == "none":
         encoders = parts["encoders"]
     key = run.key(data, encoders)
+    if failed is not None and failed["key"] == key:
+        return State("failed", reason=reason_of_failure(failed))
     if record is None or record["key"] != key:
-        failure = _json_or_none(folder / "failed.json")
-        if isinstance(failure, dict) and failure.get("key") == key:
+        failure = read_failure(folder, key)
+        if failure is not None:
             return State("failed", reason=str(failure.get("error")))
     if record is None:
         return State("missing", reason="not run yet")

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from dgsct.checkpoint import checkpoints, save_best, save_checkpoint
+from dgsct.checkpoint import newest_checkpoint, newest_state, save_best, save_checkpoint
 from dgsct.encoders.weights import load_encoders
-from dgsct.errors import DgsctError, Stopped
+from dgsct.errors import DgsctError, MachineError, Stopped
+from dgsct.execution import HERE, Execution
 from dgsct.loading import batches_ahead
 from dgsct.methods import get_method, resolve_options, sound_of
 from dgsct.progress import Display
@@ -60,10 +61,17 @@ def epoch_batches(rows: np.ndarray, batch_size: int, seed: int, epoch: int) -> l
     return [rows[order[i : i + batch_size]] for i in range(0, len(rows), batch_size)]
 
 
-def open_task(run: Run, root: Path) -> Any:
-    """The prepared data of a run below the results folder `root`, with its targets and measures."""
+def open_task(run: Run, root: Path, scratch: str | None = None, stop: StopRequest | None = None) -> Any:
+    """The prepared data of a run below the results folder `root`, with its targets and measures.
+
+    With `scratch` they are read from a copy below that folder of this machine's own disk.
+    """
     scale, options = get_scale(run.scale), resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
     folder = root / "data" / run.scale / run.task / "packed"
+    if scratch:
+        from dgsct.data.scratch import local_copy
+
+        folder = local_copy(folder, scratch, lambda: bool(stop))
     return import_module(get_task(run.task).module).open_task(folder, scale, options, sound_of(run.method, options))
 
 
@@ -97,7 +105,7 @@ def predictions(
 class Training:
     """The state of one training run."""
 
-    def __init__(self, run: Run, root: Path, key: str, stop: StopRequest | None = None) -> None:
+    def __init__(self, run: Run, root: Path, key: str, stop: StopRequest | None = None, execution: Execution = HERE) -> None:
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
         self.run, self.root, self.key, self.stop = run, root, key, stop
@@ -112,11 +120,11 @@ class Training:
         # Some parameters exist only because the release has them: gradients must not be waited for.
         ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed, kwargs_handlers=[ddp])
-        self.task = open_task(run, root)
+        self.task = open_task(run, root, execution.scratch, stop)
         seed_everything(run.seed)
         model = import_module(get_method(run.method).module_for(run.task)).build(run.task, self.scale, self.options)
         load_encoders(model, run.scale, root)
-        _execution(model, self.options.precision)
+        _execute_as(model, self.options.precision, execution)
         trainable = [p for p in model.parameters() if p.requires_grad]
         self.parameters = {
             "parameters": sum(p.numel() for p in model.parameters()),
@@ -138,25 +146,34 @@ class Training:
         return self.accelerator.unwrap_model(self.model)
 
     def resume(self) -> str:
-        """Continue from the newest checkpoint of this very run that can be loaded; says what was done, if anything."""
-        notice = ""
-        for path, state in checkpoints(self.folder / "checkpoints", self.key):
-            try:
-                self.accelerator.load_state(str(path))
-            except Exception as error:  # whatever a damaged file leads to, the one before it is the remedy
-                notice = f"checkpoint {path.name} is damaged ({type(error).__name__}) and passed over; "
-                continue
-            self.progress = Progress(**state)
-            self.progress.resumed += 1
-            return f"{notice}resumed at epoch {self.progress.epoch + 1}, batch {self.progress.batch}"
-        if notice:  # a half-loaded model is no fresh start
-            raise DgsctError(
-                f"no checkpoint in {self.folder / 'checkpoints'} can be loaded; delete that folder and start again"
-            )
-        return ""
+        """Continue from the newest intact checkpoint of this very run; says what was done, if anything.
+
+        Where none is left the run begins anew.
+        """
+        folder, found, notices = self.folder / "checkpoints", None, []
+        if self.accelerator.is_main_process:
+            found, notices = newest_checkpoint(folder, self.key)
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            found = newest_state(folder, self.key)
+        told = "".join(f"{notice}; " for notice in notices)
+        if found is None:
+            return f"{told}there is no other: the run begins anew" if told else ""
+        path, state = found
+        try:
+            self.accelerator.load_state(str(path))
+        except Exception as error:  # it is what was written, so this process or machine cannot take it
+            raise MachineError(
+                f"{path} is intact and yet cannot be loaded ({type(error).__name__}: {error}); start again, or delete {folder} "
+                "to begin anew"
+            ) from error
+        self.progress = Progress(**state)
+        self.progress.resumed += 1
+        return f"{told}resumed at epoch {self.progress.epoch + 1}, batch {self.progress.batch}"
 
     def save(self) -> None:
         """A checkpoint of the present moment."""
+        self._may_write()
         save_checkpoint(self.folder / "checkpoints", self.progress.step, self.accelerator, asdict(self.progress))
 
     def train_epoch(self, show: Display) -> None:
@@ -185,6 +202,10 @@ class Training:
                 self.save()
             started = time.perf_counter()
 
+    def _may_write(self) -> None:
+        if self.stop is not None:
+            self.stop.may_write()
+
     def _stopped(self) -> Stopped:
         p = self.progress
         return Stopped(f"{self.run.folder} stopped at epoch {p.epoch + 1}, step {p.step}; start it again to go on")
@@ -212,14 +233,16 @@ class Training:
         # Gradients are averaged over processes, so each loss weighs as many clips as its process holds.
         weight = len(self._share(rows)) * self.accelerator.num_processes / len(rows)
         loss = torch.stack(list(terms.values())).sum() * weight
-        if not torch.isfinite(loss):
-            raise DgsctError(
-                f"{self.run.folder}: the loss is {loss.item()} at step {self.progress.step}; lower the learning rate"
-            )
+        if self._any(not torch.isfinite(loss)):
+            whole = self.accelerator.reduce(loss.detach(), "mean").item()
+            raise DgsctError(f"{self.run.folder}: the loss is {whole} at step {self.progress.step}; lower the learning rate")
         if learns:
             self.accelerator.backward(loss)
             self.optimizer.step()
-        return {name: value.item() for name, value in terms.items()}
+        values = torch.stack([value.detach() for value in terms.values()])
+        if self.accelerator.num_processes > 1:
+            values = self.accelerator.reduce(values * weight, "mean")
+        return dict(zip(terms, values.tolist(), strict=True))
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Metrics of the model as it is, on one split, in its stored order. Raises Stopped when asked to stop."""
@@ -246,6 +269,7 @@ class Training:
                 metrics["test"] = self.evaluate("test")
             p.best_metrics = metrics["test"]
             if self.accelerator.is_main_process:
+                self._may_write()
                 weights = [self.plain.state_dict()]
                 _drop_frozen(weights, self.frozen)
                 save_best(self.folder / "checkpoints", weights[0], self.key, p.best_epoch)
@@ -271,19 +295,18 @@ def _exact_numerics() -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def _execution(model: torch.nn.Module, precision: str) -> None:
+def _execute_as(model: torch.nn.Module, precision: str, execution: Execution) -> None:
     """How a model is run on this machine, which changes no result beyond rounding (docs/performance.md).
 
-    Frozen weights are kept in the precision in which they are used. DGSCT_CHECKPOINT_STAGES=1 trades time for memory,
-    DGSCT_COMPILE=1 lets torch.compile fuse the stages.
+    Frozen weights are kept in the precision in which they are used.
     """
     for module in model.modules():
         if precision == "bf16" and hasattr(module, "store_as"):
             module.store_as(torch.bfloat16)
         if hasattr(module, "checkpoint_stages"):
-            if os.environ.get("DGSCT_CHECKPOINT_STAGES") == "1":
+            if execution.checkpoint_stages:
                 module.checkpoint_stages()
-            if os.environ.get("DGSCT_COMPILE") == "1":
+            if execution.compile:
                 module.compile_stages()
 
 

@@ -8,6 +8,7 @@ interpreter with torch and timm costs seconds.
 
 import argparse
 import contextlib
+import ctypes
 import fcntl
 import hashlib
 import json
@@ -20,10 +21,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 from dgsct.errors import DgsctError, Stopped, exit_code
+from dgsct.execution import HERE, Execution, execution_of, execution_parser
 from dgsct.methods import METHODS
 from dgsct.tasks import TASKS
 
@@ -31,6 +34,7 @@ IDLE_SECONDS = 60.0
 START_SECONDS = 180.0
 STARTED = b"s"
 FORWARDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+PR_SET_PDEATHSIG = 1
 
 
 def preload() -> None:
@@ -47,8 +51,10 @@ def preload() -> None:
 def fork_run(argv: Sequence[str], stdout: int, stderr: int, cwd: str, env: dict[str, str]) -> int:
     """Fork; the child becomes the run `argv` (see `engine.main`) with its output on the given descriptors. Returns its pid.
 
-    The child keeps nothing else open: a socket that it held would outlive the server.
+    The child keeps nothing else open: a socket that it held would outlive the server. It is told to stop when this process
+    is killed.
     """
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
@@ -64,6 +70,9 @@ def fork_run(argv: Sequence[str], stdout: int, stderr: int, cwd: str, env: dict[
         os.chdir(cwd)
         os.environ.clear()
         os.environ.update(env)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(Stopped.exit_code)
         from dgsct.engine import main
 
         code = main(list(argv))
@@ -219,7 +228,9 @@ def submit(argv: Sequence[str]) -> int:
     for name in FORWARDED:
         signal.signal(name, lambda number, _frame: connection.sendall(bytes([number])))
     answer = connection.recv(1)
-    return answer[0] if answer else 1
+    if not answer:
+        raise Stopped("the run server was killed; its runs have been told to save and stop: start them again to go on")
+    return answer[0]
 
 
 def _ask(request: dict[str, object]) -> socket.socket | None:
@@ -235,13 +246,14 @@ def _ask(request: dict[str, object]) -> socket.socket | None:
     return None
 
 
-def bundle(folders: Sequence[Path], jobs: int, say=print) -> dict[Path, int]:
+def bundle(folders: Sequence[Path], jobs: int, say=print, execution: Execution = HERE) -> dict[Path, int]:
     """Train the runs of `folders`, `jobs` at a time, each a fork of this process; output goes to each run's `log.txt`.
 
     Returns the exit code of every run. SIGTERM and SIGUSR1 are passed on, so that the runs save and end with 75.
     """
     preload()
     waiting, running, codes = list(folders), {}, {}
+    options = execution.arguments()
 
     def forward(number: int, _frame: object) -> None:
         waiting.clear()
@@ -258,7 +270,7 @@ def bundle(folders: Sequence[Path], jobs: int, say=print) -> dict[Path, int]:
                 folder = waiting.pop(0)
                 folder.mkdir(parents=True, exist_ok=True)
                 with open(folder / "log.txt", "a") as log:
-                    pid = fork_run([str(folder)], log.fileno(), log.fileno(), os.getcwd(), dict(os.environ))
+                    pid = fork_run([str(folder), *options], log.fileno(), log.fileno(), os.getcwd(), dict(os.environ))
                 running[pid] = folder
             signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
             if not running:
@@ -279,17 +291,17 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of the trainer that the DAG starts; argparse, so that it needs torch and timm only."""
     parser = argparse.ArgumentParser(prog="python -m dgsct.worker", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    train = commands.add_parser("train", help="one run, by its folder")
+    train = commands.add_parser("train", help="one run, by its folder", parents=[execution_parser()])
     train.add_argument("folder", type=Path)
-    train.add_argument("--time-budget", type=float, help="minutes until the run must have saved and stopped")
     serve = commands.add_parser("serve", help="the server behind `train` (started by it)")
     serve.add_argument("socket", type=Path)
     args = parser.parse_args(argv)
     if args.command == "serve":
         Server(args.socket).serve()
         return 0
-    budget = [] if args.time_budget is None else [str(args.time_budget)]
-    return exit_code(lambda: _train([str(args.folder), *budget]))
+    # Another copy, which a driver that was killed has left behind, is waited for: its record is as good.
+    execution = replace(execution_of(args), waits=True)
+    return exit_code(lambda: _train([str(args.folder), *execution.arguments()]))
 
 
 def _train(argv: list[str]) -> int:

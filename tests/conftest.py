@@ -24,22 +24,9 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def mini_world(tmp_path_factory) -> Path:
     """A results folder with a small prepared AVE set and encoders, made once: 24/8/12 clips, untrained encoders."""
-    import torch
+    from dgsct.soak import make_world
 
-    from dgsct.data.mini import write_mini_ave
-    from dgsct.data.prepare import prepare_ave
-    from dgsct.encoders.htsat import HTSAT
-    from dgsct.encoders.swin import SwinV2
-    from dgsct.encoders.weights import encoder_file, publish
-    from dgsct.scales import MINI
-
-    root = tmp_path_factory.mktemp("world")
-    write_mini_ave(root / "data/mini/ave/raw", splits={"train": 24, "val": 8, "test": 12})
-    prepare_ave(root / "data/mini/ave/raw", root / "data/mini/ave/packed", MINI, progress=False)
-    torch.manual_seed(0)
-    for name, model in (("swin", SwinV2(MINI.swin)), ("htsat", HTSAT(MINI.htsat))):
-        publish(encoder_file(root, "mini", name), model, {"encoder": name})
-    return root
+    return make_world(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture

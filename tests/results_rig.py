@@ -7,9 +7,10 @@ from dgsct.checkpoint import RunLock
 from dgsct.checksum import sha256_json
 from dgsct.errors import DgsctError
 from dgsct.experiments import Experiment
+from dgsct.failures import note_failure
 from dgsct.provenance import processor
 from dgsct.render import Cell, Column, Row, Source, Table
-from dgsct.results import efficiency_key, write_failure, write_record
+from dgsct.results import efficiency_key, write_record
 from dgsct.runs import Run
 
 DATA = "d" * 64
@@ -76,7 +77,7 @@ def times(
 def place_failure(root: Path, run: Run, error: str = "the loss is nan at step 3") -> Path:
     """A failure where neither data nor encoders lie in `root`, as `validity` then reckons."""
     path = root / run.folder / "failed.json"
-    write_failure(path, run.key("none", "none"), DgsctError(error))
+    note_failure(path.parent, run.key("none", "none"), DgsctError(error))
     return path
 
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from dgsct.checkpoint import RunLock
 from dgsct.engine import execute
 from dgsct.errors import DgsctError
 from dgsct.results import validity
+from dgsct.run_lock import RunLock
 from dgsct.runs import Run
 from dgsct.training import epoch_batches
 from dgsct.worker import _socket_path
@@ -197,38 +197,6 @@ def test_a_second_copy_is_refused_while_the_first_lives(mini_world, tmp_path):
         execute(DG_SCT, root)
     with RunLock(root / DG_SCT.folder):  # given back by the first, refused to the second, free again
         pass
-
-
-@pytest.mark.parametrize(
-    ("owner", "age", "free"),
-    [
-        ({"host": socket.gethostname(), "pid": 2**22 + 1, "born": "1"}, 0, True),
-        ({"host": socket.gethostname(), "pid": os.getpid(), "born": "1"}, 0, True),  # the number of a dead process, used again
-        ({"host": "elsewhere", "pid": 1, "job": None}, 0, False),
-        ({"host": "elsewhere", "pid": 1, "job": "77"}, 0, True),  # the same Slurm job, requeued
-        ({"host": "elsewhere", "pid": 1, "job": "78"}, 60, False),
-        ({"host": "elsewhere", "pid": 1, "job": "78"}, 130, True),
-    ],
-)
-def test_a_lock_holds_while_its_owner_may_live(tmp_path, monkeypatch, owner, age, free):
-    monkeypatch.setenv("SLURM_JOB_ID", "77")
-    path = tmp_path / "lock.json"
-    path.write_text(json.dumps({"token": "other", **owner}))
-    os.utime(path, (time.time() - age, time.time() - age))
-    if free:
-        with RunLock(tmp_path):
-            assert json.loads(path.read_text())["pid"] == os.getpid()
-        assert not list(tmp_path.iterdir())
-    else:
-        with pytest.raises(DgsctError, match="process 1 on elsewhere"), RunLock(tmp_path):
-            pass
-        assert json.loads(path.read_text())["token"] == "other"
-
-
-def test_a_lock_that_was_lost_is_not_given_back_for_its_new_owner(tmp_path):
-    with RunLock(tmp_path):
-        (tmp_path / "lock.json").write_text(json.dumps({"token": "other"}))
-    assert (tmp_path / "lock.json").exists()
 
 
 def test_a_run_stops_by_itself_before_its_time_is_over_and_goes_on_later(mini_world, tmp_path, undisturbed):

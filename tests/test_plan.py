@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from results_rig import place, place_corrupt, place_failure, place_stale, small_experiment, times
 from workflow_rig import blocked
 
+from dgsct.checksum import sha256_json
 from dgsct.errors import UsageError
 from dgsct.experiments import Settings, load_experiments
 from dgsct.plan import Plan, choose_runs, judge, make_plan, makespan, note_runtimes, to_probe
@@ -92,19 +93,24 @@ def test_an_epoch_that_selects_on_validation_is_evaluated_twice_at_most(root):
     assert item.work.evaluations == 10 * (1 + 2)
 
 
+def write_state(folder, state):
+    content = {"files": {}, "state": state}
+    (folder / "state.json").write_text(json.dumps({**content, "sha256": sha256_json(content)}))
+
+
 @pytest.mark.parametrize(("epoch", "batch", "steps", "evaluations"), [(4, 2, 16, 12), (4, 3, 15, 12), (9, 0, 3, 2)])
 def test_of_a_stopped_run_only_the_rest_counts(root, epoch, batch, steps, evaluations):
     run = full()
     key = run.key(data_checksum(root, "mini", "ave"), encoders_checksum(root, "mini", "dg-sct"))
     folder = root / run.folder / "checkpoints" / f"step-{epoch * 3 + batch:08d}"
     folder.mkdir(parents=True)
-    (folder / "state.json").write_text(json.dumps({"key": key, "epoch": epoch, "batch": batch, "below_best": 1}))
+    write_state(folder, {"key": key, "epoch": epoch, "batch": batch, "below_best": 1})
     valid(root, full(1), **times(10, 2.0, beside=10.0))
     (item,) = planned(root, [str(run.folder)]).items
     assert (item.work.steps, item.work.evaluations, item.work.done) == (steps, evaluations, epoch)
     assert item.seconds == pytest.approx(2.0 * steps + 0.5 * evaluations)
     assert f"1 (epochs done: {epoch})" in plain_plan(planned(root, [str(run.folder)]))
-    (folder / "state.json").write_text(json.dumps({"key": "0" * 64, "epoch": epoch, "batch": batch}))
+    write_state(folder, {"key": "0" * 64, "epoch": epoch, "batch": batch})
     (item,) = planned(root, [str(run.folder)]).items
     assert (item.work.steps, item.work.done) == (30, 0)
 
@@ -118,7 +124,7 @@ def test_a_real_run_that_was_stopped_and_then_one_that_is_over(root):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 75
-    state = json.loads(max(folder.glob("checkpoints/step-*/state.json")).read_text())
+    state = json.loads(max(folder.glob("checkpoints/step-*/state.json")).read_text())["state"]
     (item,) = planned(root, [str(run.folder)]).items
     assert item.work.steps == 30 - state["step"]
     assert item.work.half_way

@@ -9,13 +9,13 @@ from results_rig import place, place_corrupt, place_efficiency, place_failure, p
 
 from dgsct.atomic import write_json_atomic, write_text_atomic
 from dgsct.errors import DgsctError
+from dgsct.failures import note_failure
 from dgsct.results import (
     data_checksum,
     efficiency_state,
     encoders_checksum,
     read_record,
     validity,
-    write_failure,
     write_record,
 )
 from dgsct.runs import Run
@@ -185,7 +185,7 @@ def test_corrupt_says_what_is_wrong(tmp_path):
 
 def test_failed_until_what_it_depends_on_changes(tmp_path):
     key = RUN.key(give_data(tmp_path), give_encoders(tmp_path))
-    write_failure(tmp_path / RUN.folder / "failed.json", key, RuntimeError("CUDA error"))
+    note_failure(tmp_path / RUN.folder, key, RuntimeError("CUDA error"))
     state = validity(RUN, tmp_path)
     assert (state.name, state.record, state.reason) == ("failed", None, "RuntimeError: CUDA error")
     give_data(tmp_path, "two")
@@ -194,10 +194,10 @@ def test_failed_until_what_it_depends_on_changes(tmp_path):
 
 def test_a_failure_today_outweighs_a_record_of_older_code(tmp_path):
     place_stale(tmp_path, RUN)
-    write_failure(tmp_path / RUN.folder / "failed.json", RUN.key("none", "none"), RuntimeError("CUDA error"))
+    note_failure(tmp_path / RUN.folder, RUN.key("none", "none"), RuntimeError("CUDA error"))
     assert validity(RUN, tmp_path).name == "stale"  # without data, the key of today is not known
     key = RUN.key(give_data(tmp_path), give_encoders(tmp_path))
-    write_failure(tmp_path / RUN.folder / "failed.json", key, RuntimeError("CUDA error"))
+    note_failure(tmp_path / RUN.folder, key, RuntimeError("CUDA error"))
     assert (validity(RUN, tmp_path).name, validity(RUN, tmp_path).reason) == ("failed", "RuntimeError: CUDA error")
 
 

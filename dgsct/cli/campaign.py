@@ -17,6 +17,7 @@ from dgsct.cli.common import (
     Targets,
     Tasks,
     app,
+    echo_paths,
     experiments_of,
     settings_of,
 )
@@ -146,3 +147,28 @@ def doctor(
         Check("disk", partial(world.disk, campaign), 60),
     ]
     raise typer.Exit(1 if print_findings(examine(checks)) else 0)
+
+
+@app.command(rich_help_panel=GROUP)
+def retry(
+    folders: Annotated[list[Path] | None, typer.Argument(help="run folders (default: all that have failed)")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Forget that runs have failed, so that they are tried again; their checkpoints stay."""
+    from dgsct.failures import clear
+
+    cleared = clear(folders or [], results)
+    echo_paths(cleared)
+    if not cleared:
+        typer.echo("no run has a noted failure", err=True)
+
+
+@app.command(rich_help_panel=GROUP)
+def soak(
+    minutes: Annotated[float, typer.Option(min=0, help="at least one round is made")] = 5.0,
+    seed: Annotated[int, typer.Option(help="of what is hit and when")] = 0,
+) -> None:
+    """Kill mini runs by chance for some minutes, and prove that their records are those of undisturbed ones."""
+    from dgsct.soak import soak
+
+    soak(minutes, seed, say=typer.echo)

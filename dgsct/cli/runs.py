@@ -20,20 +20,25 @@ def run(
     scale: Scale = "mini",
     protocol: Protocol = "release",
     results: Results = Path("results"),
+    checkpoint_stages: Annotated[bool, typer.Option("--checkpoint-stages", help="less memory for more time")] = False,
+    compile_: Annotated[bool, typer.Option("--compile", help="let torch.compile fuse the stages")] = False,
+    scratch: Annotated[str | None, typer.Option(help="folder on this machine's own disk for a copy of the data")] = None,
 ) -> None:
     """Train and evaluate one run in this terminal, and print its metrics."""
     from dgsct.runs import Run
 
     chosen = Run.make(task, method, options_of(set_), protocol, scale, seed)
     from dgsct.engine import execute
+    from dgsct.execution import Execution
 
-    typer.echo(execute(chosen, results))
+    typer.echo(execute(chosen, results, Execution(checkpoint_stages, compile_, scratch)))
 
 
 @app.command(rich_help_panel=GROUP)
 def bundle(
     folders: Annotated[list[Path], typer.Argument(help="run folders: RESULTS/runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED")],
     jobs: Annotated[int, typer.Option(min=1, help="runs at a time")] = 1,
+    time_budget: Annotated[float | None, typer.Option(help="minutes until all must have saved and stopped")] = None,
 ) -> None:
     """Train many runs in one process tree: torch is imported once, every run is a fork."""
     from dgsct.runs import Run
@@ -41,8 +46,10 @@ def bundle(
     for folder in folders:
         Run.from_folder(folder)
     from dgsct import worker
+    from dgsct.execution import Execution
+    from dgsct.stopping import deadline
 
-    codes = set(worker.bundle(folders, jobs).values())
+    codes = set(worker.bundle(folders, jobs, execution=Execution(deadline=deadline(time_budget), waits=True)).values())
     raise typer.Exit(0 if codes <= {0} else 75 if codes <= {0, 75} else 1)
 
 

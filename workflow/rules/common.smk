@@ -53,6 +53,15 @@ def load_site(path):
     for name in ("cpus", "mem_mb", "minutes"):
         if not isinstance((site["run"] or {}).get(name), int):
             raise WorkflowError(f"{path}: run.{name} must be a whole number")
+    for name, kind, what in (
+        ("checkpoint_stages", bool, "true or false"),
+        ("compile", bool, "true or false"),
+        ("scratch", str | None, "a folder, or null"),
+    ):
+        if not isinstance(
+            site["run"].setdefault(name, False if kind is bool else None), kind
+        ):
+            raise WorkflowError(f"{path}: run.{name} must be {what}")
     return site
 
 
@@ -167,6 +176,15 @@ def full_size(wildcards):
     return (
         METHODS[wildcards.method].trains and not get_scale(wildcards.scale).short_runs
     )
+
+
+def execution_options():
+    """Options of the trainer by which a site says how runs are carried out; they change no result."""
+    run = SITE["run"]
+    words = [
+        f"--{n.replace('_', '-')}" for n in ("checkpoint_stages", "compile") if run[n]
+    ]
+    return [*words, *(["--scratch", run["scratch"]] if run["scratch"] else [])]
 
 
 # What `dgsct plan` has noted; read once, as the Snakefile is parsed again inside every Slurm job.
