@@ -293,12 +293,17 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train(argv: list[str]) -> int:
-    """The run of `argv` (see `engine.main`) by the server where runs are short, else in this process."""
+    """The run of `argv` (see `engine.main`): by the server where runs are short, in a process for each GPU, or in this one."""
     from dgsct.runs import Run
     from dgsct.scales import get_scale
 
-    if get_scale(Run.from_folder(Path(argv[0])).scale).short_runs:
+    scale = get_scale(Run.from_folder(Path(argv[0])).scale)
+    if scale.short_runs:
         return submit(argv)
+    if scale.gpus > 1:
+        from dgsct.launch import launch
+
+        return launch(argv, scale.gpus)
     from dgsct.engine import main as engine_main
 
     return engine_main(argv)
