@@ -119,8 +119,9 @@ class Cluster:
         return done.stdout
 
     def jobs(self, prefix: str = "") -> dict[int, str]:
-        """Numbers and states of all jobs there have been whose names begin with `prefix`."""
-        lines = (line.split() for line in self.call("squeue", "-h", "-o", "%i %T %j", "--states=all").splitlines())
+        """Numbers and states of all jobs there have been whose names begin with `prefix`, in their order."""
+        lines = self.call("squeue", "-h", "-o", "%i %T %j", "--states=all", "--sort=i").splitlines()
+        lines = [line.split() for line in lines]
         return {int(number): state for number, state, name in lines if name.startswith(prefix)}
 
     def log(self) -> str:

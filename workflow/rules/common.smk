@@ -112,12 +112,11 @@ ON_SLURM = {
     for name in ("partition", "account", "qos", "constraint")
     if name in SLURM
 }
-python = shlex.quote(sys.executable)
+python = shlex.quote(sys.executable)  # every command begins with it
 if "SLURM_JOB_ID" in os.environ:
     python = SLURM.get("python", python)
     if "before" in SLURM:
-        # Snakemake formats it as it formats a command.
-        shell.prefix(re.sub(r"([{}])", r"\1\1", SLURM["before"]) + "; ")
+        python = f"{SLURM['before']}; {python}"
 
 
 def one_of(names):
@@ -205,9 +204,15 @@ def gpus(wildcards):
     return get_scale(wildcards.scale).gpus if full_size(wildcards) else 0
 
 
+def cpus(wildcards):
+    """Cores of a run: the site's at full size, one at small ones."""
+    return SITE["run"]["cpus"] if full_size(wildcards) else 1
+
+
 # What a job on a GPU asks for. A site with `slurm.gres` gets --gres in place of --gpus.
 ON_GPU = {
     **ON_SLURM,
+    "cpus_per_task": cpus,  # `threads` are at most the cores of the machine that submits
     "gpu": (lambda w: 0) if "gres" in SLURM else gpus,
     **(
         {"gres": lambda w: f"{SLURM['gres']}:{gpus(w)}" if gpus(w) else ""}

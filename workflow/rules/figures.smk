@@ -27,7 +27,7 @@ rule masks:
         f"results/{RUN.replace('runs/', 'masks/', 1)}.npz",
     log:
         f"results/{RUN.replace('runs/', 'masks/', 1)}.log",
-    threads: lambda w: SITE["run"]["cpus"] if full_size(w) else 1
+    threads: cpus
     resources:
         **ON_GPU,
         mem_mb=lambda w: SITE["run"]["mem_mb"] if full_size(w) else 3000,

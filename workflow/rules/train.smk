@@ -13,7 +13,7 @@ rule train:
         f"results/{RUN}/benchmark.tsv"
     group:
         lambda w: None if full_size(w) else "short"
-    threads: lambda w: SITE["run"]["cpus"] if full_size(w) else 1
+    threads: cpus
     resources:
         **ON_GPU,
         mem_mb=lambda w: SITE["run"]["mem_mb"] if full_size(w) else 3000,
