@@ -109,15 +109,18 @@ class Server:
         self.path = path
         self.children: dict[int, socket.socket] = {}
         self.selector = selectors.DefaultSelector()
+        self.idle = IDLE_SECONDS
         self.used = time.monotonic()
 
     def serve(self) -> None:
-        """Run until idle for a minute."""
+        """Run until idle for a minute, or until the last run has ended after a signal, which all runs are told."""
         preload()
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
         os.set_blocking(wake_read, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        for name in FORWARDED:
+            signal.signal(name, self._leave)
         signal.set_wakeup_fd(wake_write)
         with socket.socket(socket.AF_UNIX) as listener:
             self.path.unlink(missing_ok=True)
@@ -129,13 +132,20 @@ class Server:
             self._until_idle()
             # From here on clients start a server of their own; one that got in before is still served.
             self.path.unlink(missing_ok=True)
-            self.used = 0.0
+            self.idle = 0.0
             self._until_idle()
+
+    def _leave(self, number: int, _frame: object) -> None:
+        """Slurm tells every process of a job when it is to end; runs whose server is gone would be killed while they save."""
+        self.idle = 0.0
+        for pid in self.children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def _until_idle(self) -> None:
         waiting = True
-        while waiting or self.children or time.monotonic() - self.used < IDLE_SECONDS:
-            ready = self.selector.select(timeout=1.0 if self.children or self.used else 0.0)
+        while waiting or self.children or time.monotonic() - self.used < self.idle:
+            ready = self.selector.select(timeout=1.0 if self.children or self.idle else 0.0)
             for key, _ in ready:
                 key.data(key.fileobj)
             self._reap()
@@ -305,12 +315,17 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train(argv: list[str]) -> int:
-    """The run of `argv` (see `engine.main`) by the server where runs are short, else in this process."""
+    """The run of `argv` (see `engine.main`): by the server where runs are short, in a process for each GPU, or in this one."""
     from dgsct.runs import Run
     from dgsct.scales import get_scale
 
-    if get_scale(Run.from_folder(Path(argv[0])).scale).short_runs:
+    scale = get_scale(Run.from_folder(Path(argv[0])).scale)
+    if scale.short_runs:
         return submit(argv)
+    if scale.gpus > 1:
+        from dgsct.launch import launch
+
+        return launch(argv, scale.gpus)
     from dgsct.engine import main as engine_main
 
     return engine_main(argv)

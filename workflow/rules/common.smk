@@ -33,6 +33,19 @@ from dgsct.tasks import TASKS
 configfile: str(BASE / "workflow/config/config.yaml")
 
 
+# What a site may say of its cluster (workflow/config/site.yaml), and the resource that tells Snakemake's plugin.
+SLURM_KEYS = {
+    "partition": "slurm_partition",
+    "gpu_partition": "slurm_partition",
+    "account": "slurm_account",
+    "qos": "qos",
+    "constraint": "constraint",
+    "gres": "gres",
+    "before": None,
+    "python": None,
+}
+
+
 def load_site(path):
     """The site file: where data sets and weights lie, and how jobs are sent to the cluster."""
     try:
@@ -62,6 +75,13 @@ def load_site(path):
             site["run"].setdefault(name, False if kind is bool else None), kind
         ):
             raise WorkflowError(f"{path}: run.{name} must be {what}")
+    for name, value in (site["slurm"] or {}).items():
+        if name not in SLURM_KEYS:
+            raise WorkflowError(
+                f"{path}: unknown key slurm.{name}; known: {', '.join(SLURM_KEYS)}"
+            )
+        if not isinstance(value, (str, type(None))):
+            raise WorkflowError(f"{path}: slurm.{name} must be text or null")
     return site
 
 
@@ -95,7 +115,17 @@ LOGS = f"results/logs/{SETTINGS.scale}/{SETTINGS.protocol}"
 REPORT = f"{OUT}/report.pdf"
 HAS_LATEX = shutil.which("pdflatex") is not None
 COMMON_OPTIONS = f"--scale {SETTINGS.scale} --protocol {SETTINGS.protocol} --seeds {SETTINGS.seeds} --out {OUT}"
-python = shlex.quote(sys.executable)
+SLURM = {name: value for name, value in (SITE["slurm"] or {}).items() if value}
+ON_SLURM = {
+    SLURM_KEYS[name]: SLURM[name]
+    for name in ("partition", "account", "qos", "constraint")
+    if name in SLURM
+}
+python = shlex.quote(sys.executable)  # every command begins with it
+if "SLURM_JOB_ID" in os.environ:
+    python = SLURM.get("python", python)
+    if "before" in SLURM:
+        python = f"{SLURM['before']}; {python}"
 
 
 def one_of(names):
@@ -185,6 +215,38 @@ def execution_options():
         f"--{n.replace('_', '-')}" for n in ("checkpoint_stages", "compile") if run[n]
     ]
     return [*words, *(["--scratch", run["scratch"]] if run["scratch"] else [])]
+
+
+def gpus(wildcards):
+    """GPUs of a run: as many as its scale says at full size, none at small ones."""
+    return get_scale(wildcards.scale).gpus if full_size(wildcards) else 0
+
+
+def cpus(wildcards):
+    """Cores of a run: the site's at full size, one at small ones."""
+    return SITE["run"]["cpus"] if full_size(wildcards) else 1
+
+
+# What a job on a GPU asks for. A site with `slurm.gres` gets --gres in place of --gpus.
+ON_GPU = {
+    **ON_SLURM,
+    "cpus_per_task": cpus,  # `threads` are at most the cores of the machine that submits
+    "gpu": (lambda w: 0) if "gres" in SLURM else gpus,
+    **(
+        {"gres": lambda w: f"{SLURM['gres']}:{gpus(w)}" if gpus(w) else ""}
+        if "gres" in SLURM
+        else {}
+    ),
+    **(
+        {
+            "slurm_partition": lambda w: SLURM[
+                "gpu_partition" if gpus(w) or "partition" not in SLURM else "partition"
+            ]
+        }
+        if "gpu_partition" in SLURM
+        else {}
+    ),
+}
 
 
 # What `dgsct plan` has noted; read once, as the Snakefile is parsed again inside every Slurm job.

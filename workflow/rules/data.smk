@@ -9,6 +9,7 @@ rule mini_world:
     wildcard_constraints:
         index=one_of({one.index_file("").as_posix() for one in SETS.values()}),
     resources:
+        **ON_SLURM,
         mem_mb=2000,
         runtime=30,
     params:
@@ -28,6 +29,7 @@ rule prepare:
     log:
         "results/data/{scale}/{task}/prepare.log",
     resources:
+        **ON_SLURM,
         mem_mb=lambda w: 2000 if get_scale(w.scale).short_runs else 16000,
         runtime=lambda w: 30 if get_scale(w.scale).short_runs else 480,
     params:

@@ -9,6 +9,7 @@ rule efficiency:
     log:
         "results/efficiency/{method}.log",
     resources:
+        **ON_SLURM,
         mem_mb=8000,
         runtime=30,
     params:

@@ -8,6 +8,7 @@ rule pretrain:
     log:
         "results/encoders/mini/{encoder}.log",
     resources:
+        **ON_SLURM,
         mem_mb=4000,
         runtime=60,
     params:
@@ -30,6 +31,7 @@ rule convert:
     wildcard_constraints:
         encoder=one_of(PUBLIC),
     resources:
+        **ON_SLURM,
         mem_mb=8000,
         runtime=30,
     params:

@@ -27,16 +27,11 @@ rule masks:
         f"results/{RUN.replace('runs/', 'masks/', 1)}.npz",
     log:
         f"results/{RUN.replace('runs/', 'masks/', 1)}.log",
-    threads: lambda w: SITE["run"]["cpus"] if full_size(w) else 1
+    threads: cpus
     resources:
-        **{
-            f"slurm_{name}": value
-            for name, value in (SITE["slurm"] or {}).items()
-            if value
-        },
+        **ON_GPU,
         mem_mb=lambda w: SITE["run"]["mem_mb"] if full_size(w) else 3000,
         runtime=30,
-        gpu=lambda w: get_scale(w.scale).gpus if full_size(w) else 0,
     params:
         key=lambda w: run_of(w).plan_key(),
         folder=subpath(input[0], parent=True),

@@ -11,16 +11,14 @@ rule train:
         f"results/{RUN}/job.log",
     benchmark:
         f"results/{RUN}/benchmark.tsv"
-    threads: lambda w: SITE["run"]["cpus"] if full_size(w) else 1
+    group:
+        lambda w: None if full_size(w) else "short"
+    threads: cpus
     resources:
-        **{
-            f"slurm_{name}": value
-            for name, value in (SITE["slurm"] or {}).items()
-            if value
-        },
+        **ON_GPU,
         mem_mb=lambda w: SITE["run"]["mem_mb"] if full_size(w) else 3000,
         runtime=run_minutes,
-        gpu=lambda w: get_scale(w.scale).gpus if full_size(w) else 0,
+        bundle=lambda w: 0 if full_size(w) else 1,  # one after the other (workflow/profiles/slurm)
     params:
         key=lambda w: run_of(w).plan_key(),
     message:

@@ -1,0 +1,35 @@
+"""One run in several processes of this machine, one for each GPU (`Scale.gpus`), started by torch's elastic launcher."""
+
+import sys
+from collections.abc import Sequence
+
+from dgsct.errors import Stopped
+
+
+def launch(argv: Sequence[str], processes: int) -> int:
+    """Run `argv` (see `engine.main`) in so many processes; returns the exit code of the one that ended first, if not well.
+
+    Signals are passed on by the launcher; a process that fails ends the others. Stopped where a signal ended them.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=argv[0],
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        max_restarts=0,
+        monitor_interval=0.5,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "dgsct.engine", *argv)
+    except ChildFailedError as error:
+        _, first = error.get_first_failure()
+        return first.exitcode if first.exitcode > 0 else 128 - first.exitcode
+    except SignalException as error:
+        raise Stopped(f"{argv[0]}: {error}; its processes have been told to save, start it again to go on") from error
+    return 0

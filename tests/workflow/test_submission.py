@@ -1,0 +1,95 @@
+"""What the profile `slurm` asks a cluster for, as sbatch hears it. The sbatch here notes its words and takes no job."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from workflow_rig import ROOT, snakemake
+
+from dgsct.runtimes import write_runtimes
+
+PROGRAMS = {"sbatch": 'echo "$@" >> "$NOTES"; exit 1', "sacctmgr": "echo lab", "squeue": "", "sinfo": ""}
+SLURM = ["--profile", str(ROOT / "workflow/profiles/slurm"), "--retries", "0"]
+RUN = "runs/{scale}/release/ave/dg-sct/default/s0"
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A folder with data and encoders of both scales, in name only, and a cluster that takes no job."""
+    for path in (tmp_path / "results/data/mini/ave/raw/Annotations.txt", tmp_path / "ave/Annotations.txt"):
+        path.parent.mkdir(parents=True)
+        path.write_text("")
+    for scale in ("mini", "paper"):
+        for name in ("data/{}/ave/packed/manifest.json", "encoders/{}/swin.safetensors", "encoders/{}/htsat.safetensors"):
+            path = tmp_path / "results" / name.format(scale)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("{}")
+            if "encoders" in name:
+                path.with_suffix(".json").write_text("{}")
+    for name, line in PROGRAMS.items():
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{line}\n")
+        path.chmod(0o755)
+    return tmp_path
+
+
+def submitted(world: Path, *arguments: str, site: dict | None = None) -> list[str]:
+    """What sbatch was asked for, a line a job, without the command that the job runs."""
+    content = yaml.safe_load((ROOT / "workflow/config/site.yaml").read_text())
+    content["data"]["ave"] = str(world / "ave")
+    content["slurm"].update(site or {})
+    (world / "site.yaml").write_text(yaml.safe_dump(content))
+    env = {"PATH": f"{world / 'bin'}:/usr/bin:/bin", "NOTES": str(world / "notes")}
+    said = snakemake(world, *SLURM, *arguments, "site=site.yaml", env=env)
+    assert (world / "notes").exists(), said.text
+    return [line.partition(" --wrap")[0] for line in (world / "notes").read_text().splitlines()]
+
+
+def paper_run(world: Path, **site) -> str:
+    (line,) = submitted(world, f"results/{RUN.format(scale='paper')}/record.json", "--config", "scale=paper", site=site)
+    return line
+
+
+def test_a_long_run_has_a_job_of_its_own(world):
+    write_runtimes(world / "results", {RUN.format(scale="paper"): (6000.0, "history of 3 records")})
+    line = paper_run(world)
+    assert re.search(r" -t 130 --mem 48000 --requeue --cpus-per-task=8 --signal=TERM@120 .*--gpus=1", line)
+
+
+def test_ten_short_runs_ask_for_what_one_asks_for_but_its_time(world):
+    """Thirteen runs: ten and three in an unknown order, one after the other."""
+    lines = submitted(world, "table1", "--config", "seeds=2", "tasks=ave")
+    assert sorted(re.search(r" -t (\d+) ", line)[1] for line in lines) == ["300", "90"]
+    for line in lines:
+        assert " --mem 3000 --requeue --ntasks=1 --cpus-per-task=1 --signal=TERM@120 " in line
+        assert "--gpus" not in line
+
+
+def test_a_sites_keys_reach_its_cluster(world):
+    site = {"partition": "cpu", "gpu_partition": "fast", "account": "lab", "qos": "long", "constraint": "a100"}
+    line = paper_run(world, **site, gres="gpu:a100")
+    for words in ("-A lab", "-p fast", "--qos=long", "-C a100", "--gres=gpu:a100:1"):
+        assert f" {words}" in line
+    assert "--gpus" not in line
+    (world / "notes").unlink()
+    (line,) = submitted(world, f"results/{RUN.format(scale='mini')}/record.json", "--config", "tasks=ave", site=site)
+    assert " -p cpu " in line
+    assert "gres" not in line
+
+
+@pytest.mark.parametrize(
+    ("slurm", "sentence"),
+    [
+        ({"partitoin": "gpu"}, "unknown key slurm.partitoin; known: partition, gpu_partition, account"),
+        ({"account": 12}, "slurm.account must be text or null"),
+    ],
+)
+def test_a_wrong_site_file_ends_in_a_sentence(tmp_path, slurm, sentence):
+    content = yaml.safe_load((ROOT / "workflow/config/site.yaml").read_text())
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(content | {"slurm": slurm}))
+    said = snakemake(tmp_path, "table1", "-n", "--config", "site=site.yaml")
+    assert said.code == 1
+    assert sentence in said.text
+    assert "Traceback" not in said.text
