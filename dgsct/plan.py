@@ -87,14 +87,17 @@ class Item:
 
 @dataclass(frozen=True)
 class Plan:
-    """The answer: runs, the device they are reckoned for and how many of it, clips per split, disk, what was assumed."""
+    """The answer: runs, the device they are reckoned for and how many of it, disk, and of each task the clips per split.
+
+    `clips` maps a task to its clips by split, `clips_source` to where they are known from.
+    """
 
     settings: Settings
     items: tuple[Item, ...]
     device: Device
     count: int
-    clips: Mapping[str, int]
-    clips_source: str
+    clips: Mapping[str, Mapping[str, int]]
+    clips_source: Mapping[str, str]
     disk: Disk
 
     @property
@@ -239,8 +242,9 @@ def make_plan(items: Sequence[Item], settings: Settings, root: Path, count: int)
     known = _known(root, settings.scale)
     device = device_of_plan(settings.scale, known)
     timed = [i if i.work is None else Item(i.run, i.state, i.work, step_time(i.run, known, device)) for i in items]
-    task = items[0].run.task if items else "ave"
-    clips, source = splits_of(root, settings.scale, task)
+    known_clips = {task: splits_of(root, settings.scale, task) for task in dict.fromkeys(item.run.task for item in items)}
+    clips = {task: clips for task, (clips, _) in known_clips.items()}
+    source = {task: source for task, (_, source) in known_clips.items()}
     disk = disk_needed([(i.run, i.time) for i in timed if i.work], root, settings.scale, count)
     return Plan(settings, tuple(timed), device, count, clips, source, disk)
 

@@ -8,28 +8,29 @@ from dgsct.methods import METHODS
 from dgsct.plan import Item, Plan, durations
 from dgsct.scales import get_scale
 
-HEADS = ("method", "setting", "done", "to do", "half-way", "steps/run", "eval/run", "time/run", "time", "source")
+HEADS = ("task", "method", "setting", "done", "to do", "half-way", "steps/run", "eval/run", "time/run", "time", "source")
 STATES = ("missing", "stale", "failed", "corrupt")
 
 
 def groups(plan: Plan) -> list[dict[str, Any]]:
-    """The runs by method and setting: counts by state, what a whole run takes, what is left, and the source of its time.
+    """The runs by task, method and setting: counts by state, what a whole run takes, what is left, and the source of its time.
 
     Times in seconds: of the longest run and of all, at most and typical; None where nothing tells.
     """
-    grouped: dict[tuple[str, str], list[Item]] = {}
+    grouped: dict[tuple[str, str, str], list[Item]] = {}
     for item in plan.items:
-        grouped.setdefault((item.run.method, item.run.setting), []).append(item)
-    return [_group(method, setting, items) for (method, setting), items in grouped.items()]
+        grouped.setdefault((item.run.task, item.run.method, item.run.setting), []).append(item)
+    return [_group(*names, items) for names, items in grouped.items()]
 
 
-def _group(method: str, setting: str, items: list[Item]) -> dict[str, Any]:
+def _group(task: str, method: str, setting: str, items: list[Item]) -> dict[str, Any]:
     left = [item for item in items if item.work is not None]
     counts = Counter(item.state for item in items)
     first = left[0] if left else None
     known = bool(left) and first.time is not None
     tells = known and all(item.typical_seconds is not None for item in left)
     return {
+        "task": task,
         "method": method,
         "setting": setting,
         "trains": METHODS[method].trains,
@@ -56,7 +57,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     return {
         "settings": {name: getattr(plan.settings, name) for name in ("scale", "protocol", "seeds", "tasks", "methods")},
         "device": {"name": plan.device.name, "gpu": plan.device.gpu, "count": plan.count},
-        "clips": {**plan.clips, "source": plan.clips_source},
+        "clips": {task: {**clips, "source": plan.clips_source[task]} for task, clips in plan.clips.items()},
         "groups": groups(plan),
         "runs": [
             {
@@ -105,7 +106,7 @@ def _rows(plan: Plan) -> tuple[list[list[str]], list[str]]:
         half_way = f"{len(group['half_way_epochs'])} (epochs done: {', '.join(map(str, group['half_way_epochs']))})"
         rows.append(
             [
-                *(group["method"], group["setting"], str(group["done"]), states),
+                *(group["task"], group["method"], group["setting"], str(group["done"]), states),
                 *(half_way if group["half_way_epochs"] else "-", *steps, *seconds, number),
             ]
         )
@@ -177,15 +178,7 @@ def _disk_words(plan: Plan) -> str:
 def _notes(plan: Plan, sources: list[str]) -> list[str]:
     """Where the numbers come from, and what is not in them."""
     notes = [f"[{i}] {source}" for i, source in enumerate(sources, start=1)]
-    first = next((item for item in plan.to_train), None)
-    if first:
-        recipe = get_scale(plan.settings.scale).recipe(first.run.task, first.run.method)
-        until = f"at most {recipe.epochs} epochs, less where {recipe.patience} in a row stay below the best"
-        notes.append(
-            f"epoch: {first.work.steps_an_epoch} training steps of {recipe.batch_size} clips and "
-            f"{first.work.evaluations_an_epoch} evaluation batches ({plan.clips_source}); "
-            f"{until if recipe.patience < recipe.epochs else f'{recipe.epochs} epochs'}"
-        )
+    notes += _epochs(plan)
     untold = dict.fromkeys(item.run.method for item in plan.to_train if item.time is None)
     if untold:
         where = "on the machine that will train" if _unit(plan) == "CPU" else "on a machine with the GPU"
@@ -195,7 +188,7 @@ def _notes(plan: Plan, sources: list[str]) -> list[str]:
             "with this results folder, measures it in minutes"
         )
     disk = plan.disk
-    if first:
+    if plan.to_train:
         at_a_time = min(plan.count, len(plan.to_train))
         notes.append(
             f"disk: {size(disk.checkpoints)} checkpoints while {_runs(at_a_time)} train{'s' * (at_a_time == 1)}, "
@@ -210,6 +203,25 @@ def _notes(plan: Plan, sources: list[str]) -> list[str]:
     if disk.total > disk.free:
         notes.append(f"the disk is too small: {size(disk.total)} needed, {size(disk.free)} free")
     return notes
+
+
+def _epochs(plan: Plan) -> list[str]:
+    """What an epoch is, a line for each task and recipe; methods are named where a task has more than one."""
+    kinds: dict[tuple[str, str], dict[str, None]] = {}
+    for item in plan.to_train:
+        recipe = get_scale(item.run.scale).recipe(item.run.task, item.run.method)
+        until = f"at most {recipe.epochs} epochs, less where {recipe.patience} in a row stay below the best"
+        words = (
+            f"{item.work.steps_an_epoch} training steps of {recipe.batch_size} clips and "
+            f"{item.work.evaluations_an_epoch} evaluation batches ({plan.clips_source[item.run.task]}); "
+            f"{until if recipe.patience < recipe.epochs else f'{recipe.epochs} epochs'}"
+        )
+        kinds.setdefault((item.run.task, words), {})[item.run.method] = None
+    several = Counter(task for task, _ in kinds)
+    return [
+        f"epoch of {task}{' (' + ', '.join(methods) + ')' if several[task] > 1 else ''}: {words}"
+        for (task, words), methods in kinds.items()
+    ]
 
 
 def plain_plan(plan: Plan) -> str:

@@ -70,7 +70,8 @@ def test_hours_and_wall_time_by_hand(root):
     assert text[-1] == words
     assert f"[1] history of 1 record of dg-sct on {processor()} (10 epochs in the median)" in text
     assert any(
-        line.startswith("epoch: 3 training steps of 8 clips and 2 evaluation batches (the prepared data)") for line in text
+        line.startswith("epoch of ave: 3 training steps of 8 clips and 2 evaluation batches (the prepared data)")
+        for line in text
     )
 
 
@@ -305,6 +306,24 @@ def cli(root, *arguments, env=None):
     return subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=120, check=False)
 
 
+def test_several_tasks_have_their_own_clips_rows_and_epochs(tmp_path):
+    plan = planned(tmp_path, ["table3"], PAPER, experiments=load_experiments())
+    told = plan_json(plan)
+    assert told["clips"] == {
+        "avs-s4": {"train": 3452, "val": 740, "test": 740, "source": "the published splits"},
+        "avs-ms3": {"train": 296, "val": 64, "test": 64, "source": "the published splits"},
+    }
+    steps = {g["task"]: g["steps_per_run"] for g in told["groups"] if (g["method"], g["setting"]) == ("dg-sct", "default")}
+    assert steps == {"avs-s4": 15 * 432, "avs-ms3": 30 * 148}
+    lines = [line for line in plain_plan(plan).splitlines() if line.startswith("epoch of")]
+    assert len(lines) == 4
+    assert lines[0].startswith("epoch of avs-s4 (avs-pvt, avs-r50): 863 training steps of 4 clips and 370 evaluation batches")
+    assert any(
+        line.startswith("epoch of avs-ms3 (lavish-star, dg-sct, late-fusion): 148 training steps of 2 clips and 32 evaluation")
+        for line in lines
+    )
+
+
 def test_the_command_plans_without_torch_and_notes_what_it_found(root, monkeypatch):
     for name, value in blocked(root / "blocker").items():
         monkeypatch.setenv(name, f"{value}:{':'.join(sys.path)}")
@@ -319,7 +338,7 @@ def test_the_command_plans_without_torch_and_notes_what_it_found(root, monkeypat
     said = cli(root, "fig8", "--no-write", "--tasks", "ave")
     assert said.returncode == 0
     assert len(read_runtimes(root)) == 8
-    assert said.stdout.splitlines()[0].split()[:4] == ["method", "setting", "done", "to"]
+    assert said.stdout.splitlines()[0].split()[:4] == ["task", "method", "setting", "done"]
     assert said.stdout.splitlines()[-1].startswith("12 runs to train, 1 done: about 14 CPU-minutes")
 
 

@@ -5,6 +5,7 @@ Files are looked for below the folder that holds `Single-source/` or `Multi-sour
 """
 
 import csv
+import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from dgsct.data.avs_categories import AVSBENCH, KNOWN
 from dgsct.data.base import DataSet, Index, compact_frames, stamp
 from dgsct.errors import DgsctError, UsageError
 from dgsct.scales import Scale
@@ -145,8 +147,12 @@ class AvsBench(DataSet):
         _, start, category, _ = values
         if not re.fullmatch(r"[0-9](\.0*)?", start):
             raise UsageError(f"{where}: start {start!r} is no whole second from 0 to 9; correct the row")
+        if category not in KNOWN:
+            near = difflib.get_close_matches(category, KNOWN, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"write one of AVSBench-object's: {', '.join(AVSBENCH)}"
+            raise UsageError(f"{where}: unknown category {category!r}; {hint}")
         annotated = 1 if split == "train" else SEGMENTS
-        return AvsRow(_name(name, where), split, _name(category, where), int(start[0]), annotated)
+        return AvsRow(_name(name, where), split, category, int(start[0]), annotated)
 
     def sources(self, root: Path, index: Index, layout: str) -> list[AvsSource]:
         """The files of every clip, clips of one `AVS.npy` one after another: it is read once then."""
@@ -261,5 +267,5 @@ def _table(path: Path, columns: tuple[str, ...]) -> list[tuple[int, tuple[str, .
 def _name(name: str, where: str) -> str:
     """A name that can stand in a path."""
     if not name or "/" in name or name in (".", ".."):
-        raise UsageError(f"{where}: {name!r} is no name of a clip or a category; correct the row")
+        raise UsageError(f"{where}: {name!r} is no name of a clip; correct the row")
     return name

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dgsct.data.avs_categories import AVSBENCH
 from dgsct.data.avsbench import MS3, S4, AvsIndex, AvsRow, write_metadata
 from dgsct.errors import DgsctError, UsageError
 
@@ -135,7 +136,7 @@ def test_metadata_round_trip(tmp_path_factory, found, start, single):
     path = data_set.index_file(root)
     path.parent.mkdir()
     splits = [SPLITS[i % 3] for i in range(len(found))]
-    kinds = [f"{name}, x" for name in found] if single else [""] * len(found)
+    kinds = [AVSBENCH[-1 - i] for i in range(len(found))] if single else [""] * len(found)
     rows = tuple(
         AvsRow(name, split, kind, start if single else 0, 1 if single and split == "train" else 5)
         for name, split, kind in zip(found, splits, kinds, strict=True)
@@ -158,7 +159,7 @@ def test_metadata_round_trip(tmp_path_factory, found, start, single):
 
 
 HEAD = "name,start,category,split\n"
-GOOD = "aaaaaaaaaaa,0,dog,train\nbbbbbbbbbbb,0,dog,val\nccccccccccc,0,dog,test\n"
+GOOD = "aaaaaaaaaaa,0,dog_barking,train\nbbbbbbbbbbb,0,dog_barking,val\nccccccccccc,0,dog_barking,test\n"
 
 
 @pytest.mark.parametrize(
@@ -168,17 +169,24 @@ GOOD = "aaaaaaaaaaa,0,dog,train\nbbbbbbbbbbb,0,dog,val\nccccccccccc,0,dog,test\n
         ("name,start,category\n", r"it must be 'name,start,category,split'"),
         ("name,split\naaaaaaaaaaa,train\n", r"has the header 'name,split'"),
         (HEAD, "holds no clip; put the data set's own file there"),
-        (f"{HEAD}{GOOD}aaaaaaaaaaa,0,dog,val\n", r"the clip 'aaaaaaaaaaa' occurs twice"),
-        (f"{HEAD}aaaaaaaaaaa,0,dog,train\n", r"holds no clip of split 'val'"),
-        (f"{HEAD}{GOOD}ddddddddddd,0,dog,dev\n", r"line 5: unknown split 'dev'; write one of: train, val, test"),
-        (f"{HEAD}{GOOD}ddddddddddd,x,dog,val\n", r"line 5: start 'x' is no whole second"),
-        (f"{HEAD}{GOOD}ddddddddddd,-1,dog,val\n", r"line 5: start '-1' is no whole second"),
-        (f"{HEAD}{GOOD}ddddddddddd,4.5,dog,val\n", r"line 5: start '4.5' is no whole second"),
-        (f"{HEAD}{GOOD}ddddddddddd,12,dog,val\n", r"line 5: start '12' is no whole second"),
+        (f"{HEAD}{GOOD}aaaaaaaaaaa,0,dog_barking,val\n", r"the clip 'aaaaaaaaaaa' occurs twice"),
+        (f"{HEAD}aaaaaaaaaaa,0,dog_barking,train\n", r"holds no clip of split 'val'"),
+        (f"{HEAD}{GOOD}ddddddddddd,0,dog_barking,dev\n", r"line 5: unknown split 'dev'; write one of: train, val, test"),
+        (f"{HEAD}{GOOD}ddddddddddd,x,dog_barking,val\n", r"line 5: start 'x' is no whole second"),
+        (f"{HEAD}{GOOD}ddddddddddd,-1,dog_barking,val\n", r"line 5: start '-1' is no whole second"),
+        (f"{HEAD}{GOOD}ddddddddddd,4.5,dog_barking,val\n", r"line 5: start '4.5' is no whole second"),
+        (f"{HEAD}{GOOD}ddddddddddd,12,dog_barking,val\n", r"line 5: start '12' is no whole second"),
         (f"{HEAD}{GOOD}ddddddddddd,0,dog\n", r"line 5: 3 values where the header has 4"),
-        (f"{HEAD}{GOOD}../secret,0,dog,val\n", r"line 5: '\.\./secret' is no name"),
-        (f"{HEAD}{GOOD}ddddddddddd,0,..,val\n", r"line 5: '\.\.' is no name"),
-        (f"{HEAD}{GOOD},0,dog,val\n", r"line 5: '' is no name"),
+        (f"{HEAD}{GOOD}../secret,0,dog_barking,val\n", r"line 5: '\.\./secret' is no name"),
+        (
+            f"{HEAD}{GOOD}ddddddddddd,0,dog_braking,val\n",
+            r"line 5: unknown category 'dog_braking'; did you mean 'dog_barking'\?",
+        ),
+        (
+            f"{HEAD}{GOOD}ddddddddddd,0,..,val\n",
+            r"line 5: unknown category '\.\.'; write one of AVSBench-object",
+        ),
+        (f"{HEAD}{GOOD},0,dog_barking,val\n", r"line 5: '' is no name"),
     ],
 )
 def test_malformed_metadata_is_one_sentence(tmp_path, text, sentence):

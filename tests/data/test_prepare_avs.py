@@ -200,6 +200,13 @@ def coloured(path: Path) -> None:
     Image.fromarray(np.full((32, 32, 3), (128, 0, 0), np.uint8)).save(path)
 
 
+def grey(path: Path) -> None:
+    """White with a soft edge, as a resized mask has it."""
+    soft = np.zeros((32, 32), np.uint8)
+    soft[8:24, 8:24], soft[10:22, 10:22] = 128, 255
+    Image.fromarray(soft).save(path)
+
+
 HARM = {
     "no frame": (lambda p: p["visual_frames"][1].unlink(), "no_video", "_2.png does not exist"),
     "empty frame": (lambda p: p["visual_frames"][1].write_bytes(b""), "empty", "_2.png is empty"),
@@ -208,6 +215,7 @@ HARM = {
     "no mask": (lambda p: p["gt_masks"][0].unlink(), "no_mask", "_1.png does not exist"),
     "wide mask": (lambda p: wide(p["gt_masks"][0]), "wrong_mask", "is 64 x 32 pixels, the set's masks are 32 x 32"),
     "coloured mask": (lambda p: coloured(p["gt_masks"][0]), "wrong_mask", "is not black and white"),
+    "grey mask": (lambda p: grey(p["gt_masks"][0]), "wrong_mask", "is not black and white"),
     "cut wav": (lambda p: cut(p["audio_wav"][0]), "truncated", ".wav is cut off"),
     "no sound": (lambda p: edit_pack(p["wave"][0], lambda w, k: w.pop(k)), "no_audio", "has no sound named"),
     "short sound": (lambda p: edit_pack(p["wave"][0], lambda w, k: w.update({k: w[k][:9]})), "wrong_length", "holds 9 samples"),
@@ -246,6 +254,18 @@ def test_a_bad_clip_is_counted_and_left_out(own, task, tmp_path, capsys, harm):
 class Evil:
     def __reduce__(self):
         return os.mkdir, ("owned",)
+
+
+@pytest.mark.parametrize(("layout", "kind"), [("published", "audio_wav"), ("videos", "raw_videos")])
+def test_a_clip_without_its_only_sound_is_left_out(own, task, tmp_path, capsys, layout, kind):
+    """In layout `frames` a wav is one of two sounds and may be absent (note `no_wav`); elsewhere there is no other."""
+    (path,) = first_clip(task, own)[kind]
+    path.unlink()
+    manifest = prepare_set(task, own, tmp_path / "packed", MINI, jobs=1, progress=False, layout=layout)
+    status = manifest["clips"][manifest["rows"][0]["id"]]["status"]
+    assert status == {"audio_wav": "no_audio", "raw_videos": "missing"}[kind]
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out")]
+    assert f"{path} does not exist" in said
 
 
 @pytest.mark.parametrize("what", ["code", "text", "list", "floats", "empty", "cut"])
