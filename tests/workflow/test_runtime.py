@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import yaml
 from workflow_rig import ROOT, blocked, snakemake, stub_world
 
 from dgsct.runtimes import runtime_file, write_runtimes
@@ -64,3 +65,21 @@ def test_another_attempt_asks_for_more_and_a_finished_run_is_not_trained_again(t
     assert "Nothing to be done" in snakemake(folder, *call, "-n").text
     runtime_file(folder / "results").unlink()
     assert "Nothing to be done" in snakemake(folder, *call, "-n").text
+
+
+def site(folder, **run):
+    path = folder / "site.yaml"
+    values = {"cpus": 1, "mem_mb": 1000, "minutes": 10, **run}
+    path.write_text(yaml.safe_dump({"data": None, "run": values, "slurm": None}))
+    return ["--config", f"site={path}", "seeds=1", "tasks=ave", "methods=dg-sct"]
+
+
+def test_a_site_says_how_runs_are_carried_out(tmp_path):
+    call = [f"results/{FULL}/record.json", "-n", "--printshellcmds"]
+    chosen = site(tmp_path, checkpoint_stages=True, compile=True, scratch="${NODE_DISK}/x y")
+    said = snakemake(tmp_path, *call, *chosen)
+    assert "--checkpoint-stages --compile --scratch '${NODE_DISK}/x y' > " in said.text
+    assert "--checkpoint-stages" not in snakemake(tmp_path, *call, *site(tmp_path)).text
+    said = snakemake(tmp_path, *call, *site(tmp_path, compile="yes"))
+    assert said.code
+    assert "run.compile must be true or false" in said.text

@@ -209,12 +209,13 @@ def full_size(wildcards):
 
 
 def execution_options():
-    """Options of the trainer by which a site says how runs are carried out; they change no result."""
+    """The trainer's options by which a site says how runs are carried out, as Snakemake formats a command."""
     run = SITE["run"]
     words = [
         f"--{n.replace('_', '-')}" for n in ("checkpoint_stages", "compile") if run[n]
     ]
-    return [*words, *(["--scratch", run["scratch"]] if run["scratch"] else [])]
+    words += ["--scratch", run["scratch"]] if run["scratch"] else []
+    return re.sub(r"([{}])", r"\1\1", shlex.join(words))
 
 
 def gpus(wildcards):

@@ -26,4 +26,4 @@ rule train:
     shell:
         # Only a cluster's job has a time limit of its own; the trainer saves and stops before it (exit code 75).
         f"{{python}} -m dgsct.worker train results/{RUN.replace('{', '{wildcards.')}"
-        f" ${{{{SLURM_JOB_ID:+--time-budget {{resources.runtime}}}}}} {shlex.join(execution_options())} > {{log:q}} 2>&1"
+        f" ${{{{SLURM_JOB_ID:+--time-budget {{resources.runtime}}}}}} {execution_options()} > {{log:q}} 2>&1"
