@@ -1,6 +1,7 @@
 """One run in several processes of this machine, one for each GPU (`Scale.gpus`), started by torch's elastic launcher."""
 
 import sys
+import tempfile
 from collections.abc import Sequence
 
 from dgsct.errors import Stopped
@@ -11,22 +12,24 @@ def launch(argv: Sequence[str], processes: int) -> int:
 
     Signals are passed on by the launcher; a process that fails ends the others. Stopped where a signal ended them.
     """
-    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=processes,
-        run_id=argv[0],
-        rdzv_backend="c10d",
-        rdzv_endpoint="127.0.0.1:0",
-        max_restarts=0,
-        monitor_interval=0.5,
-    )
     try:
-        elastic_launch(config, sys.executable)("-m", "dgsct.engine", *argv)
+        with tempfile.TemporaryDirectory() as folder:
+            config = LaunchConfig(
+                min_nodes=1,
+                max_nodes=1,
+                nproc_per_node=processes,
+                run_id="run",
+                rdzv_backend="c10d",
+                rdzv_endpoint="127.0.0.1:0",
+                max_restarts=0,
+                monitor_interval=0.5,
+                logs_specs=DefaultLogsSpecs(log_dir=folder),  # where it notes who failed
+            )
+            elastic_launch(config, sys.executable)("-m", "dgsct.engine", *argv)
     except ChildFailedError as error:
         _, first = error.get_first_failure()
         return first.exitcode if first.exitcode > 0 else 128 - first.exitcode

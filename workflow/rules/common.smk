@@ -33,19 +33,6 @@ from dgsct.tasks import TASKS
 configfile: str(BASE / "workflow/config/config.yaml")
 
 
-# What a site may say of its cluster (workflow/config/site.yaml), and the resource that tells Snakemake's plugin.
-SLURM_KEYS = {
-    "partition": "slurm_partition",
-    "gpu_partition": "slurm_partition",
-    "account": "slurm_account",
-    "qos": "qos",
-    "constraint": "constraint",
-    "gres": "gres",
-    "before": None,
-    "python": None,
-}
-
-
 def load_site(path):
     """The site file: where data sets and weights lie, and how jobs are sent to the cluster."""
     try:
@@ -75,13 +62,6 @@ def load_site(path):
             site["run"].setdefault(name, False if kind is bool else None), kind
         ):
             raise WorkflowError(f"{path}: run.{name} must be {what}")
-    for name, value in (site["slurm"] or {}).items():
-        if name not in SLURM_KEYS:
-            raise WorkflowError(
-                f"{path}: unknown key slurm.{name}; known: {', '.join(SLURM_KEYS)}"
-            )
-        if not isinstance(value, (str, type(None))):
-            raise WorkflowError(f"{path}: slurm.{name} must be text or null")
     return site
 
 
@@ -115,17 +95,6 @@ LOGS = f"results/logs/{SETTINGS.scale}/{SETTINGS.protocol}"
 REPORT = f"{OUT}/report.pdf"
 HAS_LATEX = shutil.which("pdflatex") is not None
 COMMON_OPTIONS = f"--scale {SETTINGS.scale} --protocol {SETTINGS.protocol} --seeds {SETTINGS.seeds} --out {OUT}"
-SLURM = {name: value for name, value in (SITE["slurm"] or {}).items() if value}
-ON_SLURM = {
-    SLURM_KEYS[name]: SLURM[name]
-    for name in ("partition", "account", "qos", "constraint")
-    if name in SLURM
-}
-python = shlex.quote(sys.executable)  # every command begins with it
-if "SLURM_JOB_ID" in os.environ:
-    python = SLURM.get("python", python)
-    if "before" in SLURM:
-        python = f"{SLURM['before']}; {python}"
 
 
 def one_of(names):
@@ -201,13 +170,6 @@ def run_inputs(wildcards):
     return [manifest, *(encoder_files(run.scale, run.method) if trains else [])]
 
 
-def full_size(wildcards):
-    """Whether this run trains at full size, on a GPU."""
-    return (
-        METHODS[wildcards.method].trains and not get_scale(wildcards.scale).short_runs
-    )
-
-
 def execution_options():
     """The trainer's options by which a site says how runs are carried out, as Snakemake formats a command."""
     run = SITE["run"]
@@ -216,48 +178,6 @@ def execution_options():
     ]
     words += ["--scratch", run["scratch"]] if run["scratch"] else []
     return re.sub(r"([{}])", r"\1\1", shlex.join(words))
-
-
-def gpus(wildcards):
-    """GPUs of a run: as many as its scale says at full size, none at small ones."""
-    return get_scale(wildcards.scale).gpus if full_size(wildcards) else 0
-
-
-def cpus(wildcards):
-    """Cores of a run: the site's at full size, one at small ones."""
-    return SITE["run"]["cpus"] if full_size(wildcards) else 1
-
-
-# What a job on a GPU asks for. A site with `slurm.gres` gets --gres in place of --gpus.
-ON_GPU = {
-    **ON_SLURM,
-    "cpus_per_task": cpus,  # `threads` are at most the cores of the machine that submits
-    "gpu": (lambda w: 0) if "gres" in SLURM else gpus,
-    **(
-        {"gres": lambda w: f"{SLURM['gres']}:{gpus(w)}" if gpus(w) else ""}
-        if "gres" in SLURM
-        else {}
-    ),
-    **(
-        {
-            "slurm_partition": lambda w: SLURM[
-                "gpu_partition" if gpus(w) or "partition" not in SLURM else "partition"
-            ]
-        }
-        if "gpu_partition" in SLURM
-        else {}
-    ),
-}
-
-
-# What `dgsct plan` has noted; read once, as the Snakefile is parsed again inside every Slurm job.
-RUNTIMES = read_runtimes(Path("results"))
-
-
-def run_minutes(wildcards, attempt):
-    """Minutes that a training asks for: what it is expected to take with a margin, at most what the site allows."""
-    limit = SITE["run"]["minutes"] if full_size(wildcards) else 30
-    return minutes_to_ask(RUNTIMES.get(RUN.format(**wildcards)), attempt, limit)
 
 
 def records(name):
