@@ -58,8 +58,7 @@ def comment_of(run: Run) -> str:
 
 def target_of(run: Run) -> str:
     """How a batch script names this run."""
-    values = {name: f'"{value}"' if "," in value else value for name, value in _wildcards(run).items()}
-    return "train:" + ",".join(f"{name}={value}" for name, value in values.items())
+    return "train:" + ",".join(f"{name}={value}" for name, value in _wildcards(run).items())
 
 
 def _wildcards(run: Run) -> dict[str, str]:

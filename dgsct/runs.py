@@ -70,9 +70,9 @@ class Run:
         if len(parts) != 7 or parts[0] != "runs" or not re.fullmatch(r"s\d+", parts[6]):
             raise UsageError(f"{folder} is no run folder; it should end in {shape}")
         _, scale, protocol, task, method, setting, seed = parts
-        pairs = [item.partition("=") for item in setting.split(",")] if setting != "default" else []
+        pairs = [item.partition("=") for item in re.split(r"\+(?=\w+=)", setting)] if setting != "default" else []
         if not all(separator for _, separator, _ in pairs):
-            raise UsageError(f"{folder} is no run folder; SETTING in {shape} is `default` or such as `C=off,S=off`")
+            raise UsageError(f"{folder} is no run folder; SETTING in {shape} is `default` or such as `C=off+S=off`")
         overrides = {name: value for name, _, value in pairs}
         return cls.make(task, method, overrides, protocol, scale, int(seed[1:]))
 
@@ -82,8 +82,9 @@ class Run:
 
     @property
     def setting(self) -> str:
-        """Readable name of the overrides: `default`, or `C=off,S=off`."""
-        return ",".join(f"{name}={format_value(value)}" for name, value in self.overrides) or "default"
+        """Readable name of the overrides: `default`, or `C=off+S=off`. No comma, at which Snakemake would cut it for a
+        job on a cluster."""
+        return "+".join(f"{name}={format_value(value)}" for name, value in self.overrides) or "default"
 
     @property
     def folder(self) -> Path:

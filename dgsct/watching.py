@@ -13,12 +13,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dgsct.checkpoint import STALE_AFTER
 from dgsct.closure import ROOT
 from dgsct.errors import DgsctError
 from dgsct.methods import METHODS
 from dgsct.queued import Queue
 from dgsct.results import STATES, data_checksum, encoders_checksum, validity
+from dgsct.run_lock import STALE_AFTER
 from dgsct.runs import Run
 from dgsct.runtimes import read_runtimes
 from dgsct.scales import get_scale

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from dgsct.atomic import write_json_atomic
-from dgsct.checkpoint import RunLock
 from dgsct.checksum import sha256_json
 from dgsct.errors import DgsctError
 from dgsct.experiments import Experiment
@@ -11,6 +10,7 @@ from dgsct.failures import note_failure
 from dgsct.provenance import processor
 from dgsct.render import Cell, Column, Row, Source, Table
 from dgsct.results import efficiency_key, write_record
+from dgsct.run_lock import RunLock
 from dgsct.runs import Run
 
 DATA = "d" * 64

@@ -20,7 +20,7 @@ from dgsct.tasks import TASKS
 
 COMMANDS = (
     "ls", "run", "bundle", "prepare", "weights", "convert", "evaluate", "efficiency", "tables", "figures", "report", "status",
-    "plan", "ledger", "doctor",
+    "plan", "ledger", "doctor", "masks", "retry", "soak",
 )  # fmt: skip
 
 

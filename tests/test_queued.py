@@ -14,7 +14,7 @@ RUNS = [Run.make("ave", "dg-sct", {"S": False, "C": False}, seed=seed) for seed 
 
 
 def test_a_job_is_known_by_the_comment_of_snakemakes_plugin():
-    assert comment_of(RUNS[2]) == "rule_train_wildcards_mini_release_ave_dg-sct_C=off,S=off_2"
+    assert comment_of(RUNS[2]) == "rule_train_wildcards_mini_release_ave_dg-sct_C=off+S=off_2"
 
 
 def test_jobs_that_are_over_are_no_queued_jobs():

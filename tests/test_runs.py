@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "dgsct"
 
 def test_folder_is_readable():
     run = Run.make("ave", "dg-sct", {"S": "off", "C": False}, protocol="clean", seed=2)
-    assert run.folder == Path("runs/mini/clean/ave/dg-sct/C=off,S=off/s2")
+    assert run.folder == Path("runs/mini/clean/ave/dg-sct/C=off+S=off/s2")
     assert Run.make("ave", "dg-sct").folder == Path("runs/mini/release/ave/dg-sct/default/s0")
 
 

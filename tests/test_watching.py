@@ -10,9 +10,9 @@ import pytest
 from results_rig import place, place_failure, record_of, training_lock
 
 from dgsct.atomic import write_json_atomic
-from dgsct.checkpoint import STALE_AFTER
 from dgsct.checksum import sha256_json
 from dgsct.results import encoders_checksum
+from dgsct.run_lock import STALE_AFTER
 from dgsct.runs import Run
 from dgsct.runtimes import write_runtimes
 from dgsct.watching import Watch

@@ -1,7 +1,6 @@
 """The DAG as a user meets it: few calls of the real Snakefile, with stubs in place of the commands."""
 
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -44,15 +43,12 @@ def test_everything_is_made(world):
             assert (folder / "paper_tables/mini/release" / f"{name}.{end}").is_file()
     assert len(list((folder / "results/runs").glob("**/record.json"))) == 76
     assert (folder / "results/masks/mini/release/avs-ms3/late-fusion/default/s0.npz").is_file()
-    assert (folder / "results/runs/mini/release/ave/dg-sct/C=off,S=off/s2/benchmark.tsv").is_file()
+    assert (folder / "results/runs/mini/release/ave/dg-sct/C=off+S=off/s2/benchmark.tsv").is_file()
     assert "run ave dg-sct default seed 0 (mini, release)" in said.text
 
 
 def test_a_second_call_does_nothing(world):
-    begin = time.monotonic()
-    said = snakemake(world[0], "all_tables", "--config", "experiments=experiments")
-    assert "Nothing to be done" in said.text
-    assert time.monotonic() - begin < 10
+    assert "Nothing to be done" in snakemake(world[0], "all_tables", "--config", "experiments=experiments").text
 
 
 def test_tables_that_were_copied_here_are_no_results(tmp_path):

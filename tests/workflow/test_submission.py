@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.target_jobs import parse_target_jobs_cli_args
+from snakemake_interface_executor_plugins.utils import TargetSpec, encode_target_jobs_cli_args
 from workflow_rig import ROOT, snakemake
 
+from dgsct.experiments import EXPERIMENTS, all_runs, load_experiments, make_settings
 from dgsct.runtimes import write_runtimes
 
 PROGRAMS = {"sbatch": 'echo "$@" >> "$NOTES"; exit 1', "sacctmgr": "echo lab", "squeue": "", "sinfo": ""}
@@ -93,3 +96,10 @@ def test_a_wrong_site_file_ends_in_a_sentence(tmp_path, slurm, sentence):
     assert said.code == 1
     assert sentence in said.text
     assert "Traceback" not in said.text
+
+
+def test_a_job_is_told_the_wildcards_of_every_run_as_they_are():
+    runs = all_runs(load_experiments(EXPERIMENTS), make_settings({}))
+    specs = [TargetSpec("train", {"setting": run.setting, "seed": str(run.seed)}) for run in runs]
+    assert parse_target_jobs_cli_args(encode_target_jobs_cli_args(specs)) == specs
+    assert any(len(run.overrides) > 1 for run in runs)

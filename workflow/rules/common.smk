@@ -107,7 +107,7 @@ wildcard_constraints:
     protocol=one_of(PROTOCOLS),
     task=one_of(dict.fromkeys([*TASKS, *SETS])),
     method=one_of(METHODS),
-    setting=r"default|[A-Za-z0-9_]+=[^/]+",
+    setting=r"default|[A-Za-z0-9_]+=[^/,]+",
     seed=r"\d+",
     encoder=one_of(WEIGHTS),
     table=one_of(TABLES),
