@@ -84,6 +84,6 @@ onstart:
 onerror:
     print(
         "some jobs failed: `dgsct status` counts them, `dgsct tables` typesets what is there with the reasons, and the"
-        " same command goes on",
+        " same command goes on; a run that fails twice in the same way is settled as failed (docs/runs.md)",
         file=sys.stderr,
     )

@@ -162,6 +162,14 @@ def test_what_a_stopped_bundle_did_not_start_counts_as_stopped(mini_world, tmp_p
     assert not Path(folders[1]).exists()
 
 
+def test_a_bundle_stops_in_time(mini_world, tmp_path):
+    root = clone(mini_world, tmp_path / "results")
+    folder = root / Run.make("ave", "late-fusion").folder
+    bundle = [sys.executable, "-m", "dgsct.cli", "bundle", str(folder), "--time-budget", "2"]  # two minutes are the margin
+    assert subprocess.run(bundle, capture_output=True).returncode == 75
+    assert "stopped at epoch 1, step 1" in (folder / "log.txt").read_text()
+
+
 def test_yardsticks(mini_world, tmp_path):
     root = clone(mini_world, tmp_path / "results")
     accuracy = {}
@@ -254,7 +262,7 @@ def test_a_failure_is_noted_with_its_reason_until_the_run_succeeds(mini_world, t
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
     assert process.wait() == 75
-    assert validity(DG_SCT, root).name == "missing"
+    assert validity(DG_SCT, root).name == "failed"  # until it succeeds: being stopped is no success
 
 
 def test_a_full_disk_is_one_sentence_and_the_run_goes_on_when_there_is_room(mini_world, small_disk, undisturbed):
