@@ -24,7 +24,7 @@ from dgsct.methods import dg_sct_avs, late_fusion_avs, resolve_options, sound_of
 from dgsct.scales import MINI, PAPER
 
 SETTINGS = {"avs-s4": S4, "avs-ms3": MS3}
-ROUNDS = 15
+ROUNDS = 7
 KINDS = ("raw_videos", "visual_frames", "audio_wav", "gt_masks", "wave")
 
 
