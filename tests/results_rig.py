@@ -6,7 +6,7 @@ from dgsct.atomic import write_json_atomic
 from dgsct.checksum import sha256_json
 from dgsct.errors import DgsctError
 from dgsct.experiments import Experiment
-from dgsct.failures import note_failure
+from dgsct.failures import failed_record, note_failure
 from dgsct.provenance import processor
 from dgsct.render import Cell, Column, Row, Source, Table
 from dgsct.results import efficiency_key, write_record
@@ -78,6 +78,13 @@ def place_failure(root: Path, run: Run, error: str = "the loss is nan at step 3"
     """A failure where neither data nor encoders lie in `root`, as `validity` then reckons."""
     path = root / run.folder / "failed.json"
     note_failure(path.parent, run.key("none", "none"), DgsctError(error))
+    return path
+
+
+def place_given_up(root: Path, run: Run, error: str = "the loss is nan at step 3") -> Path:
+    """The record of a run that failed twice in the same way."""
+    path, parts = root / run.folder / "record.json", {"plan": run.plan_key(), "data": "none", "encoders": "none"}
+    write_json_atomic(path, failed_record(run, run.key("none", "none"), parts, DgsctError(error), 2))
     return path
 
 

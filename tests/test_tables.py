@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from results_rig import metrics_of, place, place_corrupt, place_efficiency, place_failure, place_stale, small_experiment
+from results_rig import (
+    metrics_of,
+    place,
+    place_corrupt,
+    place_efficiency,
+    place_failure,
+    place_given_up,
+    place_stale,
+    small_experiment,
+)
 
 from dgsct.experiments import Settings, load_experiments
 from dgsct.render import RENDERERS, Source
@@ -105,6 +114,11 @@ def test_a_missing_seed_is_named_and_the_others_count(tmp_path):
             f"stale: the run's description or code changed since this run; make it again with {FILL}",
         ),
         (place_failure, "failed", f"failed: the loss is nan at step 3; mend that, then {FILL}"),
+        (
+            place_given_up,
+            "failed",
+            f"failed: the loss is nan at step 3 (twice; `dgsct retry` clears it); mend that, then {FILL}",
+        ),
         (place_corrupt, "corrupt", f"; delete it in the results folder, then {FILL}"),
         (lambda root, run: place(root, run, math.nan), "corrupt", "record.json has no finite metric 'acc_batch8'"),
         (lambda root, run: place(root, run, metrics={"x": 1.0}, reported="x"), "corrupt", "has no finite metric"),
