@@ -180,9 +180,14 @@ MINI = Scale(
     classes={"ave": 6},
     recipes={
         "ave": Recipe(epochs=10, patience=10, batch_size=8, lr=2e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=10),
-        # One recipe for all methods. A higher rate spoils the spectrogram's own weights, which S4 trains in protocol release.
+        # A higher rate spoils the spectrogram's own weights, which S4 trains in protocol release.
         "avs-s4": Recipe(6, 6, batch_size=4, lr=1e-3, lr_step=4, lr_gamma=0.3, threads=1, checkpoint_every=40),
         "avs-ms3": Recipe(6, 6, batch_size=4, lr=1e-3, lr_step=4, lr_gamma=0.3, threads=1, checkpoint_every=40),
+        # The baseline is trained whole, from less pre-training: more steps, at one rate.
+        "avs-s4/avs-pvt": Recipe(8, 8, batch_size=4, lr=1e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=40),
+        "avs-s4/avs-r50": Recipe(8, 8, batch_size=4, lr=1e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=40),
+        "avs-ms3/avs-pvt": Recipe(12, 12, batch_size=4, lr=1e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=40),
+        "avs-ms3/avs-r50": Recipe(12, 12, batch_size=4, lr=1e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=40),
     },
     generated_data=True,
     short_runs=True,

@@ -221,7 +221,7 @@ def _open(path: Path) -> Any:
         if not path.is_file():
             raise MediaError("unreadable", f"{path} is no file; put the video there")
     except FileNotFoundError:
-        raise MediaError("missing", f"{path} does not exist; put the video there") from None
+        raise MediaError("missing", f"{path} does not exist; put the file there") from None
     except OSError as error:
         raise MediaError("unreadable", f"{path} cannot be read ({error.strerror}); check the file and its rights") from error
     if not size:
