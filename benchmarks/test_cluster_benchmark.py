@@ -1,5 +1,6 @@
 """What the DAG costs on a real Slurm of one node: a run inside a bundle beyond its own work, and submitting many runs."""
 
+import json
 import subprocess
 import sys
 import time
@@ -46,7 +47,7 @@ def snakemake(*arguments: str) -> list[str]:
 
 
 def test_a_run_inside_a_bundle(benchmark, cluster, folder):
-    """From the first record of a bundle to its last, by the number of runs between: yardsticks work for a few milliseconds."""
+    """From the end of a bundle's first run to that of its last, less what the runs themselves took, by their number."""
     methods, protocols = ("all-background", "majority-class", "oracle-category"), ("release", "paper", "clean")
     runs = {Run.make("ave", m, protocol=p).folder for m in methods for p in protocols}
     records = [Path("results", run, "record.json") for run in sorted(runs)]
@@ -56,9 +57,11 @@ def test_a_run_inside_a_bundle(benchmark, cluster, folder):
         subprocess.run(command, cwd=folder, env=cluster.env, check=True, capture_output=True)
 
     benchmark.pedantic(go, rounds=1)
-    written = sorted((folder / record).stat().st_mtime for record in records)
-    seconds = (written[-1] - written[0]) / (len(written) - 1)
-    benchmark.extra_info["seconds for a run"] = round(seconds, 3)
+    # Logs, as Snakemake dates all records of a bundle alike at its end.
+    written = sorted((folder / record).with_name("job.log").stat().st_mtime for record in records)
+    own = [json.loads((folder / record).read_text())["provenance"]["wall_seconds"] for record in records]
+    seconds = (written[-1] - written[0]) / (len(written) - 1) - sum(own) / len(own)
+    benchmark.extra_info["seconds beside the run's own"] = round(seconds, 3)
     assert list(cluster.jobs().values()) == ["COMPLETED"]
     assert seconds < 0.3
 

@@ -39,9 +39,32 @@ def full_size(wildcards):
     )
 
 
+# Inside a job Snakemake reads no profile: it would cut a bundle into groups of one and start itself once more for each
+# (seconds a run). So the bundle stays whole; srun is not told its cores (-1), which would be the sum of its members',
+# and each member takes all cores (`threads` are capped), so that they follow each other.
+IN_JOB = not workflow.is_main_process
+
+
+def bundle_of(wildcards):
+    """The group of a short run; none for a long one."""
+    if IN_JOB:  # not earlier: Snakemake sets this after it has read the rules
+        workflow.group_settings.group_components = {"short": 10**6}
+    return None if full_size(wildcards) else "short"
+
+
 def cpus(wildcards):
     """Cores of a run: the site's at full size, one at small ones."""
     return SITE["run"]["cpus"] if full_size(wildcards) else 1
+
+
+def threads_of(wildcards):
+    """Cores that Snakemake itself counts."""
+    return 10**6 if IN_JOB and not full_size(wildcards) else cpus(wildcards)
+
+
+def cores_of_step(wildcards):
+    """Cores that Slurm is asked for."""
+    return -1 if IN_JOB and not full_size(wildcards) else cpus(wildcards)
 
 
 def gpus(wildcards):
@@ -67,7 +90,7 @@ ON_SLURM = {
 }
 ON_GPU = {
     **ON_SLURM,
-    "cpus_per_task": cpus,  # `threads` are at most the cores of the machine that submits
+    "cpus_per_task": cores_of_step,  # `threads` are at most the cores of the machine that submits
     **({"gres": gres, "gpu": 0} if "gres" in SLURM else {"gpu": gpus}),
     **({"slurm_partition": partition} if "gpu_partition" in SLURM else {}),
 }

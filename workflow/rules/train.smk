@@ -12,8 +12,8 @@ rule train:
     benchmark:
         f"results/{RUN}/benchmark.tsv"
     group:
-        lambda w: None if full_size(w) else "short"
-    threads: cpus
+        bundle_of
+    threads: threads_of
     resources:
         **ON_GPU,
         mem_mb=lambda w: SITE["run"]["mem_mb"] if full_size(w) else 3000,
