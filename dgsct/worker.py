@@ -237,7 +237,9 @@ def submit(argv: Sequence[str]) -> int:
         raise DgsctError(f"the run server does not take runs; see {_socket_path().with_suffix('.log')}")
     for name in FORWARDED:
         signal.signal(name, lambda number, _frame: connection.sendall(bytes([number])))
-    answer = connection.recv(1)
+    answer = b""
+    with contextlib.suppress(ConnectionResetError):
+        answer = connection.recv(1)
     if not answer:
         raise Stopped("the run server was killed; its runs have been told to save and stop: start them again to go on")
     return answer[0]

@@ -75,7 +75,20 @@ def test_an_edit_trains_again_what_imports_it(package, edited, trained_again):
 
 def test_an_edit_of_what_reads_records_or_makes_data_trains_nothing(package):
     before = codes(package)
-    names = ["tables", "figures", "report", "status", "cli", "experiments", "results", "worker", "efficiency", "data/mini"]
+    names = [
+        "tables",
+        "figures",
+        "report",
+        "status",
+        "cli/runs",
+        "watching",
+        "doctor/world",
+        "experiments",
+        "results",
+        "worker",
+        "efficiency",
+        "data/mini",
+    ]
     names += ["convert", "evaluation", "release_keys", "encoders/sources", "encoders/states", "encoders/public"]
     for path in [*(package / f"{name}.py" for name in names), *(package / "render").glob("*.py")]:
         add_code(path)
