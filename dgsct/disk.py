@@ -33,7 +33,7 @@ TRAINABLE: dict[str, dict[str, dict[str, int]]] = {
     "mini": {
         "ave": {"dg-sct": 798_629, "lavish-star": 601_721, "late-fusion": 515_669},
         "avs-s4": {
-            "dg-sct": 7_131_144, "lavish-star": 5_517_078, "late-fusion": 1_936_535, "avs-pvt": 1_196_145,
+            "dg-sct": 3_975_176, "lavish-star": 2_361_110, "late-fusion": 1_936_535, "avs-pvt": 1_196_145,
             "avs-r50": 3_879_985,
         },
         "avs-ms3": {
@@ -46,7 +46,7 @@ ENCODER_BYTES = {
     "paper": {
         "swin": 915_090_196, "htsat": 125_301_092, "pvt": 325_772_032, "resnet50": 182_669_712, "vggish": 288_564_736,
     },
-    "mini": {"swin": 969_836, "htsat": 17_560_740, "pvt": 737_024, "resnet50": 3_986_880, "vggish": 317_632},
+    "mini": {"swin": 969_836, "htsat": 4_936_868, "pvt": 737_024, "resnet50": 3_986_880, "vggish": 317_632},
 }  # fmt: skip
 WEIGHT_BYTES = 4
 CHECKPOINT_BYTES = 3 * WEIGHT_BYTES

@@ -93,13 +93,13 @@ def empty(path: Path) -> None:
 @pytest.mark.parametrize("damage", [truncate, flip_middle, flip_end, empty, Path.unlink])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(root, monkeypatch, capsys, undisturbed, name, damage):
     folder = interrupt(root, monkeypatch, 5)
-    assert steps(folder) == ["step-00000008", "step-00000010"]
-    damage(folder / "step-00000010" / name)
+    assert steps(folder) == ["step-00000016", "step-00000020"]
+    damage(folder / "step-00000020" / name)
     capsys.readouterr()
     result = outcome(root)
     said = capsys.readouterr().out
-    assert f"checkpoint step-00000010 is damaged ({name} " in said
-    assert "resumed at epoch 4, batch 2" in said
+    assert f"checkpoint step-00000020 is damaged ({name} " in said
+    assert "resumed at epoch 4, batch 4" in said
     assert {**result, "resumed": 0} == undisturbed
     assert result["resumed"] == 1
 
@@ -117,14 +117,14 @@ def test_what_can_never_be_used_goes_and_takes_nobodys_place(root, monkeypatch, 
     folder = root / RUN.folder / "checkpoints"
     for name in ("step-00000098", "step-00000099"):
         interrupt(root, monkeypatch, 1)
-        shutil.move(folder / "step-00000002", folder / name)
+        shutil.move(folder / "step-00000004", folder / name)
         state = folder / name / "state.json"
         state.write_text(state.read_text())
     with monkeypatch.context() as patch:
         patch.setattr(Run, "code", lambda self: "another state of the code")
         interrupt(root, monkeypatch, 3)
-        assert steps(folder) == ["step-00000004", "step-00000006"]
-        (folder / ".partial-00000008").mkdir()
+        assert steps(folder) == ["step-00000008", "step-00000012"]
+        (folder / ".partial-00000016").mkdir()
         (folder / ".best.safetensors.abc").write_text("half")
         (root / RUN.folder / ".record.json.abc").write_text("half")
     assert outcome(root) == undisturbed
@@ -190,4 +190,4 @@ def test_a_disk_that_does_not_answer_costs_no_checkpoint(root, monkeypatch):
         patch.setattr("dgsct.checkpoint.sha256_file", broken)
         with pytest.raises(MachineError, match="cannot be read"):
             execute(RUN, root)
-    assert steps(folder) == ["step-00000004", "step-00000006"]
+    assert steps(folder) == ["step-00000008", "step-00000012"]
