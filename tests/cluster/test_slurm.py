@@ -189,7 +189,7 @@ def preempted(campaign: OnSlurm) -> None:
     states = campaign.jobs()
     assert states.pop(max(states)) == "COMPLETED"
     # The next job of the run may start, and be sent away, before the one that wants its place.
-    assert not states or job in states and len(states) <= 2
+    assert not states or (job in states and len(states) <= 2)
     assert campaign.resumed() >= 1
 
 
