@@ -35,6 +35,9 @@ START_SECONDS = 180.0
 STARTED = b"s"
 FORWARDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 PR_SET_PDEATHSIG = 1
+# Without these glibc before 2.38 does not use a tensor's freed memory again for an equal one, as crumbs beside it lie in
+# small caches (docs/performance.md). Read when a process starts.
+HEAP = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"
 
 
 def preload() -> None:
@@ -317,20 +320,20 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train(argv: list[str]) -> int:
-    """The run of `argv` (see `engine.main`): by the server where runs are short, in a process for each GPU, or in this one."""
+    """The run of `argv` (see `engine.main`): by the server where runs are short, in a process for each GPU, or in place of
+    this one."""
     from dgsct.runs import Run
     from dgsct.scales import get_scale
 
     scale = get_scale(Run.from_folder(Path(argv[0])).scale)
     if scale.short_runs:
         return submit(argv)
+    os.environ.setdefault("GLIBC_TUNABLES", HEAP)
     if scale.gpus > 1:
         from dgsct.launch import launch
 
         return launch(argv, scale.gpus)
-    from dgsct.engine import main as engine_main
-
-    return engine_main(argv)
+    os.execv(sys.executable, [sys.executable, "-m", "dgsct.engine", *argv])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """How a run is carried out: options there and back, when it must be over, and that the model is run as asked."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -51,3 +53,12 @@ def test_stages_are_walked_as_asked_with_the_same_loss(mini_world):
     assert losses[0] == losses[1]
     compiled = Training(Run.make("ave", "dg-sct"), mini_world, "key", execution=Execution(compile=True))
     assert hasattr(compiled.plain.backbone.walk, "_torchdynamo_orig_callable")
+
+
+def test_a_long_run_takes_the_place_of_the_process_that_starts_it(tmp_path):
+    folder = tmp_path / Run.make("ave", "dg-sct", scale="paper").folder
+    command = [sys.executable, "-m", "dgsct.worker", "train", str(folder)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    _, said = process.communicate(timeout=120)
+    assert (process.returncode, said.count("\n")) == (1, 1)
+    assert "packed/manifest.json is missing" in said
