@@ -13,7 +13,8 @@ import dgsct
 LIBRARIES = ("torch", "torchvision", "torchaudio", "timm", "accelerate", "numpy")
 
 
-def _version(name: str) -> str | None:
+def installed(name: str) -> str | None:
+    """Version of an installed distribution; None if it is not there."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -58,7 +59,7 @@ def describe_environment(started: float, resumed: int, earlier: float = 0.0) -> 
         "dgsct": dgsct.__version__,
         "git": _git_commit(),
         "python": platform.python_version(),
-        "libraries": {name: _version(name) for name in LIBRARIES},
+        "libraries": {name: installed(name) for name in LIBRARIES},
         "hardware": {"cpu": processor(), "gpu": gpu, "threads": torch.get_num_threads(), "processes": processes},
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "finished": datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),

@@ -3,7 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from dgsct.commands import ask
 from dgsct.doctor import Campaign, Finding
+from dgsct.provenance import installed
 
 TESTED = {"torch": "2.11", "torchvision": "0.26", "torchaudio": "2.11"}
 EXTRAS = ("", "harness")
@@ -28,16 +29,16 @@ def software() -> Iterator[Finding]:
     needed = [one for one in wanted if one.marker is None or any(one.marker.evaluate({"extra": name}) for name in EXTRAS)]
     bad = 0
     for one in needed:
-        found = _version(one.name)
+        found = installed(one.name)
         if found is None or not one.specifier.contains(found, prereleases=True):
             bad += 1
             said = "is not installed" if found is None else f"{found} is installed"
             yield Finding("error", f"{one.name} {said}, {one.specifier} is needed", f"pip install '{one.name}{one.specifier}'")
     if not bad:
         named = ("snakemake", "snakemake-executor-plugin-slurm", "snakemake-executor-plugin-slurm-jobstep")
-        shown = ", ".join(f"{name} {_version(name)}" for name in named)
+        shown = ", ".join(f"{name} {installed(name)}" for name in named)
         yield Finding("ok", f"all {len(needed)} packages fit; {shown}")
-    yield from torch_family({name: _version(name) for name in TESTED})
+    yield from torch_family({name: installed(name) for name in TESTED})
     if shutil.which("pdflatex"):
         yield Finding("ok", "pdflatex is installed")
     else:
@@ -68,13 +69,6 @@ def torch_family(found: dict[str, str | None]) -> Iterator[Finding]:
         tested = ".".join(map(str, series)) == TESTED["torch"]
         level, remedy = ("ok", "") if tested else ("warning", f"the tests ran with torch {TESTED['torch']}: {pip}")
         yield Finding(level, together, remedy)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def cuda_build() -> str | None:
