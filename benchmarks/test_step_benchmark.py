@@ -87,3 +87,17 @@ def test_step(benchmark, kind, way):
     benchmark.extra_info["peak_mib"] = peak_mib()
     print(f"\n{kind} {way}: median {benchmark.stats.stats.median:.2f} s, peak {peak_mib():,} MiB")
     assert torch.isfinite(torch.tensor(loss))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_kept_for_the_backward_pass(benchmark, way):
+    """What a forward pass has allocated and not given back at its end; timing it says nothing."""
+    step = Step(way)
+    step.model.train()
+    cpu = torch.profiler.ProfilerActivity.CPU
+    with torch.profiler.profile(activities=[cpu], profile_memory=True, acc_events=True) as profile:
+        loss = benchmark.pedantic(lambda: sum(step.losses(step.forward()).values()), rounds=1)
+    kept = sum(event.self_cpu_memory_usage for event in profile.key_averages()) / 2**30
+    benchmark.extra_info["kept_gib"] = kept
+    print(f"\nkept {way}: {kept:.2f} GiB")
+    assert torch.isfinite(loss)
