@@ -1,15 +1,18 @@
 """A full-size training step and a forward pass of one clip: the release's order of operations against the package's.
 
-`reference` is tests/release_model.py in float32. Peak memory of each lies in `extra_info` (MiB, of the whole process, with
-`--benchmark-json FILE`) and is printed. About ten minutes on two cores, 15 GiB:
+`reference` is tests/release_model.py in float32. Each way is a process of its own, started as the DAG starts long runs, and
+steps are done in turn. Ratios and peak memory are printed, and lie in `extra_info` with `--benchmark-json FILE`; the time that
+pytest-benchmark prints is that of both. About ten minutes on two cores, 20 GiB:
 `python -m pytest benchmarks/test_step_benchmark.py -s`.
 """
 
-import ctypes
-import gc
+import os
 import re
+import subprocess
 import sys
+import time
 from pathlib import Path
+from statistics import median
 
 import pytest
 import torch
@@ -21,21 +24,16 @@ from dgsct.encoders.frontend import log_mel_compact
 from dgsct.methods.dg_sct import DGSCT
 from dgsct.options import Options
 from dgsct.scales import PAPER
+from dgsct.worker import HEAP
 
 WAYS = ("reference-fp32", "fast-fp32", "fast-bf16")
 TILE = 10
+ROUNDS = 7
 
 
 def peak_mib() -> int:
-    """Highest resident size since `forget_peak`, in MiB."""
+    """Highest resident size of this process, in MiB."""
     return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) >> 10
-
-
-def forget_peak() -> None:
-    """Give freed memory back, then let the kernel count from here."""
-    gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 class Step:
@@ -77,16 +75,58 @@ class Step:
         return self.forward().relevance.sum().item()
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", ["train", "evaluate"])
-def test_step(benchmark, kind, way):
-    forget_peak()
+class Beside:
+    """A process of its own for one way, which does a step whenever it is told to."""
+
+    def __init__(self, way: str, kind: str) -> None:
+        call = [sys.executable, __file__, way, kind]
+        self.process = subprocess.Popen(
+            call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "GLIBC_TUNABLES": HEAP}
+        )
+
+    def step(self) -> tuple[float, int]:
+        """Seconds of one step, and the highest resident size of the process so far, in MiB."""
+        print(file=self.process.stdin, flush=True)
+        seconds, peak = self.process.stdout.readline().split()
+        return float(seconds), int(peak)
+
+    def __enter__(self) -> "Beside":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def serve(way: str, kind: str) -> None:
+    """The other side of `Beside`."""
     step = Step(way)
     step.model.train(kind == "train")
-    loss = benchmark.pedantic(getattr(step, kind), rounds=3, warmup_rounds=1)
-    benchmark.extra_info["peak_mib"] = peak_mib()
-    print(f"\n{kind} {way}: median {benchmark.stats.stats.median:.2f} s, peak {peak_mib():,} MiB")
-    assert torch.isfinite(torch.tensor(loss))
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        loss = getattr(step, kind)()
+        seconds = time.perf_counter() - started
+        assert torch.isfinite(torch.tensor(loss))
+        print(seconds, peak_mib(), flush=True)
+
+
+@pytest.mark.parametrize("way", WAYS[1:])
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+def test_step(benchmark, kind, way):
+    """In turn with the reference, as the speed of a machine drifts: each round is a ratio of its own."""
+    rounds = []
+    with Beside(WAYS[0], kind) as slow, Beside(way, kind) as fast:
+        slow.step(), fast.step()  # the first one meets fresh memory
+        benchmark.pedantic(lambda: rounds.append((*slow.step(), *fast.step())), rounds=ROUNDS)
+    reference, reference_peak, package, peak = zip(*rounds, strict=True)
+    ratio = median(a / b for a, b in zip(reference, package, strict=True))
+    benchmark.extra_info.update(rounds=rounds, ratio=ratio)
+    print(
+        f"\n{kind} {way}: {median(package):.2f} s and {peak[-1]:,} MiB, reference {median(reference):.2f} s and "
+        f"{reference_peak[-1]:,} MiB: {ratio:.2f} times as fast, {peak[-1] / reference_peak[-1]:.1%} of the memory"
+    )
+    print("rounds:", ", ".join(f"{a:.1f} / {b:.1f} = {a / b:.2f}" for a, b in zip(reference, package, strict=True)))
+    assert ratio > 1
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -101,3 +141,7 @@ def test_kept_for_the_backward_pass(benchmark, way):
     benchmark.extra_info["kept_gib"] = kept
     print(f"\nkept {way}: {kept:.2f} GiB")
     assert torch.isfinite(loss)
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[1:])

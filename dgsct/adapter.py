@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgsct.attention import DualGuidedAttention, pooling_map
-from dgsct.lean import BatchNorm, Unkept, at_least_float32, full_precision, lowered, read_through, recompute
+from dgsct.batch_norm import BatchNorm
+from dgsct.lean import Unkept, at_least_float32, full_precision, lowered, read_through, recompute, softmax
 from dgsct.options import Options
 
 
@@ -135,7 +136,7 @@ class LatentTokens(nn.Module):
         """
         with full_precision(x):
             tokens = self.tokens + at_least_float32(read)
-            weights = torch.bmm(x, tokens.transpose(1, 2)).softmax(dim=-1)
+            weights = softmax(torch.bmm(x, tokens.transpose(1, 2)))
             return torch.baddbmm(x, weights, self.gate * tokens)
 
 

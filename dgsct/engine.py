@@ -29,7 +29,6 @@ from dgsct.failures import (
     note_failure,
     read_failed_record,
     read_failure,
-    signature,
 )
 from dgsct.methods import get_method, resolve_options
 from dgsct.progress import display
@@ -47,6 +46,8 @@ from dgsct.scales import get_scale
 from dgsct.stopping import StopRequest
 from dgsct.tasks import get_task
 from dgsct.training import Training, open_task
+
+ALONE_AFTER = 3.0  # seconds in which the first process of a run would have noted a failure of all processes
 
 
 def _train(run: Run, root: Path, key: str, stop: StopRequest, started: float, execution: Execution) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
         return path
     stop = StopRequest(execution.deadline)
     if int(os.environ.get("RANK", "0")):
-        return _beside(run, root, key, stop, started, execution)
+        return _beside(run, root, key, parts, stop, started, execution)
     with RunLock(folder, (lambda: not stop) if execution.waits else None) as stop.lock:
         if _done(path, key):  # by the copy that was waited for
             return path
@@ -138,14 +139,9 @@ def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
             raise
         except Exception as error:
             stop.may_write()
-            count = 0 if stop.asked else note_failure(folder, key, error)
-            if count < GIVE_UP_AFTER:
-                raise
-            if not isinstance(error, DgsctError):
-                traceback.print_exc()
-            record = failed_record(run, key, parts, error, count)
-            write_json_atomic(path, record)
-            raise given_up(path, record) from error
+            if not stop.asked:
+                _note(run, path, key, parts, error)
+            raise
         stop.may_write()
         write_record(path, _record(run, key, parts, result))
         (folder / "failed.json").unlink(missing_ok=True)
@@ -154,16 +150,38 @@ def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
     return path
 
 
-def _beside(run: Run, root: Path, key: str, stop: StopRequest, started: float, execution: Execution) -> Path:
-    """What every process but the first does; one that fails as the run has failed before ends as the first one does."""
+def _note(run: Run, path: Path, key: str, parts: dict[str, str], error: Exception) -> None:
+    """Note a failure. GivenUp, with a record in place of the good one, where it is the second equal one."""
+    count = note_failure(path.parent, key, error)
+    if count < GIVE_UP_AFTER:
+        return
+    if not isinstance(error, DgsctError):
+        traceback.print_exc()
+    record = failed_record(run, key, parts, error, count)
+    write_json_atomic(path, record)
+    raise given_up(path, record) from error
+
+
+def _beside(
+    run: Run, root: Path, key: str, parts: dict[str, str], stop: StopRequest, started: float, execution: Execution
+) -> Path:
+    """What every process but the first does. One that fails alone, while the first waits for it, notes it in its stead."""
     path = root / run.folder / "record.json"
+    before = read_failure(path.parent, key)
     try:
         _result(run, root, key, stop, started, execution)
     except Exception as error:
-        noted = read_failure(path.parent, key) or {}
-        if not counts(error) or noted.get("signature") != signature(error):
+        if not counts(error) or stop.asked:
             raise
-        raise GivenUp(f"{run.folder} has failed so before") from error
+        patience = time.monotonic() + ALONE_AFTER
+        while (noted := read_failure(path.parent, key)) == before:
+            if time.monotonic() > patience:
+                _note(run, path, key, parts, error)
+                raise
+            time.sleep(0.1)
+        if noted and noted["count"] >= GIVE_UP_AFTER:
+            raise GivenUp(f"{run.folder} has failed so before") from error
+        raise
     return path
 
 

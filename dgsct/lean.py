@@ -18,8 +18,8 @@ from torch.utils.checkpoint import checkpoint
 
 # What has fewer elements (1 MiB in float32) is kept: doing it again costs calls, not arithmetic.
 LARGE = 1 << 18
-# A product over this many channels or fewer costs less than the room that its result takes until the backward pass.
-NARROW = 192
+# A weight below this changes no sum of float32 numbers, yet its products are subnormal: a hundred times as slow on CPUs.
+DUST = 1e-20
 _passes: list[int] = []  # of the regions around this moment: 1 in the forward pass, 2 when done again
 
 
@@ -59,7 +59,8 @@ def recompute_narrow(function: Callable[..., Any], x: Tensor, *inputs: Any) -> A
 
 
 def _large_and_narrow(x: Tensor) -> bool:
-    return x.shape[-1] <= NARROW and x.numel() >= LARGE
+    """Whether products over the channels of `x` [B, N, C] cost less than the room that their results take meanwhile."""
+    return x.shape[-1] <= x.shape[-2] and x.numel() >= LARGE
 
 
 class Unkept:
@@ -87,7 +88,7 @@ class Unkept:
 
     def values(self) -> Tensor:
         """The result; in the backward pass without its history, which the forward pass has recorded."""
-        if self._now is not None and (not self._active or 2 not in _passes):
+        if self._now is not None and (not self._active or not done_again()):
             if self._active and _passes:
                 self._uses += 1
             return self._now
@@ -117,6 +118,11 @@ class Unkept:
         return made
 
 
+def done_again() -> bool:
+    """Whether a region is being computed for the second time, in the backward pass."""
+    return 2 in _passes
+
+
 def full_precision(x: Tensor) -> AbstractContextManager[Any]:
     """A region in which autocast does not lower the precision of what is computed on the device of `x`."""
     return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
@@ -134,17 +140,6 @@ def lowered(x: Tensor) -> Tensor:
     """
     kind = x.device.type
     return x if x.is_meta or not torch.is_autocast_enabled(kind) else x.to(torch.get_autocast_dtype(kind))
-
-
-class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of [M, C] whose running statistics move in the forward pass only, however often it is done."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`x` [M, C] -> normalised, same shape."""
-        if self.training and 2 in _passes:
-            spare = (self.running_mean.clone(), self.running_var.clone())
-            return F.batch_norm(x, *spare, self.weight, self.bias, True, self.momentum, self.eps)
-        return super().forward(x)
 
 
 class _Unit(Function):
@@ -171,6 +166,30 @@ class _Unit(Function):
 def unit(x: Tensor, scale: Tensor | None = None) -> Tensor:
     """Rows of `x` [..., d] at length one (times `scale`, broadcast, without gradient): x / max(|x|, 1e-12)."""
     return _Unit.apply(x, scale)
+
+
+class _Softmax(Function):
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor) -> Tensor:
+        weights = _softmax(scores)
+        ctx.save_for_backward(weights)
+        return weights
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (weights,) = ctx.saved_tensors
+        return torch._softmax_backward_data(grad, weights, -1, weights.dtype)
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    weights = scores.softmax(dim=-1)
+    return F.threshold_(weights, DUST, 0.0)
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """softmax(scores) over the last dimension for scores that are far apart: weights below 1e-20 are exactly zero."""
+    return _Softmax.apply(scores)
 
 
 class _ReluMean(Function):
@@ -218,10 +237,9 @@ def scaled_linear_relu(x: Tensor, factor: Tensor, layer: nn.Linear) -> Tensor:
 
 class _Mlp(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+    def forward(ctx: Any, narrow: bool, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
         hidden = torch.addmm(b1, x, w1.t())
-        ctx.trained = any(ctx.needs_input_grad[1:])
-        narrow = _large_and_narrow(x)
+        ctx.trained = any(ctx.needs_input_grad[2:])
         ctx.save_for_backward(None if narrow else hidden, x if narrow or ctx.trained else None, w1, b1, w2)
         return torch.addmm(b2, F.gelu(hidden), w2.t())
 
@@ -236,14 +254,14 @@ class _Mlp(Function):
         torch.ops.aten.gelu_backward.grad_input(inner, hidden, grad_input=inner)
         outer = inner @ w1
         if not ctx.trained:
-            return outer, None, None, None, None
-        return outer, inner.t() @ x, inner.sum(dim=0), grad.t() @ F.gelu(hidden), grad.sum(dim=0)
+            return None, outer, None, None, None, None
+        return None, outer, inner.t() @ x, inner.sum(dim=0), grad.t() @ F.gelu(hidden), grad.sum(dim=0)
 
 
 def mlp(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
     """second(gelu(first(x))) for tokens `x` [B, N, C]; gelu's result is not kept, nor its input where x is large and narrow."""
     flat = x.flatten(0, -2)
-    out = _Mlp.apply(*(lowered(t) for t in (flat, first.weight, first.bias, second.weight, second.bias)))
+    out = _Mlp.apply(_large_and_narrow(x), *(lowered(t) for t in (flat, first.weight, first.bias, second.weight, second.bias)))
     return out.view(*x.shape[:-1], -1)
 
 
@@ -252,7 +270,7 @@ class _ReadThrough(Function):
     def forward(ctx: Any, keys: Tensor, offset: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
         scores = torch.matmul(keys, token.t()) + offset
         even = scores.new_full((len(keys), 1, len(token)), 1 / len(token))
-        weights = torch.cat((at_least_float32(scores).softmax(dim=-1).to(token.dtype), even), dim=1)
+        weights = torch.cat((_softmax(at_least_float32(scores)).to(token.dtype), even), dim=1)
         ctx.save_for_backward(keys, weights, token)
         return torch.matmul(weights, token), weights
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dgsct.batch_norm import share_batch_norms
 from dgsct.checkpoint import newest_checkpoint, newest_state, save_best, save_checkpoint
 from dgsct.encoders.weights import load_encoders
 from dgsct.errors import DgsctError, MachineError, Stopped
@@ -125,6 +126,8 @@ class Training:
         model = import_module(get_method(run.method).module_for(run.task)).build(run.task, self.scale, self.options)
         load_encoders(model, run.scale, root)
         _execute_as(model, self.options.precision, execution)
+        if self.accelerator.num_processes > 1:
+            share_batch_norms(model)
         trainable = [p for p in model.parameters() if p.requires_grad]
         self.parameters = {
             "parameters": sum(p.numel() for p in model.parameters()),

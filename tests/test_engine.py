@@ -305,7 +305,7 @@ def as_on_two_gpus(root: Path, run: Run) -> list[str]:
 
 
 def test_two_processes_stopped_once_agree_with_one(mini_world, tmp_path):
-    """Within two segments of the test clips; a method without batch normalisation, which sees a process's own clips only."""
+    """Within two segments of the test clips: each process draws its own dropout."""
     run = Run.make("ave", "late-fusion", seed=1)
     one, two = clone(mini_world, tmp_path / "one"), clone(mini_world, tmp_path / "two")
     subprocess.run(command(one, run), check=True, capture_output=True)
@@ -322,6 +322,36 @@ def test_two_processes_stopped_once_agree_with_one(mini_world, tmp_path):
     for name, value in shared["metrics"].items():
         segments = 2 if name in ("acc_exact", "acc_batch8") else 20  # a category is that of a clip of ten segments
         assert value == pytest.approx(alone["metrics"][name], abs=segments * 100 / (12 * 10)), name
+
+
+NO_CHANCE = """
+import sys
+from torch import nn
+from dgsct.engine import main
+nn.Dropout.forward = lambda self, x: x
+made = nn.MultiheadAttention.__init__
+nn.MultiheadAttention.__init__ = lambda self, *args, dropout=0.0, **more: made(self, *args, **more)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_two_processes_of_dg_sct_normalise_whole_batches(mini_world, tmp_path):
+    """Without dropout, DG-SCT, whose adapters use statistics of the batch, learns as in one process."""
+    run = Run.make("ave", "dg-sct", protocol="clean", seed=1)
+    (tmp_path / "main.py").write_text(NO_CHANCE)
+    records = []
+    for count in (1, 2):
+        root = clone(mini_world, tmp_path / str(count))
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        call = [*launch, str(tmp_path / "main.py"), str(root / run.folder)]
+        done = subprocess.run(call, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        records.append(read(root, run))
+    one, two = records
+    for alone, shared in zip(one["curve"], two["curve"], strict=True):
+        assert shared["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+    assert two["metrics"] == pytest.approx(one["metrics"], abs=100 / (12 * 10))  # a segment of the test clips
 
 
 def test_two_processes_share_every_batch_and_write_one_record(mini_world, tmp_path, undisturbed):

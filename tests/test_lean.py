@@ -70,7 +70,7 @@ def test_what_is_made_again_gives_the_same_bits_in_less_room(monkeypatch, stages
         results.append((loss, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}, model.state_dict()))
     for first, second in zip(*results, strict=True):
         torch.testing.assert_close(first, second, rtol=0, atol=0)
-    assert stages or kept[1] < 0.8 * kept[0]
+    assert stages or kept[1] < 0.9 * kept[0]
 
 
 def test_walking_every_stage_twice_gives_the_same_bits_and_moves_statistics_once():

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dgsct.batch_norm import BatchNorm
 from dgsct.interaction import Pyramid
-from dgsct.lean import BatchNorm, full_precision
+from dgsct.lean import full_precision
 from dgsct.options import Options
 from dgsct.scales import HeadSizes
 from dgsct.temporal_pyramid import PyramidTemporalAttention
