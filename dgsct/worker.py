@@ -35,9 +35,10 @@ START_SECONDS = 180.0
 STARTED = b"s"
 FORWARDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 PR_SET_PDEATHSIG = 1
-# Without these glibc before 2.38 does not use a tensor's freed memory again for an equal one, as crumbs beside it lie in
-# small caches (docs/performance.md). Read when a process starts.
-HEAP = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"
+# Without the first two glibc before 2.38 does not use a tensor's freed memory again for an equal one, as crumbs beside it
+# lie in small caches; the third asks for huge pages, of which fewer are to be cleared (docs/performance.md). Read when a
+# process starts.
+HEAP = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0:glibc.malloc.hugetlb=1"
 
 
 def preload() -> None:
