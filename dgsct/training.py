@@ -172,6 +172,8 @@ class Training:
             ) from error
         self.progress = Progress(**state)
         self.progress.resumed += 1
+        # Where an epoch's steps were done before the stop, its schedule moves now; torch would warn of a wrong order.
+        self.schedule.optimizer._opt_called = self.progress.step > 0
         return f"{told}resumed at epoch {self.progress.epoch + 1}, batch {self.progress.batch}"
 
     def save(self) -> None:
