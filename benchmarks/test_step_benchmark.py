@@ -37,18 +37,18 @@ def peak_mib() -> int:
 
 
 class Step:
-    """One clip through one of the ways; gates half open, so that every path has a gradient."""
+    """Clips through one of the ways; gates half open, so that every path has a gradient."""
 
-    def __init__(self, way: str) -> None:
+    def __init__(self, way: str, clips: int = 1) -> None:
         torch.manual_seed(0)
         torch.set_num_threads(2)
         self.low = way.endswith("bf16")
         self.model = ReleaseModel(PAPER) if way.startswith("reference") else DGSCT(PAPER, Options())
         head = self.model.CMBS if way.startswith("reference") else self.model.head
-        side, wave = PAPER.swin.image_size, torch.randn(1, 10, PAPER.htsat.sample_rate) * 0.1
-        compact = log_mel_compact(wave.flatten(0, 1), PAPER.htsat, TILE).unflatten(0, (1, 10))
-        self.inputs = (torch.rand(1, 10, 3, side, side), tiled(wave, TILE) if way.startswith("reference") else compact)
-        self.losses = lambda out: head.losses(out, torch.ones(1, 10), torch.zeros(1, dtype=torch.long))
+        side, wave = PAPER.swin.image_size, torch.randn(clips, 10, PAPER.htsat.sample_rate) * 0.1
+        compact = log_mel_compact(wave.flatten(0, 1), PAPER.htsat, TILE).unflatten(0, (clips, 10))
+        self.inputs = (torch.rand(clips, 10, 3, side, side), tiled(wave, TILE) if way.startswith("reference") else compact)
+        self.losses = lambda out: head.losses(out, torch.ones(clips, 10), torch.zeros(clips, dtype=torch.long))
         with torch.no_grad():
             for name, p in self.model.named_parameters():
                 if name.split(".")[-1].startswith("gate") or "norm1" in name or "norm2" in name:
@@ -75,14 +75,15 @@ class Step:
         return self.forward().relevance.sum().item()
 
 
+AS_THE_DAG = {**os.environ, "GLIBC_TUNABLES": HEAP}
+
+
 class Beside:
     """A process of its own for one way, which does a step whenever it is told to."""
 
     def __init__(self, way: str, kind: str) -> None:
         call = [sys.executable, __file__, way, kind]
-        self.process = subprocess.Popen(
-            call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "GLIBC_TUNABLES": HEAP}
-        )
+        self.process = subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=AS_THE_DAG)
 
     def step(self) -> tuple[float, int]:
         """Seconds of one step, and the highest resident size of the process so far, in MiB."""
@@ -143,5 +144,47 @@ def test_kept_for_the_backward_pass(benchmark, way):
     assert torch.isfinite(loss)
 
 
+GROUPS = {
+    "matrix products": "mm addmm bmm baddbmm mkldnn_convolution convolution_backward",
+    "copies": "copy_ cat fill_ zero_ index index_select",
+    "fused attention": "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention_for_cpu_backward",
+    "products and sums by element": "mul mul_ add add_ addcmul addcdiv sub div sum mean gt threshold_ threshold_backward",
+    "GELU": "gelu gelu_backward",
+    "normalisation": "native_layer_norm native_layer_norm_backward native_batch_norm native_batch_norm_backward",
+    "Adam": "_fused_adam_",
+}
+
+
+def tell_profile(way: str, clips: str) -> None:
+    """Print where one training step spends its time: the second one of one clip, the first one of more."""
+    step = Step(way, int(clips))
+    step.model.train()
+    if int(clips) > 1:  # the memory of two cores' machine
+        step.model.backbone.checkpoint_stages()
+    else:
+        step.train()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True) as profile:
+        started = time.perf_counter()
+        step.train()
+        seconds = time.perf_counter() - started
+    group = {f"aten::{name}": title for title, names in GROUPS.items() for name in names.split()}
+    spent: dict[str, float] = dict.fromkeys([*GROUPS, "rest"], 0.0)
+    for event in profile.key_averages():
+        spent[group.get(event.key, "rest")] += event.self_cpu_time_total / 1e6
+    print(f"{way}, {clips} clips: {seconds:.1f} s, peak {peak_mib():,} MiB")
+    for title, part in spent.items():
+        print(f"  {title:30} {part:6.2f} s {part / sum(spent.values()):6.1%}")
+
+
+@pytest.mark.parametrize(("way", "clips"), [("fast-fp32", 1), ("fast-bf16", 1), ("fast-bf16", 8)])
+def test_profile(benchmark, way, clips):
+    """Of one clip, and of a batch of eight with stages checkpointed; the time that pytest-benchmark prints says nothing."""
+    call = [sys.executable, __file__, way, "profile", str(clips)]
+    told = benchmark.pedantic(lambda: subprocess.check_output(call, text=True, env=AS_THE_DAG), rounds=1)
+    print("\n" + told)
+    assert "matrix products" in told
+
+
 if __name__ == "__main__":
-    serve(*sys.argv[1:])
+    way, kind, *clips = sys.argv[1:]
+    tell_profile(way, *clips) if kind == "profile" else serve(way, kind)

@@ -62,6 +62,7 @@ class Item:
     state: str
     work: Work | None = None
     time: StepTime | None = None
+    given_up: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -210,9 +211,10 @@ def judge(runs: Sequence[Run], root: Path) -> list[Item]:
     clips = {run.task: splits_of(root, run.scale, run.task)[0] for run in runs}
     items = []
     for run in runs:
-        state = validity(run, root).name
-        trains = state != "ok" and METHODS[run.method].trains
-        items.append(Item(run, state, work_of(run, root, clips[run.task]) if trains else None))
+        state = validity(run, root)
+        trains = state.name != "ok" and not state.given_up and METHODS[run.method].trains
+        work = work_of(run, root, clips[run.task]) if trains else None
+        items.append(Item(run, state.name, work, given_up=state.given_up))
     return items
 
 

@@ -35,7 +35,7 @@ def _group(task: str, method: str, setting: str, items: list[Item]) -> dict[str,
         "setting": setting,
         "trains": METHODS[method].trains,
         "done": counts["ok"],
-        "to_do": len(items) - counts["ok"],
+        "to_do": sum(item.state != "ok" and not item.given_up for item in items),
         "states": {name: counts[name] for name in STATES if counts[name]},
         "half_way_epochs": [i.work.done for i in left if i.work.half_way],
         "steps_per_run": max((i.work.steps for i in left), default=0),
@@ -77,6 +77,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "totals": {
             "to_train": len(plan.to_train),
             "done": sum(item.state == "ok" for item in plan.items),
+            "given_up": sum(item.given_up for item in plan.items),
             "unknown_time": len(plan.to_train) - len(plan.timed),
             "seconds": plan.seconds(),
             "typical_seconds": plan.seconds(typical=True),
@@ -153,11 +154,14 @@ def _runs(count: int) -> str:
 def total_line(plan: Plan) -> str:
     """`27 runs to train, 3 done: about 41 GPU-hours, 11 h on 4 GPUs, 96 GB of disk`."""
     train, unit = plan.to_train, _unit(plan)
-    yardsticks = sum(item.state != "ok" and not METHODS[item.run.method].trains for item in plan.items)
+    given_up = sum(item.given_up for item in plan.items)
+    yardsticks = sum(item.state != "ok" and not item.given_up and not METHODS[item.run.method].trains for item in plan.items)
     text = f"{_runs(len(train))} to train"
     if yardsticks:
         text += f", {yardsticks} without training to compute"
     text += f", {sum(item.state == 'ok' for item in plan.items)} done"
+    if given_up:
+        text += f", {given_up} given up (`dgsct retry` brings them back)"
     if not train:
         return f"{text}: no {unit}-hours, no disk"
     untimed = len(train) - len(plan.timed)

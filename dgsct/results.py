@@ -43,11 +43,15 @@ STATES = ("ok", "failed", "stale", "missing", "corrupt")
 
 @dataclass(frozen=True)
 class State:
-    """Whether a run's result can be shown: one of `STATES`, the record if it is readable, and why not if it is not."""
+    """Whether a run's result can be shown: one of `STATES`, the record if it is readable, and why not if it is not.
+
+    A failed run that is `given_up` is not tried again.
+    """
 
     name: str
     record: dict[str, Any] | None = None
     reason: str = ""
+    given_up: bool = False
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
@@ -163,7 +167,7 @@ def validity(run: Run, root: Path) -> State:
         encoders = parts["encoders"]
     key = run.key(data, encoders)
     if failed is not None and failed["key"] == key:
-        return State("failed", reason=reason_of_failure(failed))
+        return State("failed", reason=reason_of_failure(failed), given_up=True)
     if record is None or record["key"] != key:
         failure = read_failure(folder, key)
         if failure is not None:

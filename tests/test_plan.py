@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from results_rig import place, place_corrupt, place_failure, place_stale, small_experiment, times
+from results_rig import place, place_corrupt, place_failure, place_given_up, place_stale, small_experiment, times
 from workflow_rig import blocked
 
 from dgsct.checksum import sha256_json
@@ -87,6 +87,15 @@ def test_every_state_is_counted(tmp_path):
     assert total_line(plan).startswith(
         "9 runs to train, 1 without training to compute, 1 done: CPU-hours and wall time unknown"
     )
+
+
+def test_a_run_that_is_given_up_is_no_work(tmp_path):
+    place_given_up(tmp_path, full(0))
+    plan = planned(tmp_path, [str(full(0).folder), str(full(1).folder)])
+    assert [item.run for item in plan.to_train] == [full(1)]
+    assert total_line(plan).startswith("1 run to train, 0 done, 1 given up (`dgsct retry` brings them back): ")
+    (group,) = plan_json(plan)["groups"]
+    assert (group["to_do"], group["states"]) == (1, {"missing": 1, "failed": 1})
 
 
 def test_an_epoch_that_selects_on_validation_is_evaluated_twice_at_most(root):

@@ -1,12 +1,9 @@
 """The same DAG on every engine: what one plans, the others plan."""
 
-from importlib.util import find_spec
-
 import pytest
 from workflow_rig import ROOT, snakemake
 
 CONFIG = ["--config", "seeds=1", "tasks=ave"]
-KUBERNETES = ["snakemake_executor_plugin_kubernetes", "snakemake_storage_plugin_fs"]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +19,6 @@ def test_slurm_plans_what_this_machine_plans(here, tmp_path):
     assert "Group job short" in said.text
 
 
-@pytest.mark.skipif(not all(map(find_spec, KUBERNETES)), reason="Snakemake's plugins kubernetes and fs are not installed")
 def test_kubernetes_plans_what_this_machine_plans(here, tmp_path):
     engine = ["--executor", "kubernetes", "--jobs", "10", "--container-image", "dgsct:1"]
     store = ["--default-storage-provider", "fs", "--default-storage-prefix", str(tmp_path / "store")]
