@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -253,6 +254,30 @@ def test_a_check_that_hangs_or_breaks_does_not_hide_the_others():
     ]  # fmt: skip
     assert found[1][1].text == "this check was given up after 0.3 s"
     assert "ValueError: a bug" in found[2][1].text
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "text"),
+    [
+        (
+            {"before": "export HERE=1", "python": f"test $HERE = 1 && {sys.executable}"},
+            "ok",
+            "with slurm.before and slurm.python",
+        ),
+        ({"before": "true"}, "ok", "with slurm.before jobs import dgsct and torch"),
+        ({"before": "module load cuda/99"}, "warning", "module: command not found"),
+        ({"python": "no-such-container exec dgsct.sif python"}, "warning", "no-such-container: command not found"),
+        ({"python": f"{sys.executable} -S"}, "warning", "No module named"),
+    ],
+)
+def test_what_the_site_file_puts_around_a_jobs_command_is_tried(tmp_path, changes, level, text):
+    (finding,) = cluster.commands_of_jobs(campaign(tmp_path, slurm=True, cluster=changes))
+    assert finding.level == level
+    assert text in finding.text
+
+
+def test_a_site_without_such_commands_has_nothing_to_try(tmp_path):
+    assert not list(cluster.commands_of_jobs(campaign(tmp_path, slurm=True)))
 
 
 def test_what_jobs_ask_for_is_read_in_snakemakes_units(tmp_path):

@@ -7,7 +7,9 @@
 import contextlib
 import os
 import re
+import shlex
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
@@ -23,6 +25,7 @@ from dgsct.scales import get_scale
 PROGRAMS = ("sinfo", "squeue", "scontrol", "sbatch", "scancel", "srun")
 SECONDS = 10.0
 SUBMIT_SECONDS = 30.0
+IMPORT_SECONDS = 120.0  # a container's first start
 LONGEST_POLL = 180.0  # seconds between two questions of the plugin, at most
 UNUSABLE = re.compile(r"down|drain|fail|maint|unknown|reboot|inval|\*$", re.I)  # a star: the node does not respond
 
@@ -93,6 +96,7 @@ def cluster(campaign: Campaign) -> Iterator[Finding]:
         yield Finding("error", "squeue answers in a form that is not known here", "is another squeue first on PATH?")
     yield from _status(campaign.profile, config)
     yield from _inside(campaign)
+    yield from commands_of_jobs(campaign)
     partitions = _partitions(ask("scontrol", "show", "partition", "-o", seconds=SECONDS).out)
     for request in requests(campaign):
         yield from _would_run(request, partitions, campaign)
@@ -182,6 +186,24 @@ def _inside(campaign: Campaign) -> Iterator[Finding]:
         yield Finding("error", text, "put a script `srun` that sets it first on PATH (docs/cluster.md)")
     else:
         yield Finding("ok", "srun finds the cluster without SLURM_CONF, as inside jobs")
+
+
+def commands_of_jobs(campaign: Campaign) -> Iterator[Finding]:
+    """Whether what the site file puts before a job's command, and in place of Python, works here."""
+    site = campaign.site.get("slurm") or {}
+    if not (site.get("before") or site.get("python")):
+        return
+    python = site.get("python") or shlex.quote(sys.executable)
+    before = f"{site['before']} && " if site.get("before") else ""
+    script = "import dgsct, torch; print(torch.__version__)"
+    answer = ask("bash", "-c", f"{before}{python} -c {shlex.quote(script)}", seconds=IMPORT_SECONDS)
+    names = " and ".join(f"slurm.{name}" for name in ("before", "python") if site.get(name))
+    if answer.problem:
+        said = answer.problem.removeprefix("bash failed ").strip("()")
+        remedy = f"{names} in {campaign.site_file}; nothing to do if that works on the nodes alone"
+        yield Finding("warning", f"jobs' commands, tried here, do not import dgsct and torch: {said}", remedy)
+    else:
+        yield Finding("ok", f"with {names} jobs import dgsct and torch {answer.out.split()[-1]}, as tried here")
 
 
 def _partitions(text: str) -> dict[str, dict[str, str]]:
