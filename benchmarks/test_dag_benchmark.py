@@ -6,9 +6,9 @@ from dgsct.experiments import Settings, all_runs, load_experiments
 
 
 def test_matrix_and_keys(benchmark):
-    assert len(benchmark(lambda: [r.plan_key() for r in all_runs(load_experiments(), Settings())])) == 48
+    assert len(benchmark(lambda: [r.plan_key() for r in all_runs(load_experiments(), Settings())])) == 64
 
 
 def test_dry_run(benchmark, tmp_path):
     said = benchmark.pedantic(lambda: snakemake(tmp_path, "all_tables", "all_figures", "-n"), rounds=3)
-    assert said.jobs["train"] == 48
+    assert said.jobs["train"] == 64

@@ -7,7 +7,9 @@ what it depends on changes or `clear` is called. No torch here: whoever reads re
 """
 
 import json
+import os
 import re
+import socket
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,11 +23,12 @@ SCHEMA_VERSION = 1
 GIVE_UP_AFTER = 2
 # Another process of the same run has ended, which that one has a better reason for.
 CONSEQUENCES = ("DistBackendError", "DistNetworkError", "DistStoreError")
+LOST = re.compile(r"connection (closed|reset) by peer|broken pipe|timed out waiting|gloo", re.I)
 
 
 def counts(error: BaseException) -> bool:
     """Whether an error is the run's own failure, rather than a stop, a full disk or a lost neighbour."""
-    lost = type(error).__name__ in CONSEQUENCES or "Connection closed by peer" in str(error)
+    lost = type(error).__name__ in CONSEQUENCES or bool(isinstance(error, RuntimeError) and LOST.search(str(error)))
     return isinstance(error, Exception) and not (isinstance(error, Stopped | MachineError | OSError) or lost)
 
 
@@ -57,12 +60,16 @@ def read_failure(folder: Path, key: str) -> dict[str, Any] | None:
 def note_failure(folder: Path, key: str, error: BaseException) -> int:
     """Note why a run failed; returns how many equal failures in a row there are now, 0 for what does not count.
 
-    Where even that cannot be written, the error itself goes on alone.
+    Processes of one run that fail alike in one attempt count once: the first to note it. Where even that cannot be
+    written, the error itself goes on alone.
     """
-    before, this = read_failure(folder, key) or {}, signature(error)
+    before, this, attempt = read_failure(folder, key) or {}, signature(error), _attempt()
+    if attempt is not None and before.get("attempt") == attempt and before.get("count"):
+        return 0
     again = before.get("count", 0) if before.get("signature") == this else 0
     count = again + 1 if counts(error) else 0
     value = {"schema": SCHEMA_VERSION, "key": key, "error": sentence(error), "signature": this, "count": count}
+    value |= {} if attempt is None else {"attempt": attempt}
     if not count and before.get("count"):  # a full disk between two failures does not make them two kinds
         return 0
     try:
@@ -70,6 +77,13 @@ def note_failure(folder: Path, key: str, error: BaseException) -> int:
     except DgsctError:
         return 0
     return count
+
+
+def _attempt() -> str | None:
+    """What the processes of one attempt at a run share, and no other attempt: their launcher. None where there is one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return None
+    return f"{socket.gethostname()} {os.getppid()} {os.environ.get('MASTER_PORT', '')}"
 
 
 def failed_record(run: Run, key: str, parts: dict[str, str], error: BaseException, count: int) -> dict[str, Any]:

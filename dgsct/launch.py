@@ -3,14 +3,18 @@
 import sys
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from dgsct.errors import Stopped
+from dgsct.results import validity
+from dgsct.runs import Run
 
 
 def launch(argv: Sequence[str], processes: int) -> int:
     """Run `argv` (see `engine.main`) in so many processes; returns the exit code of the one that ended first, if not well.
 
-    Signals are passed on by the launcher; a process that fails ends the others. Stopped where a signal ended them.
+    Signals are passed on by the launcher; a process that fails ends the others. Stopped where a signal ended them. Where one
+    of them gave the run up, its failed record is the outcome, whatever the others ended with: 0, as in one process.
     """
     from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -31,6 +35,9 @@ def launch(argv: Sequence[str], processes: int) -> int:
             )
             elastic_launch(config, sys.executable)("-m", "dgsct.engine", *argv)
     except ChildFailedError as error:
+        run = Path(argv[0])
+        if validity(Run.from_folder(run), Path(*run.parts[:-7])).given_up:
+            return 0
         _, first = error.get_first_failure()
         return first.exitcode if first.exitcode > 0 else 128 - first.exitcode
     except SignalException as error:

@@ -63,6 +63,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             {
                 "run": item.run.folder.as_posix(),
                 "state": item.state,
+                "given_up": item.given_up,
                 "epochs_left": item.work.epochs if item.work else 0,
                 "steps_left": item.work.steps if item.work else 0,
                 "seconds": item.seconds,

@@ -32,8 +32,8 @@ def step(model: nn.Module, x: torch.Tensor, again: bool) -> tuple[torch.Tensor, 
     return out.detach(), x.grad
 
 
-def share(rank: int, rendezvous: int, flat: bool, again: bool, x: torch.Tensor, out: str) -> None:
-    init_process_group("gloo", f"tcp://127.0.0.1:{rendezvous}", rank=rank, world_size=2)
+def share(rank: int, rendezvous: str, flat: bool, again: bool, x: torch.Tensor, out: str) -> None:
+    init_process_group("gloo", f"file://{rendezvous}", rank=rank, world_size=2)
     model = net(flat)
     share_batch_norms(model)
     moved = step(model, x[SHARES[rank]], again)
@@ -48,7 +48,7 @@ def test_two_processes_normalise_as_one(tmp_path, flat, again):
     x = torch.randn((5, 3) if flat else (5, 3, 6, 6), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     alone = net(flat)
     output, at_x = step(alone, x, again)
-    spawn(share, (29611, flat, again, x, str(tmp_path / "out")), nprocs=2)
+    spawn(share, (str(tmp_path / "meet"), flat, again, x, str(tmp_path / "out")), nprocs=2)
     said = [torch.load(tmp_path / f"out{rank}") for rank in (0, 1)]
     for rank, ((moved, moved_at_x), _, buffers) in enumerate(said):
         torch.testing.assert_close(moved, output[SHARES[rank]])

@@ -364,6 +364,32 @@ def test_two_processes_share_every_batch_and_write_one_record(mini_world, tmp_pa
     assert record["curve"][-1]["loss"] < record["curve"][0]["loss"]
 
 
+THE_SECOND_FAILS = """
+import os
+if os.environ.get("RANK") == "1":
+    from dgsct.training import Training
+    whole = Training._step
+    def step(self, rows, batch, learns):
+        if self.progress.step == 5:
+            raise ValueError("an index beyond the last class")
+        return whole(self, rows, batch, learns)
+    Training._step = step
+"""
+
+
+def test_a_process_that_fails_alone_counts_as_the_run(mini_world, tmp_path, monkeypatch):
+    """The first process only waits for it. At the second time a failed record is the outcome, and that is no failure."""
+    root, run = clone(mini_world, tmp_path / "results"), Run.make("ave", "late-fusion", seed=1)
+    (tmp_path / "sitecustomize.py").write_text(THE_SECOND_FAILS)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[1]}")
+    first = subprocess.run(as_on_two_gpus(root, run), capture_output=True, text=True)
+    assert first.returncode not in (0, 75)
+    assert validity(run, root).reason == "ValueError: an index beyond the last class"
+    second = subprocess.run(as_on_two_gpus(root, run), capture_output=True, text=True)
+    assert second.returncode == 0, second.stderr
+    assert validity(run, root).given_up
+
+
 def test_a_failure_in_two_processes_is_told(tmp_path):
     done = subprocess.run(as_on_two_gpus(tmp_path, DG_SCT), capture_output=True, text=True)
     assert done.returncode == 1

@@ -6,7 +6,7 @@ from golden_rig import TINY
 from release_model import opened, release_twin, tiled
 
 from dgsct import lean
-from dgsct.lean import mlp, read_through, relu_mean, scaled_linear_relu, unit
+from dgsct.lean import mlp, read_through, relu_mean, scaled_linear_relu, softmax, unit
 from dgsct.scales import MINI
 
 
@@ -150,3 +150,16 @@ def test_reading_through_a_map_is_two_products_and_a_softmax():
     torch.testing.assert_close(weights, expected)
     torch.testing.assert_close(seen, expected @ token)
     assert torch.autograd.gradcheck(read_through, (keys, offset, token))
+
+
+def test_softmax_leaves_no_subnormal_weight_and_else_is_torchs():
+    scores = torch.tensor([[0.0, -20.0, -60.0, -100.0], [1.0, 2.0, 3.0, torch.nan]], requires_grad=True)
+    assert 0 < scores[0].softmax(dim=-1)[3] < torch.finfo(torch.float32).tiny
+    twin, out = scores.detach().clone().requires_grad_(), torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    weights = softmax(scores)
+    assert weights[0, 2:].tolist() == [0.0, 0.0]
+    assert weights[1].isnan().all()
+    (weights * out)[0].sum().backward()
+    (twin.softmax(dim=-1) * out)[0].sum().backward()
+    torch.testing.assert_close(weights[0], twin.detach()[0].softmax(dim=-1), rtol=1e-6, atol=1e-19)
+    torch.testing.assert_close(scores.grad[0], twin.grad[0], rtol=1e-6, atol=1e-18)

@@ -96,10 +96,10 @@ def cluster(campaign: Campaign) -> Iterator[Finding]:
         yield Finding("error", "squeue answers in a form that is not known here", "is another squeue first on PATH?")
     yield from _status(campaign.profile, config)
     yield from _inside(campaign)
-    yield from commands_of_jobs(campaign)
     partitions = _partitions(ask("scontrol", "show", "partition", "-o", seconds=SECONDS).out)
     for request in requests(campaign):
         yield from _would_run(request, partitions, campaign)
+    yield from commands_of_jobs(campaign)
 
 
 def requests(campaign: Campaign) -> list[Request]:
@@ -189,21 +189,22 @@ def _inside(campaign: Campaign) -> Iterator[Finding]:
 
 
 def commands_of_jobs(campaign: Campaign) -> Iterator[Finding]:
-    """Whether what the site file puts before a job's command, and in place of Python, works here."""
+    """Whether what the site file puts before a job's command, and in place of Python, works here; as Snakemake runs it."""
     site = campaign.site.get("slurm") or {}
     if not (site.get("before") or site.get("python")):
         return
     python = site.get("python") or shlex.quote(sys.executable)
-    before = f"{site['before']} && " if site.get("before") else ""
+    before = f"{site['before']}; " if site.get("before") else ""
     script = "import dgsct, torch; print(torch.__version__)"
-    answer = ask("bash", "-c", f"{before}{python} -c {shlex.quote(script)}", seconds=IMPORT_SECONDS)
+    answer = ask("bash", "-c", f"set -euo pipefail; {before}{python} -c {shlex.quote(script)}", seconds=IMPORT_SECONDS)
     names = " and ".join(f"slurm.{name}" for name in ("before", "python") if site.get(name))
-    if answer.problem:
-        said = answer.problem.removeprefix("bash failed ").strip("()")
+    version = answer.out.split()[-1:]
+    if answer.problem or not version:
+        said = answer.problem.removeprefix("bash failed ").strip("()") or "they say nothing"
         remedy = f"{names} in {campaign.site_file}; nothing to do if that works on the nodes alone"
         yield Finding("warning", f"jobs' commands, tried here, do not import dgsct and torch: {said}", remedy)
     else:
-        yield Finding("ok", f"with {names} jobs import dgsct and torch {answer.out.split()[-1]}, as tried here")
+        yield Finding("ok", f"with {names} jobs import dgsct and torch {version[0]}, as tried here")
 
 
 def _partitions(text: str) -> dict[str, dict[str, str]]:
