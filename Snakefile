@@ -6,7 +6,7 @@
 #   snakemake --profile slurm all_tables   the same on a cluster (profile workflow/profiles/slurm)
 #   snakemake --config protocol=clean seeds=1 tasks=ave methods=dg-sct,lavish-star
 #
-# The matrix of runs is derived from workflow/experiments/*.yaml by dgsct.experiments; nothing is listed twice.
+# The matrix of runs is derived from workflow/experiments/*.yaml by dgsct.runs.experiments; nothing is listed twice.
 
 
 include: "workflow/rules/common.smk"

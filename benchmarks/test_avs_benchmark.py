@@ -17,11 +17,12 @@ import torch
 from ave_rig import write_clip
 from PIL import Image
 
-from dgsct.data.avsbench import MS3, S4, SEGMENTS, SPEECH_RATE, AvsBench, AvsIndex, AvsRow
-from dgsct.data.decode_avs import decode_clip
 from dgsct.encoders.frontend import log_mel_compact
-from dgsct.methods import dg_sct_avs, late_fusion_avs, resolve_options, sound_of
-from dgsct.scales import MINI, PAPER
+from dgsct.methods import dg_sct_avs, late_fusion_avs
+from dgsct.runs.resolve import resolve_options, sound_of
+from dgsct.settings.scales import MINI, PAPER
+from dgsct.tasks.avs.decode import decode_clip
+from dgsct.tasks.avs.files import MS3, S4, SEGMENTS, SPEECH_RATE, AvsBench, AvsIndex, AvsRow
 
 SETTINGS = {"avs-s4": S4, "avs-ms3": MS3}
 ROUNDS = 7

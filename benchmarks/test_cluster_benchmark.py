@@ -10,10 +10,10 @@ import pytest
 from slurm_rig import Cluster, missing
 from workflow_rig import ROOT
 
-from dgsct.data.mini import write_mini_ave
 from dgsct.data.prepare import prepare_ave
-from dgsct.runs import Run
-from dgsct.scales import MINI
+from dgsct.runs.run import Run
+from dgsct.settings.scales import MINI
+from dgsct.tasks.ave.mini import write_mini_ave
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
 

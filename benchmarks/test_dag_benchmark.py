@@ -2,7 +2,7 @@
 
 from workflow_rig import snakemake
 
-from dgsct.experiments import Settings, all_runs, load_experiments
+from dgsct.runs.experiments import Settings, all_runs, load_experiments
 
 
 def test_matrix_and_keys(benchmark):

@@ -6,9 +6,9 @@
 import pytest
 import torch
 
-from dgsct.adapter import Prompt
 from dgsct.encoders.frontend import LogMel
-from dgsct.scales import PAPER
+from dgsct.models.adapter import Prompt
+from dgsct.settings.scales import PAPER
 
 WAYS = pytest.mark.parametrize("release", [True, False], ids=["reference", "fast"])
 SECONDS, FRAMES = 2, 2

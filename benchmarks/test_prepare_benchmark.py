@@ -8,11 +8,11 @@ import os
 import pytest
 from ave_rig import write_clip, write_release_layout
 
-from dgsct.data.ave import SPLIT_FILES, AveIndex, Row, write_index
-from dgsct.data.ave_sources import AVE
-from dgsct.data.decode import decode_clip
 from dgsct.data.prepare import prepare_ave
-from dgsct.scales import PAPER
+from dgsct.settings.scales import PAPER
+from dgsct.tasks.ave.annotations import SPLIT_FILES, AveIndex, Row, write_index
+from dgsct.tasks.ave.decode import decode_clip
+from dgsct.tasks.ave.files import AVE
 
 
 @pytest.fixture(scope="module")

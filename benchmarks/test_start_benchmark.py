@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from dgsct.data.mini import write_mini_ave
 from dgsct.data.prepare import prepare_ave
-from dgsct.runs import Run
-from dgsct.scales import MINI
+from dgsct.runs.run import Run
+from dgsct.settings.scales import MINI
+from dgsct.tasks.ave.mini import write_mini_ave
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def _folders(world):
 
 def test_a_fresh_process(benchmark, world):
     def start():
-        subprocess.run([sys.executable, "-m", "dgsct.engine", folder], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-m", "dgsct.engine.execute", folder], check=True, capture_output=True)
 
     folder = _folders(world)[0]
     benchmark.pedantic(start, setup=lambda: _folders(world) and None, rounds=3)
@@ -46,7 +46,7 @@ def test_through_the_run_server(benchmark, world):
     """As the DAG starts runs; the server is up after the warm-up round."""
 
     def start():
-        subprocess.run([sys.executable, "-m", "dgsct.worker", "train", folder], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-m", "dgsct.engine.worker", "train", folder], check=True, capture_output=True)
 
     folder = _folders(world)[0]
     benchmark.pedantic(start, setup=lambda: _folders(world) and None, rounds=5, warmup_rounds=1)

@@ -3,8 +3,8 @@
 import pytest
 from results_rig import place
 
-from dgsct.experiments import Settings, load_experiments
-from dgsct.status import Board
+from dgsct.campaign.status import Board
+from dgsct.runs.experiments import Settings, load_experiments
 
 
 @pytest.fixture(scope="module")

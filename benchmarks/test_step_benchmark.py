@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from release_model import ReleaseModel, tiled
 
 from dgsct.encoders.frontend import log_mel_compact
-from dgsct.methods.dg_sct import DGSCT
-from dgsct.options import Options
-from dgsct.scales import PAPER
-from dgsct.worker import HEAP
+from dgsct.engine.worker import HEAP
+from dgsct.methods.dg_sct.ave import DGSCT
+from dgsct.settings.options import Options
+from dgsct.settings.scales import PAPER
 
 WAYS = ("reference-fp32", "fast-fp32", "fast-bf16")
 TILE = 10

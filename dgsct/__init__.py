@@ -15,14 +15,15 @@ def build(task: str, method: str, scale: str = "paper", protocol: str = "release
     """The model of `method` for `task`, with random weights.
 
     Its `forward(frames [B, T, 3, H, W], wave [B, T, N])` takes frames in [0, 1] and one-second waves at 32 kHz and
-    returns a small typed output. `overrides` are options such as S=False or alpha=0.2 (`dgsct.options.Options`).
+    returns a small typed output. `overrides` are options such as S=False or alpha=0.2 (`dgsct.settings.options.Options`).
     Raises UsageError for unknown names or values, and for yardsticks, which have no model.
     """
     from importlib import import_module
 
     from dgsct.errors import UsageError
-    from dgsct.methods import get_method, resolve_options
-    from dgsct.scales import get_scale
+    from dgsct.methods import get_method
+    from dgsct.runs.resolve import resolve_options
+    from dgsct.settings.scales import get_scale
 
     info = get_method(method)
     options = resolve_options(task, method, protocol, overrides)

@@ -10,16 +10,23 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "dgsct"
-# What these modules decide stands, written out, in `Run.resolved()`, or in the record alone, or is when and where a run is
-# carried out; hashing their text too would train every run again whenever a method, a task or a line of the ledger is added.
+# What these decide stands, written out, in `Run.resolved()`, or in the record alone, or is when and where a run is carried out;
+# hashing their text too would train every run again whenever a method, a task or a line of the ledger is added. So is every
+# `__init__.py`, which holds names and declarations.
+SETTLED_ROOMS = frozenset(("records", "runs", "settings"))
 SETTLED = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
-        "atomic", "checksum", "closure", "data.scratch", "errors", "execution", "failures", "methods", "options", "progress",
-        "protocols", "provenance", "results", "run_lock", "runs", "scales", "stopping", "tasks",
+        "atomic", "checksum", "closure", "errors", "progress",
+        "engine.execution", "engine.run_lock", "engine.scratch", "engine.stopping",
     )
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parent
+
+
+def _settled(module: str, path: Path) -> bool:
+    room = module.split(".")[1:2]
+    return module in SETTLED or path.name == "__init__.py" or bool(SETTLED_ROOMS.intersection(room))
 
 
 def _path(module: str, root: Path) -> Path | None:
@@ -62,14 +69,14 @@ def _module(path: Path, _stamp: tuple[int, int], root: Path) -> tuple[str, froze
 def closure(*entries: str, root: Path = ROOT) -> dict[str, str]:
     """Module name -> sha256 of its syntax tree, for `entries` and every `dgsct` module they import, at any depth.
 
-    Modules whose outcome is part of a run's description anyway (`SETTLED`) are left out.
+    Modules whose outcome is part of a run's description anyway (`SETTLED`, `SETTLED_ROOMS`) are left out.
     """
     seen: dict[str, str] = {}
     todo = list(entries)
     while todo:
         module = todo.pop()
         path = _path(module, root)
-        if module in seen or module in SETTLED or path is None:
+        if module in seen or path is None or _settled(module, path):
             continue
         stat = path.stat()
         seen[module], imports = _module(path, (stat.st_mtime_ns, stat.st_size), root)

@@ -8,8 +8,8 @@ import av
 import numpy as np
 from PIL import Image
 
-from dgsct.data.ave import AveIndex, Row, write_index
 from dgsct.data.media import read_audio
+from dgsct.tasks.ave.annotations import AveIndex, Row, write_index
 
 RATES = (12, 15, 24, 25, 12.5, 30, 15, 50, 12, 60)
 SIZES = ((64, 48), (48, 64), (96, 54), (80, 80), (64, 36))

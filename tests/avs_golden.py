@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from dgsct.release_keys import Layout
-from dgsct.scales import MINI, PAPER, PvtSizes, ResnetSizes, Scale, SwinSizes, VggishSizes
+from dgsct.encoders.public_keys import Layout
+from dgsct.settings.scales import MINI, PAPER, PvtSizes, ResnetSizes, Scale, SwinSizes, VggishSizes
 
 # The paper's depths and ratios of sizes with few channels; frames of 64 pixels and a Swin-V2 that takes 32.
 TINY: Scale = replace(

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from dgsct.data.packed import SCHEMA_VERSION
 from dgsct.methods import MethodInfo
-from dgsct.options import AVS, OPTION_NAMES
-from dgsct.scales import MINI
+from dgsct.settings.options import AVS, OPTION_NAMES
+from dgsct.settings.scales import MINI
 
 SIDE, T = 16, 5
 COUNTS = {"train": 16, "val": 4, "test": 8}

@@ -24,7 +24,7 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def mini_world(tmp_path_factory) -> Path:
     """A results folder with a small prepared AVE set and encoders, made once: 24/8/12 clips, untrained encoders."""
-    from dgsct.soak import make_world
+    from dgsct.engine.soak import make_world
 
     return make_world(tmp_path_factory.mktemp("world"))
 

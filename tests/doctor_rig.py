@@ -8,10 +8,10 @@ from pathlib import Path
 
 import yaml
 
-from dgsct.doctor import Campaign, Finding
-from dgsct.doctor.world import find_profile
-from dgsct.experiments import load_experiments, make_settings
-from dgsct.plan import choose_runs
+from dgsct.campaign.doctor import Campaign, Finding
+from dgsct.campaign.doctor.world import find_profile
+from dgsct.campaign.plan import choose_runs
+from dgsct.runs.experiments import load_experiments, make_settings
 
 SITE = {
     "data": {"ave": None, "avs-s4": None, "avs-ms3": None},

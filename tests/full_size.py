@@ -12,9 +12,9 @@ import torch
 from release_model import opened, release_twin, tiled
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from dgsct.adapter import Adapter
 from dgsct.encoders.frontend import log_mel_compact
-from dgsct.scales import PAPER
+from dgsct.models.adapter import Adapter
+from dgsct.settings.scales import PAPER
 
 TILE = 10
 

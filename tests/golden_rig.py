@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from dgsct.scales import PAPER, SwinSizes
+from dgsct.settings.scales import PAPER, SwinSizes
 
 NORMS = {"ln_before", "ln_post", "bn0", "bn1", "bn2", "norm", "norm1", "norm2", "video_norm", "audio_norm"}
 

@@ -13,13 +13,13 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 from torch.nn import functional as F
 
-from dgsct.adapter import Adapter
-from dgsct.interaction import AdapterPair
-from dgsct.methods.dg_sct import DGSCT
-from dgsct.options import Options
+from dgsct.engine.training import Training
+from dgsct.methods.dg_sct.ave import DGSCT
+from dgsct.models.adapter import Adapter
+from dgsct.models.interaction import AdapterPair
 from dgsct.progress import display
-from dgsct.runs import Run
-from dgsct.training import Training
+from dgsct.runs.run import Run
+from dgsct.settings.options import Options
 
 CLIPS = 4
 LAST = 2  # the last of the mini scale's three places

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from dgsct.encoders.frontend import LogMel
 from dgsct.encoders.public import module_of, public_key, stored_buffers
-from dgsct.methods.dg_sct import DGSCT
-from dgsct.options import Options
-from dgsct.release_keys import to_public
-from dgsct.scales import MINI, PAPER, PvtSizes, ResnetSizes, Scale, SwinSizes, VggishSizes
+from dgsct.methods.dg_sct.ave import DGSCT
+from dgsct.models.keys import to_public
+from dgsct.settings.options import Options
+from dgsct.settings.scales import MINI, PAPER, PvtSizes, ResnetSizes, Scale, SwinSizes, VggishSizes
 
 # The paper's depths, so that windows are shifted and masks stored, with few channels.
 TINY = replace(

@@ -12,12 +12,12 @@ from torch.nn import functional as F
 
 from dgsct.encoders.frontend import LogMel
 from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD
-from dgsct.heads.ave import EventHead, EventOutput
-from dgsct.methods.dg_sct import DGSCT
-from dgsct.options import Options
-from dgsct.release_keys import to_public
-from dgsct.scales import Scale
-from dgsct.temporal import TemporalAttention
+from dgsct.methods.dg_sct.ave import DGSCT
+from dgsct.models.heads.events import EventHead, EventOutput
+from dgsct.models.keys import to_public
+from dgsct.models.temporal import TemporalAttention
+from dgsct.settings.options import Options
+from dgsct.settings.scales import Scale
 
 ALPHA, BETA = 0.3, 0.05
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from dgsct.atomic import write_json_atomic
 from dgsct.checksum import sha256_json
+from dgsct.engine.run_lock import RunLock
 from dgsct.errors import DgsctError
-from dgsct.experiments import Experiment
-from dgsct.failures import failed_record, note_failure
-from dgsct.provenance import processor
-from dgsct.render import Cell, Column, Row, Source, Table
-from dgsct.results import efficiency_key, write_record
-from dgsct.run_lock import RunLock
-from dgsct.runs import Run
+from dgsct.publish.render import Cell, Column, Row, Source, Table
+from dgsct.records.failures import failed_record, note_failure
+from dgsct.records.provenance import processor
+from dgsct.records.results import efficiency_key, write_record
+from dgsct.runs.experiments import Experiment
+from dgsct.runs.run import Run
 
 DATA = "d" * 64
 ENCODERS = "e" * 64

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from results_rig import place, place_efficiency
 
-from dgsct.experiments import EXPERIMENTS, load_experiments
 from dgsct.methods import METHODS
-from dgsct.protocols import PROTOCOLS
-from dgsct.results import efficiency_state, read_record
-from dgsct.runs import Run
+from dgsct.records.results import efficiency_state, read_record
+from dgsct.runs.experiments import EXPERIMENTS, load_experiments
+from dgsct.runs.protocols import PROTOCOLS
+from dgsct.runs.run import Run
 from dgsct.tasks import TASKS
 
 COMMANDS = (

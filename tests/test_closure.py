@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from dgsct.methods import METHODS
-from dgsct.options import AVS
+from dgsct.settings.options import AVS
 
 ASK = """
 import json, sys, dgsct
 from dgsct.methods import METHODS
-from dgsct.runs import Run
+from dgsct.runs.run import Run
 assert dgsct.__file__.startswith(sys.argv[1]), dgsct.__file__
 print(json.dumps({f"{task} {name}": Run.make(task, name).code() for name, info in METHODS.items() for task in info.tasks}))
 """
@@ -55,16 +55,16 @@ MASK_YARDSTICKS = {f"{task} {m}" for task in AVS for m in ("all-foreground", "ce
 @pytest.mark.parametrize(
     ("edited", "trained_again"),
     [
-        ("attention.py", WALKED | BASELINE),
-        ("adapter.py", WALKED | BASELINE),
-        ("methods/dg_sct.py", {"ave dg-sct", "ave lavish-star"}),
-        ("methods/late_fusion.py", {"ave late-fusion"}),
-        ("methods/yardsticks.py", YARDSTICKS),
-        ("methods/mask_yardsticks.py", MASK_YARDSTICKS),
-        ("engine.py", AVE | SEGMENTATION),
-        ("training.py", AVE | SEGMENTATION),
-        ("metrics/ave.py", AVE),
-        ("metrics/avs.py", SEGMENTATION),
+        ("models/attention.py", WALKED | BASELINE),
+        ("models/adapter.py", WALKED | BASELINE),
+        ("methods/dg_sct/ave.py", {"ave dg-sct", "ave lavish-star"}),
+        ("methods/late_fusion/ave.py", {"ave late-fusion"}),
+        ("tasks/ave/yardsticks.py", YARDSTICKS),
+        ("tasks/avs/yardsticks.py", MASK_YARDSTICKS),
+        ("engine/execute.py", AVE | SEGMENTATION),
+        ("engine/training.py", AVE | SEGMENTATION),
+        ("tasks/ave/metrics.py", AVE),
+        ("tasks/avs/metrics.py", SEGMENTATION),
     ],
 )
 def test_an_edit_trains_again_what_imports_it(package, edited, trained_again):
@@ -76,21 +76,28 @@ def test_an_edit_trains_again_what_imports_it(package, edited, trained_again):
 def test_an_edit_of_what_reads_records_or_makes_data_trains_nothing(package):
     before = codes(package)
     names = [
-        "tables",
-        "figures",
-        "report",
-        "status",
+        "publish/tables",
+        "publish/figures",
+        "publish/report",
+        "campaign/status",
         "cli/runs",
-        "watching",
-        "doctor/world",
-        "experiments",
-        "results",
-        "worker",
-        "efficiency",
-        "data/mini",
+        "campaign/watching",
+        "campaign/doctor/world",
+        "runs/experiments",
+        "records/results",
+        "engine/worker",
+        "engine/efficiency",
+        "tasks/ave/mini",
     ]
-    names += ["convert", "evaluation", "release_keys", "encoders/sources", "encoders/states", "encoders/public"]
-    for path in [*(package / f"{name}.py" for name in names), *(package / "render").glob("*.py")]:
+    names += [
+        "checkpoints/convert",
+        "checkpoints/evaluation",
+        "models/keys",
+        "encoders/sources",
+        "encoders/states",
+        "encoders/public",
+    ]
+    for path in [*(package / f"{name}.py" for name in names), *(package / "publish" / "render").glob("*.py")]:
         add_code(path)
     assert changed(before, codes(package)) == set()
 

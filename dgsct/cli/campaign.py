@@ -41,9 +41,9 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """What a target would cost: runs, GPU-hours, wall time, disk, and what is already there."""
-    from dgsct.plan import choose_runs, judge, make_plan, note_runtimes
-    from dgsct.plan_report import plan_json, print_plan
-    from dgsct.scales import get_scale
+    from dgsct.campaign.plan import choose_runs, judge, make_plan, note_runtimes
+    from dgsct.campaign.plan_report import plan_json, print_plan
+    from dgsct.settings.scales import get_scale
 
     settings = settings_of(scale, protocol, seeds, tasks, methods)
     items = judge(choose_runs(targets or [], experiments_of(None, experiments), settings), results)
@@ -61,16 +61,16 @@ def plan(
 
 def _probe(items: list, scale: str, results: Path, asked: bool) -> None:
     """Measure the steps that nothing is known of: at mini scale, with a GPU, or when asked to."""
-    from dgsct.plan import to_probe
-    from dgsct.scales import get_scale
-    from dgsct.step_times import device_here, write_probe
+    from dgsct.campaign.plan import to_probe
+    from dgsct.campaign.step_times import device_here, write_probe
+    from dgsct.settings.scales import get_scale
 
     quick = get_scale(scale).short_runs or device_here().gpu
     runs = to_probe(items, results, scale, exact=asked) if asked or quick else []
     if runs and not quick:
         typer.echo("no GPU here: a full-size step takes minutes and tens of gigabytes on a processor", err=True)
     if runs:
-        from dgsct.probe import probe
+        from dgsct.campaign.probe import probe
     for i, run in enumerate(runs, start=1):
         typer.echo(f"probe {i} of {len(runs)}: {run.task} {run.method} {run.setting}", err=True)
         write_probe(results, run, *probe(run))
@@ -87,8 +87,8 @@ def status(
     interval: Annotated[float, typer.Option(min=1, help="seconds between two looks of --watch")] = 10,
 ) -> None:
     """What is done, running, queued, failed, stale and missing, per table; how fast it goes, and how long it takes."""
-    from dgsct.queued import Queue
-    from dgsct.status import Board, print_status, watch_status
+    from dgsct.campaign.queued import Queue
+    from dgsct.campaign.status import Board, print_status, watch_status
 
     board = Board(experiments_of(None, experiments), settings_of(scale, protocol, seeds), results, Queue(results))
     if not watch:
@@ -117,10 +117,10 @@ def doctor(
     """What could stop a long campaign, looked for before it begins. Exit code 1 if there is an error."""
     from functools import partial
 
-    from dgsct.doctor import Campaign, Check, cluster, examine, machine, world
-    from dgsct.doctor.report import print_findings
+    from dgsct.campaign.doctor import Campaign, Check, cluster, examine, machine, world
+    from dgsct.campaign.doctor.report import print_findings
+    from dgsct.campaign.plan import choose_runs
     from dgsct.encoders.sources import SITE
-    from dgsct.plan import choose_runs
 
     settings = settings_of(scale, protocol, seeds, tasks, methods)
     runs = choose_runs(targets or [], experiments_of(None, experiments), settings)
@@ -155,7 +155,7 @@ def retry(
     results: Results = Path("results"),
 ) -> None:
     """Forget that runs have failed, so that they are tried again; their checkpoints stay."""
-    from dgsct.failures import clear
+    from dgsct.records.failures import clear
 
     cleared = clear(folders or [], results)
     echo_paths(cleared)
@@ -169,6 +169,6 @@ def soak(
     seed: Annotated[int, typer.Option(help="of what is hit and when")] = 0,
 ) -> None:
     """Kill mini runs by chance for some minutes, and prove that their records are those of undisturbed ones."""
-    from dgsct.soak import soak
+    from dgsct.engine.soak import soak
 
     soak(minutes, seed, say=typer.echo)

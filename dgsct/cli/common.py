@@ -8,7 +8,7 @@ import typer
 from dgsct.errors import UsageError
 
 if TYPE_CHECKING:
-    from dgsct.experiments import Settings
+    from dgsct.runs.experiments import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,14 +30,14 @@ Out = Annotated[Path | None, typer.Option(help="default: paper_tables/SCALE/PROT
 
 def settings_of(scale: str, protocol: str, seeds: int, tasks: str = "", methods: str = "") -> "Settings":
     """Checked settings of these options; UsageError names a wrong one."""
-    from dgsct.experiments import make_settings
+    from dgsct.runs.experiments import make_settings
 
     return make_settings({"scale": scale, "protocol": protocol, "seeds": seeds, "tasks": tasks, "methods": methods})
 
 
 def experiments_of(names: list[str] | None, folder: Path | None, figures: bool | None = None) -> dict:
     """The experiments by these names (default: all); with `figures` given, figures only or tables only."""
-    from dgsct.experiments import EXPERIMENTS, load_experiments
+    from dgsct.runs.experiments import EXPERIMENTS, load_experiments
 
     known = load_experiments(folder or EXPERIMENTS)
     for name in names or []:

@@ -21,8 +21,8 @@ def prepare(
     layout: Annotated[str | None, typer.Option(help="videos, frames or published (default: what is there)")] = None,
 ) -> None:
     """Decode a data set once into memory-mapped arrays with a manifest; stopped or killed, the same command goes on."""
-    from dgsct.data.sets import get_set
-    from dgsct.scales import get_scale
+    from dgsct.settings.scales import get_scale
+    from dgsct.tasks.sets import get_set
 
     get_set(task)
     sizes = get_scale(scale)
@@ -73,7 +73,7 @@ def convert(
     kinds = ("release-to-ours", "ours-to-release", *WEIGHTS)
     if kind not in kinds:
         raise UsageError(f"unknown kind {kind!r}; choose one of: {', '.join(kinds)}")
-    from dgsct import convert
+    from dgsct.checkpoints import convert
 
     if kind in WEIGHTS:
         facts = convert.convert_encoder(kind, file, out, scale or "paper")

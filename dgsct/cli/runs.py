@@ -25,11 +25,11 @@ def run(
     scratch: Annotated[str | None, typer.Option(help="folder on this machine's own disk for a copy of the data")] = None,
 ) -> None:
     """Train and evaluate one run in this terminal, and print its metrics."""
-    from dgsct.runs import Run
+    from dgsct.runs.run import Run
 
     chosen = Run.make(task, method, options_of(set_), protocol, scale, seed)
-    from dgsct.engine import execute
-    from dgsct.execution import Execution
+    from dgsct.engine.execute import execute
+    from dgsct.engine.execution import Execution
 
     typer.echo(execute(chosen, results, Execution(checkpoint_stages, compile_, scratch)))
 
@@ -41,13 +41,13 @@ def bundle(
     time_budget: Annotated[float | None, typer.Option(help="minutes until all must have saved and stopped")] = None,
 ) -> None:
     """Train many runs in one process tree: torch is imported once, every run is a fork."""
-    from dgsct.runs import Run
+    from dgsct.runs.run import Run
 
     for folder in folders:
         Run.from_folder(folder)
-    from dgsct import worker
-    from dgsct.execution import Execution
-    from dgsct.stopping import deadline
+    from dgsct.engine import worker
+    from dgsct.engine.execution import Execution
+    from dgsct.engine.stopping import deadline
 
     codes = set(worker.bundle(folders, jobs, execution=Execution(deadline=deadline(time_budget), waits=True)).values())
     raise typer.Exit(0 if codes <= {0} else 75 if codes <= {0, 75} else 1)
@@ -67,12 +67,12 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="default: RESULTS/evaluations/NAME")] = None,
 ) -> None:
     """Run a checkpoint on the test split: metrics, results by class and a confusion matrix (AVE) or by clip (AVS)."""
-    from dgsct.convert import run_of
+    from dgsct.checkpoints.convert import run_of
 
     run, root = run_of(
         checkpoint, task=task, method=method, overrides=options_of(set_), protocol=protocol, scale=scale, results=results
     )
-    from dgsct import evaluation
+    from dgsct.checkpoints import evaluation
 
     result = evaluation.evaluate(run, checkpoint, root)
     evaluation.print_evaluation(result)
@@ -84,12 +84,12 @@ def masks(
     folder: Annotated[Path, typer.Argument(help="a segmentation run: RESULTS/runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED")],
 ) -> None:
     """Write the masks of a run's best weights for the test clips, which the qualitative figure shows."""
-    from dgsct.options import AVS
-    from dgsct.runs import Run
+    from dgsct.runs.run import Run
+    from dgsct.settings.options import AVS
 
     run = Run.from_folder(folder)
     if run.task not in AVS:
         raise UsageError(f"task {run.task!r} has no masks; give a run of one of: {', '.join(AVS)}")
-    from dgsct.evaluation_masks import save_masks
+    from dgsct.checkpoints.save_masks import save_masks
 
     typer.echo(save_masks(run, Path(*folder.parts[:-7])))

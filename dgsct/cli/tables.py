@@ -18,9 +18,9 @@ def list_everything() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from dgsct.experiments import load_experiments
     from dgsct.methods import METHODS
-    from dgsct.protocols import SUMMARIES
+    from dgsct.runs.experiments import load_experiments
+    from dgsct.runs.protocols import SUMMARIES
     from dgsct.tasks import TASKS
 
     groups = {
@@ -49,7 +49,7 @@ def efficiency(
     from dgsct.methods import get_method
 
     get_method(method)
-    from dgsct.efficiency import efficiency as count
+    from dgsct.engine.efficiency import efficiency as count
 
     result = count(method, scale)
     if out:
@@ -92,8 +92,8 @@ def tables(
 ) -> None:
     """Write tables (LaTeX, Markdown, CSV, HTML, JSON) from the records that are there."""
     chosen = experiments_of(names, experiments, figures=False)
-    from dgsct.render import write_table
-    from dgsct.tables import build_table
+    from dgsct.publish.render import write_table
+    from dgsct.publish.tables import build_table
 
     folder, settings = out or Path("paper_tables", scale, protocol), settings_of(scale, protocol, seeds)
     for experiment in chosen.values():
@@ -112,7 +112,7 @@ def figures(
 ) -> None:
     """Draw figures from the records that are there."""
     chosen = experiments_of(names, experiments, figures=True)
-    from dgsct.figures import write_figure
+    from dgsct.publish.figures import write_figure
 
     folder, settings = out or Path("paper_tables", scale, protocol), settings_of(scale, protocol, seeds)
     for experiment in chosen.values():
@@ -127,7 +127,7 @@ def report(
     out: Out = None,
 ) -> None:
     """Collect the tables and figures of a folder on one PDF page (needs pdflatex)."""
-    from dgsct.report import write_report
+    from dgsct.publish.report import write_report
 
     settings = settings_of(scale, protocol, seeds)
     typer.echo(write_report(out or Path("paper_tables", scale, protocol), settings.scale, settings.protocol))
@@ -136,6 +136,6 @@ def report(
 @app.command(rich_help_panel=GROUP)
 def ledger() -> None:
     """The deviation ledger: paper against release, and what each protocol picks."""
-    from dgsct.protocols import ledger_markdown
+    from dgsct.runs.protocols import ledger_markdown
 
     typer.echo(ledger_markdown(), nl=False)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dgsct.errors import DgsctError, UsageError
-from dgsct.scales import HtsatSizes, Scale
+from dgsct.settings.scales import HtsatSizes, Scale
 
 SILENCE = 1e-3  # peak of a clip, full scale 1: -60 dB, the last five of sixteen bits
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from dgsct.data.base import DataSet, Index
 from dgsct.errors import DgsctError
-from dgsct.scales import Scale
+from dgsct.settings.scales import Scale
 
 
 def describe(

@@ -302,3 +302,16 @@ def over_clips(work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int | Non
             raise DgsctError(f"{title}: a process died, most likely for lack of memory; use fewer jobs") from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def file_bytes(path: Path, absent: str) -> bytes:
+    """The file's content; MediaError with the status `absent` if there is none, or if it is empty or unreadable."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise MediaError(absent, f"{path} does not exist; put the file there") from None
+    except OSError as error:
+        raise MediaError("unreadable", f"{path} cannot be read ({error.strerror}); check the file and its rights") from error
+    if not data:
+        raise MediaError("empty", f"{path} is empty; extract the clip again")
+    return data

@@ -24,10 +24,10 @@ from dgsct.data.folders import check_replaceable, growing_folder, one_writer
 from dgsct.data.manifest import check_splits, describe
 from dgsct.data.media import over_clips, processes
 from dgsct.data.packed import Packed
-from dgsct.data.sets import get_set
 from dgsct.data.writer import JOURNAL, PackedWriter, manifest_text
 from dgsct.errors import DgsctError, Stopped
-from dgsct.scales import Scale
+from dgsct.settings.scales import Scale
+from dgsct.tasks.sets import get_set
 
 SOURCE = "source.json"
 SHOWN = 3

@@ -1,1 +1,1 @@
-"""Encoders: thin wrappers on timm and torch, called piece by piece by `dgsct.interaction`."""
+"""Encoders: thin wrappers on timm and torch, called piece by piece by `dgsct.models.interaction`."""

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dgsct.lean import full_precision
-from dgsct.scales import HtsatSizes
+from dgsct.ops.precision import full_precision
+from dgsct.settings.scales import HtsatSizes
 
 AMIN = 1e-10
 

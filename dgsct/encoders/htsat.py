@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from dgsct.encoders.frontend import LogMel, expand_index
 from dgsct.encoders.merging import merge
 from dgsct.encoders.windows import attend, gather_bias, partition, unpartition
-from dgsct.lean import mlp, recompute_narrow
-from dgsct.scales import HtsatSizes
+from dgsct.ops.fused import mlp
+from dgsct.ops.recompute import recompute_narrow
+from dgsct.settings.scales import HtsatSizes
 
 
 class HTSAT(nn.Module):

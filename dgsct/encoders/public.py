@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dgsct.checksum import sha256_file
 from dgsct.encoders.htsat import HTSAT
+from dgsct.encoders.public_keys import htsat_to_public, pvt_to_public, swin_to_public
 from dgsct.encoders.pvt import Pvt
 from dgsct.encoders.resnet import Resnet
 from dgsct.encoders.sources import PublicWeights, get_weights
@@ -21,9 +22,7 @@ from dgsct.encoders.swin import SwinV2
 from dgsct.encoders.tensor_files import fit, form, read_tensors, some
 from dgsct.encoders.vggish import Vggish
 from dgsct.errors import DgsctError
-from dgsct.release_keys import htsat_to_public, swin_to_public
-from dgsct.release_keys_avs import pvt_to_public
-from dgsct.scales import PAPER, HtsatSizes, Scale
+from dgsct.settings.scales import PAPER, HtsatSizes, Scale
 
 SED = "sed_model."
 # Why a public entry may be left out: it follows from the window geometry alone, and timm computes it.

@@ -3,7 +3,7 @@
 from timm.models.pvt_v2 import PyramidVisionTransformerV2
 from torch import Tensor, nn
 
-from dgsct.scales import PvtSizes
+from dgsct.settings.scales import PvtSizes
 
 
 class Pvt(nn.Module):

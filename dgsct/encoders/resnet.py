@@ -5,7 +5,7 @@ from copy import deepcopy
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from dgsct.scales import ResnetSizes
+from dgsct.settings.scales import ResnetSizes
 
 
 class Resnet(nn.Module):

@@ -9,8 +9,10 @@ from torch.nn import functional as F
 
 from dgsct.encoders.merging import merge
 from dgsct.encoders.windows import attend, for_kernel, gather_bias, partition, unpartition
-from dgsct.lean import full_precision, lowered, mlp, recompute_narrow, unit
-from dgsct.scales import SwinSizes
+from dgsct.ops.fused import mlp, unit
+from dgsct.ops.precision import full_precision, lowered
+from dgsct.ops.recompute import recompute_narrow
+from dgsct.settings.scales import SwinSizes
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from dgsct.scales import VggishSizes
+from dgsct.settings.scales import VggishSizes
 
 EXAMPLE = (96, 64)  # frames and mel bands of one example (0.96 s)
 

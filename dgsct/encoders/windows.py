@@ -7,7 +7,7 @@ neighbour there. The fused kernel takes position bias and mask as one additive t
 from torch import Tensor
 from torch.nn import functional as F
 
-from dgsct.lean import at_least_float32, full_precision
+from dgsct.ops.precision import at_least_float32, full_precision
 
 
 def partition(x: Tensor, side: int, window: int, shift: int) -> Tensor:

@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dgsct.errors import UsageError
-from dgsct.options import AVS, OPTION_NAMES, Options, known_options, parse_option
+from dgsct.settings.options import AVS, OPTION_NAMES, known_options
 
 _MEASURE = ("accuracy", "f_protocol")
 _RECIPE = ("selection", *_MEASURE, "accumulation", "precision")
 _ENCODERS = ("tile", "freeze_mode", "mixup")
 _HEAD = ("head", "gate_loss", "av_weight")
-_SEGMENTATION = dict.fromkeys(AVS, "dgsct.methods.dg_sct_avs")
+_SEGMENTATION = dict.fromkeys(AVS, "dgsct.methods.dg_sct.avs")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class MethodInfo:
     options: tuple[str, ...] = OPTION_NAMES
     preset: dict[str, Any] = field(default_factory=dict)
     sees_test_labels: bool = False
-    counted: bool = False  # whether `dgsct.efficiency` can count its parameters and cost at full size
+    counted: bool = False  # whether `dgsct.engine.efficiency` can count its parameters and cost at full size
     modules: dict[str, str] = field(default_factory=dict)
     encoders: tuple[str, ...] = ("swin", "htsat")
     audio: str = "logmel"
@@ -48,7 +48,7 @@ METHODS: dict[str, MethodInfo] = {
     for m in (
         MethodInfo(
             "dg-sct",
-            "dgsct.methods.dg_sct",
+            "dgsct.methods.dg_sct.ave",
             "dual-guided spatial-channel-temporal attention between two frozen encoders",
             ("ave", *AVS),
             options=tuple(n for n in OPTION_NAMES if n not in ("modality", "visual_backbone")),
@@ -57,7 +57,7 @@ METHODS: dict[str, MethodInfo] = {
         ),
         MethodInfo(
             "lavish-star",
-            "dgsct.methods.dg_sct",
+            "dgsct.methods.dg_sct.ave",
             "LAVisH*: the same adapters without S and C, mean pooling, gamma 0 (inferred from its parameter count)",
             ("ave", *AVS),
             options=("audio_block", "residual", "audio_encoder", *_ENCODERS, *_HEAD, *_RECIPE),
@@ -67,15 +67,15 @@ METHODS: dict[str, MethodInfo] = {
         ),
         MethodInfo(
             "late-fusion",
-            "dgsct.methods.late_fusion",
+            "dgsct.methods.late_fusion.ave",
             "the same frozen encoders and head, no adapter between them; `modality` keeps one stream only",
             ("ave", *AVS),
             options=("T", "gamma", "modality", *_ENCODERS, *_HEAD, *_RECIPE),
-            modules=dict.fromkeys(AVS, "dgsct.methods.late_fusion_avs"),
+            modules=dict.fromkeys(AVS, "dgsct.methods.late_fusion.avs"),
         ),
         MethodInfo(
             "avs-pvt",
-            "dgsct.methods.tpavi",
+            "dgsct.methods.avsbench",
             "the AVSBench baseline: PVT-v2-b5, trained whole, with frozen VGGish, TPAVI and a decoder",
             AVS,
             options=("av_weight", *_RECIPE),
@@ -85,7 +85,7 @@ METHODS: dict[str, MethodInfo] = {
         ),
         MethodInfo(
             "avs-r50",
-            "dgsct.methods.tpavi",
+            "dgsct.methods.avsbench",
             "the AVSBench baseline on ResNet-50",
             AVS,
             options=("av_weight", *_RECIPE),
@@ -95,7 +95,7 @@ METHODS: dict[str, MethodInfo] = {
         ),
         MethodInfo(
             "all-background",
-            "dgsct.methods.yardsticks",
+            "dgsct.tasks.ave.yardsticks",
             "yardstick: every segment is background",
             ("ave",),
             trains=False,
@@ -103,7 +103,7 @@ METHODS: dict[str, MethodInfo] = {
         ),
         MethodInfo(
             "majority-class",
-            "dgsct.methods.yardsticks",
+            "dgsct.tasks.ave.yardsticks",
             "yardstick: every segment is the most frequent event class of the training split",
             ("ave",),
             trains=False,
@@ -111,7 +111,7 @@ METHODS: dict[str, MethodInfo] = {
         ),
         MethodInfo(
             "oracle-category",
-            "dgsct.methods.yardsticks",
+            "dgsct.tasks.ave.yardsticks",
             "oracle: the clip's true category in every segment (reads test labels)",
             ("ave",),
             trains=False,
@@ -120,7 +120,7 @@ METHODS: dict[str, MethodInfo] = {
         ),
         MethodInfo(
             "all-foreground",
-            "dgsct.methods.mask_yardsticks",
+            "dgsct.tasks.avs.yardsticks",
             "yardstick: every pixel sounds",
             AVS,
             trains=False,
@@ -128,7 +128,7 @@ METHODS: dict[str, MethodInfo] = {
         ),
         MethodInfo(
             "centre-prior",
-            "dgsct.methods.mask_yardsticks",
+            "dgsct.tasks.avs.yardsticks",
             "yardstick: a disc in the middle, of the radius that fits the training masks best",
             AVS,
             trains=False,
@@ -136,7 +136,7 @@ METHODS: dict[str, MethodInfo] = {
         ),
         MethodInfo(
             "mean-mask",
-            "dgsct.methods.mask_yardsticks",
+            "dgsct.tasks.avs.yardsticks",
             "yardstick: the mean of the training masks, cut where it fits them best",
             AVS,
             trains=False,
@@ -151,29 +151,3 @@ def get_method(name: str) -> MethodInfo:
     if name not in METHODS:
         raise UsageError(f"unknown method {name!r}; known methods: {', '.join(METHODS)} (see `dgsct ls`)")
     return METHODS[name]
-
-
-def resolve_options(task: str, method: str, protocol: str, overrides: dict[str, Any]) -> Options:
-    """The options of one run: release defaults, then the protocol's ledger values, the method's preset, the overrides.
-
-    Options that the method does not have keep their defaults, so that a run's key does not depend on them.
-    UsageError if the task does not fit the method or an override is not one of its options.
-    """
-    from dgsct.protocols import option_values
-
-    info = get_method(method)
-    if task not in info.tasks:
-        raise UsageError(f"method {method!r} does not run on task {task!r}; it runs on: {', '.join(info.tasks)}")
-    known = info.options_for(task)
-    for name, value in overrides.items():
-        parse_option(name, value)
-        if name not in known:
-            raise UsageError(f"method {method!r} has no option {name!r}; its options: {', '.join(known)}")
-    chosen = {n: v for n, v in option_values(protocol, task).items() if n in known}
-    return Options.of(task).replace(**chosen).replace(**info.preset).replace(**overrides)
-
-
-def sound_of(method: str, options: Options) -> str:
-    """Which prepared sound a method reads: `vggish` examples, the `logmel` made at preparation, or the `wave` itself, where
-    the spectrogram's own weights are trained."""
-    return "wave" if options.audio_encoder == "trained" else get_method(method).audio

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dgsct.errors import UsageError
-from dgsct.options import Options
+from dgsct.settings.options import Options
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ TASKS: dict[str, TaskInfo] = {
     for t in (
         TaskInfo(
             "ave",
-            "dgsct.tasks.ave",
+            "dgsct.tasks.ave.task",
             "audio-visual event localization: one of 28 event classes or background for each of 10 seconds (AVE)",
             "accuracy",
             {"reported": {"batch8": "acc_batch8", "exact": "acc_exact"}},
@@ -46,7 +46,7 @@ TASKS: dict[str, TaskInfo] = {
         ),
         TaskInfo(
             "avs-s4",
-            "dgsct.tasks.avs",
+            "dgsct.tasks.avs.task",
             "segmentation of the one sounding object in 5 frames, trained on the first frame's masks (AVSBench S4)",
             "f_protocol",
             _MASK_METRICS,
@@ -54,7 +54,7 @@ TASKS: dict[str, TaskInfo] = {
         ),
         TaskInfo(
             "avs-ms3",
-            "dgsct.tasks.avs",
+            "dgsct.tasks.avs.task",
             "segmentation of all sounding objects in 5 frames, trained on every frame's masks (AVSBench MS3)",
             "f_protocol",
             _MASK_METRICS,

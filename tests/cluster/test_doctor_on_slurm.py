@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from doctor_rig import SITE, campaign, doctor
 
-from dgsct.doctor import Finding
-from dgsct.doctor.cluster import cluster as look
+from dgsct.campaign.doctor import Finding
+from dgsct.campaign.doctor.cluster import cluster as look
 
 SMALL = {"cpus": 1, "mem_mb": 500, "minutes": 60}
 

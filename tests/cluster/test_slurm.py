@@ -19,10 +19,10 @@ import pytest
 from slurm_rig import Cluster, missing
 from workflow_rig import ROOT
 
-from dgsct.experiments import Settings, load_experiments
-from dgsct.render import write_table
-from dgsct.runs import Run
-from dgsct.tables import build_table
+from dgsct.publish.render import write_table
+from dgsct.publish.tables import build_table
+from dgsct.runs.experiments import Settings, load_experiments
+from dgsct.runs.run import Run
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
 

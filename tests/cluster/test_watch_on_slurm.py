@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 
-from dgsct.queued import Queue, comment_of, target_of
-from dgsct.runs import Run
-from dgsct.watching import Watch
+from dgsct.campaign.queued import Queue, comment_of, target_of
+from dgsct.campaign.watching import Watch
+from dgsct.runs.run import Run
 
 RUNS = [Run.make("ave", "dg-sct", {"S": False, "C": False}, seed=seed) for seed in range(4)]
 

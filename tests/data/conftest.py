@@ -6,7 +6,7 @@ import pytest
 from ave_rig import write_ave_world
 
 from dgsct.data.prepare import prepare_ave
-from dgsct.scales import MINI
+from dgsct.settings.scales import MINI
 
 
 @pytest.fixture(scope="session")

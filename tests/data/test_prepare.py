@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from dgsct.checksum import sha256_json
-from dgsct.data.ave import read_index
 from dgsct.data.media import read_audio, read_frames, write_mp4
-from dgsct.data.mini import write_mini_ave
 from dgsct.data.packed import Packed, read_manifest
 from dgsct.data.prepare import prepare_ave
 from dgsct.encoders.frontend import log_mel_compact
 from dgsct.errors import DgsctError, UsageError
-from dgsct.scales import MINI
+from dgsct.settings.scales import MINI
+from dgsct.tasks.ave.annotations import read_index
+from dgsct.tasks.ave.mini import write_mini_ave
 
 SPLITS = {"train": 7, "val": 2, "test": 3}
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from dgsct.data.ave import read_index
-from dgsct.data.mini import write_mini_ave
 from dgsct.data.packed import Packed
 from dgsct.data.prepare import prepare_ave
 from dgsct.errors import DgsctError, UsageError
-from dgsct.scales import MINI
+from dgsct.settings.scales import MINI
+from dgsct.tasks.ave.annotations import read_index
+from dgsct.tasks.ave.mini import write_mini_ave
 
 CLIPS = 100
 

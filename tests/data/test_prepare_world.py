@@ -10,13 +10,13 @@ import pytest
 from ave_rig import HERTZ, NOTED, ODD, ORDINARY, SIZES, kind, write_clip, write_release_layout
 from PIL import Image
 
-from dgsct.data.ave import AveIndex, Row, read_index, write_index
-from dgsct.data.decode import resize
 from dgsct.data.media import read_audio, read_frames, sampled_indices
 from dgsct.data.packed import Packed, read_manifest
 from dgsct.data.prepare import prepare_ave
 from dgsct.errors import DgsctError, UsageError
-from dgsct.scales import MINI
+from dgsct.settings.scales import MINI
+from dgsct.tasks.ave.annotations import AveIndex, Row, read_index, write_index
+from dgsct.tasks.ave.decode import resize
 
 REPORT = {
     "ready": 94, "missing": 1, "empty": 1, "truncated": 1, "no_video": 1, "no_audio": 1, "wrong_length": 0, "unreadable": 1,

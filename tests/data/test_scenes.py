@@ -21,7 +21,7 @@ from dgsct.data.scenes import (
     render_wave,
 )
 from dgsct.encoders.frontend import log_mel_compact
-from dgsct.scales import MINI
+from dgsct.settings.scales import MINI
 
 RATE = 32000
 

@@ -6,7 +6,7 @@ from golden_rig import assert_golden, tone_and_noise
 
 from dgsct.encoders.frontend import LogMel, compact_copies, expand_index, log_mel_compact, mel_filters
 from dgsct.encoders.htsat import HTSAT
-from dgsct.scales import MINI, PAPER
+from dgsct.settings.scales import MINI, PAPER
 
 SIZES = PAPER.htsat
 

@@ -7,7 +7,7 @@ import torch
 
 from dgsct.encoders.frontend import LogMel
 from dgsct.encoders.htsat import HTSAT, _mixed
-from dgsct.scales import MINI, PAPER
+from dgsct.settings.scales import MINI, PAPER
 
 
 @pytest.mark.parametrize("sizes", [MINI.htsat, PAPER.htsat])

@@ -25,7 +25,7 @@ from dgsct.encoders.public import (
 from dgsct.encoders.sources import WEIGHTS
 from dgsct.encoders.swin import SwinV2
 from dgsct.errors import DgsctError
-from dgsct.scales import PAPER
+from dgsct.settings.scales import PAPER
 
 
 @pytest.mark.parametrize("encoder", WEIGHTS)

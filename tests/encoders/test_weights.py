@@ -13,9 +13,9 @@ from dgsct.encoders.sources import ENDINGS, VARIABLE, WEIGHTS, fetch, place_of, 
 from dgsct.encoders.states import state_of
 from dgsct.encoders.weights import encoder_file, load_encoders, publish
 from dgsct.errors import DgsctError, UsageError
-from dgsct.interaction import FrozenEncoders
-from dgsct.options import Options
-from dgsct.scales import MINI, PAPER
+from dgsct.models.interaction import FrozenEncoders
+from dgsct.settings.options import Options
+from dgsct.settings.scales import MINI, PAPER
 
 
 class Holder(torch.nn.Module):

@@ -7,10 +7,10 @@ import pytest
 from results_rig import place, place_stale
 from workflow_rig import ROOT, blocked, snakemake, stub_world
 
-from dgsct.data.sets import SETS
-from dgsct.experiments import Settings, all_runs, load_experiments
-from dgsct.render import write_table
-from dgsct.tables import build_table
+from dgsct.publish.render import write_table
+from dgsct.publish.tables import build_table
+from dgsct.runs.experiments import Settings, all_runs, load_experiments
+from dgsct.tasks.sets import SETS
 
 EVERYTHING = {"mini_world": 3, "prepare": 3, "pretrain": 5, "efficiency": 2, "masks": 4}
 LATEX = shutil.which("pdflatex") is not None
@@ -107,7 +107,7 @@ def test_planning_needs_no_torch_and_filters_hold(tmp_path):
 
 def test_only_in_a_slurm_job_the_trainer_is_told_its_time(tmp_path):
     folder = stub_world(tmp_path)
-    (folder / "dgsct/worker.py").write_text(
+    (folder / "dgsct/engine/worker.py").write_text(
         "from dgsct.stub import *; write(sys.argv[2] + '/record.json'); print(sys.argv[3:])"
     )
     config = ["--config", "seeds=1", "methods=all-background,majority-class"]

@@ -9,7 +9,7 @@ from workflow_rig import blocked, snakemake
 
 from dgsct.checksum import sha256_file
 from dgsct.encoders.sources import VARIABLE, WEIGHTS
-from dgsct.scales import PAPER
+from dgsct.settings.scales import PAPER
 
 SITE = "data: {ave: raw}\nrun: {cpus: 1, mem_mb: 1000, minutes: 10}\nslurm: {partition: null, account: null}\n"
 CONFIG = ("--config", "scale=paper", "site=site.yaml", "seeds=1", "methods=late-fusion")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from workflow_rig import ROOT, blocked, snakemake, stub_world
 
-from dgsct.runtimes import runtime_file, write_runtimes
+from dgsct.campaign.runtimes import runtime_file, write_runtimes
 
 ONE = ["--config", "seeds=1", "tasks=ave", "methods=dg-sct,lavish-star"]
 SLURM = ["--profile", str(ROOT / "workflow/profiles/slurm"), "-n", "--printshellcmds"]
@@ -47,7 +47,7 @@ def test_never_more_than_the_limit(tmp_path):
 
 def test_another_attempt_asks_for_more_and_a_finished_run_is_not_trained_again(tmp_path):
     folder = stub_world(tmp_path)
-    (folder / "dgsct/worker.py").write_text(
+    (folder / "dgsct/engine/worker.py").write_text(
         "from dgsct.stub import *\n"
         "said = Path(sys.argv[2]) / 'attempts.txt'\n"
         "write(said.with_name('seen')); open(said, 'a').write(sys.argv[4] + '\\n')\n"

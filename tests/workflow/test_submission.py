@@ -9,8 +9,8 @@ from snakemake.target_jobs import parse_target_jobs_cli_args
 from snakemake_interface_executor_plugins.utils import TargetSpec, encode_target_jobs_cli_args
 from workflow_rig import ROOT, snakemake
 
-from dgsct.experiments import EXPERIMENTS, all_runs, load_experiments, make_settings
-from dgsct.runtimes import write_runtimes
+from dgsct.campaign.runtimes import write_runtimes
+from dgsct.runs.experiments import EXPERIMENTS, all_runs, load_experiments, make_settings
 
 PROGRAMS = {"sbatch": 'echo "$@" >> "$NOTES"; exit 1', "sacctmgr": "echo lab", "squeue": "", "sinfo": ""}
 SLURM = ["--profile", str(ROOT / "workflow/profiles/slurm"), "--retries", "0"]

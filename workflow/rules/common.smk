@@ -15,18 +15,23 @@ if str(BASE) not in sys.path:
 
 from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
-from dgsct.data.mini import GENERATORS
-from dgsct.data.sets import SETS
+from dgsct.tasks.generate import GENERATORS
+from dgsct.tasks.sets import SETS
 from dgsct.encoders.sources import WEIGHTS, check_site, place_of, remedy
 from dgsct.errors import DgsctError
-from dgsct.experiments import EXPERIMENTS, all_runs, load_experiments, make_settings
-from dgsct.masks import masks_path
+from dgsct.runs.experiments import (
+    EXPERIMENTS,
+    all_runs,
+    load_experiments,
+    make_settings,
+)
+from dgsct.records.masks import masks_path
 from dgsct.methods import METHODS
-from dgsct.protocols import PROTOCOLS
-from dgsct.results import efficiency_key, outdated
-from dgsct.runs import Run
-from dgsct.runtimes import minutes_to_ask, read_runtimes
-from dgsct.scales import SCALES, describe, get_scale
+from dgsct.runs.protocols import PROTOCOLS
+from dgsct.records.results import efficiency_key, outdated
+from dgsct.runs.run import Run
+from dgsct.campaign.runtimes import minutes_to_ask, read_runtimes
+from dgsct.settings.scales import SCALES, describe, get_scale
 from dgsct.tasks import TASKS
 
 
@@ -240,7 +245,7 @@ def data_key(scale, task):
 def encoder_key(encoder):
     """Hash of what a mini encoder depends on."""
     sizes = describe(getattr(get_scale("mini"), encoder))
-    return sha256_json([code_hash("dgsct.pretrain"), sizes])
+    return sha256_json([code_hash("dgsct.encoders.pretrain"), sizes])
 
 
 def converted_key(encoder):

@@ -3,7 +3,7 @@
 
 rule efficiency:
     input:
-        str(BASE / "dgsct/efficiency.py"),
+        str(BASE / "dgsct/engine/efficiency.py"),
     output:
         "results/efficiency/{method}.json",
     log:

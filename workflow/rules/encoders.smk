@@ -16,7 +16,7 @@ rule pretrain:
     message:
         "pretrain the mini encoder {wildcards.encoder}"
     shell:
-        "{python} -m dgsct.pretrain {wildcards.encoder} {output.weights:q} > {log:q} 2>&1"
+        "{python} -m dgsct.encoders.pretrain {wildcards.encoder} {output.weights:q} > {log:q} 2>&1"
 
 
 # Only where a public file is there: a converted file that was copied here needs none.

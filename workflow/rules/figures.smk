@@ -11,7 +11,7 @@ rule figure:
     log:
         f"{LOGS}/{{figure}}.log",
     params:
-        key=lambda w: experiment_key(w.figure, "dgsct.figures"),
+        key=lambda w: experiment_key(w.figure, "dgsct.publish.figures"),
     message:
         "draw {wildcards.figure}"
     shell:

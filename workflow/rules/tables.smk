@@ -12,7 +12,7 @@ rule table:
     log:
         f"{LOGS}/{{table}}.log",
     params:
-        key=lambda w: experiment_key(w.table, "dgsct.tables"),
+        key=lambda w: experiment_key(w.table, "dgsct.publish.tables"),
     message:
         "typeset {wildcards.table}"
     shell:
@@ -27,7 +27,7 @@ rule write_report:
     log:
         f"{LOGS}/report.log",
     params:
-        key=code_hash("dgsct.report"),
+        key=code_hash("dgsct.publish.report"),
     message:
         "write {output}"
     shell:

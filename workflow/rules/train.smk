@@ -25,5 +25,5 @@ rule train:
         "run {wildcards.task} {wildcards.method} {wildcards.setting} seed {wildcards.seed} ({wildcards.scale}, {wildcards.protocol})"
     shell:
         # Only a cluster's job has a time limit of its own; the trainer saves and stops before it (exit code 75).
-        f"{{python}} -m dgsct.worker train results/{RUN.replace('{', '{wildcards.')}"
+        f"{{python}} -m dgsct.engine.worker train results/{RUN.replace('{', '{wildcards.')}"
         f" ${{{{SLURM_JOB_ID:+--time-budget {{resources.runtime}}}}}} {execution_options()} > {{log:q}} 2>&1"

@@ -1,0 +1,1 @@
+"""What a campaign costs before it begins, and where it stands while it runs."""

@@ -1,0 +1,98 @@
+"""`dgsct doctor`: what could stop a long campaign, looked for before it begins. Every check has a time limit. No torch,
+except to fit a public weights file that has not been converted yet.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dgsct.errors import DgsctError
+from dgsct.methods import METHODS
+from dgsct.runs.experiments import Settings
+from dgsct.runs.run import Run
+from dgsct.settings.scales import get_scale
+
+LEVELS = ("ok", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the answer: what was found, how bad it is (`LEVELS`), and what to do about it."""
+
+    level: str
+    text: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What is to be run, where, and how: the runs of the targets, the results folder, the site file and profile as read."""
+
+    targets: tuple[str, ...]
+    settings: Settings
+    runs: tuple[Run, ...]
+    root: Path
+    site_file: Path
+    site: dict[str, Any]
+    profile_file: Path | None
+    profile: dict[str, Any]
+
+    @property
+    def on_slurm(self) -> bool:
+        """Whether the profile sends jobs to Slurm."""
+        return self.profile.get("executor") == "slurm"
+
+    @property
+    def full_size(self) -> bool:
+        """Whether there are trainings at full size, which want a GPU."""
+        return not get_scale(self.settings.scale).short_runs and any(METHODS[run.method].trains for run in self.runs)
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks of the runs."""
+        return list(dict.fromkeys(run.task for run in self.runs))
+
+    @property
+    def encoders(self) -> list[str]:
+        """The encoders that the runs need."""
+        return list(dict.fromkeys(name for run in self.runs for name in METHODS[run.method].encoders))
+
+
+@dataclass(frozen=True)
+class Check:
+    """A group of findings under one name, and the seconds after which it is given up."""
+
+    area: str
+    find: Callable[[], Iterable[Finding]]
+    seconds: float
+
+
+def examine(checks: Sequence[Check]) -> Iterator[tuple[str, Finding]]:
+    """The findings of all checks in their order, each with its area; a check that takes too long or breaks is an error.
+
+    A check that hangs (a disk that does not answer) is left behind in a thread that keeps nobody from ending.
+    """
+    for check in checks:
+        found: list[Finding] = []
+        thread = threading.Thread(target=_gather, args=(check, found), daemon=True)
+        thread.start()
+        thread.join(check.seconds)
+        late = thread.is_alive()
+        for finding in list(found):
+            yield check.area, finding
+        if late:
+            remedy = "look at the disk or the program that it waits for, and start again"
+            yield check.area, Finding("error", f"this check was given up after {check.seconds:g} s", remedy)
+
+
+def _gather(check: Check, found: list[Finding]) -> None:
+    try:
+        for finding in check.find():
+            found.append(finding)
+    except DgsctError as error:
+        found.append(Finding("error", str(error)))
+    except Exception as error:  # a check that breaks must not hide the others
+        told = " ".join(str(error).split())
+        found.append(Finding("error", f"this could not be checked ({type(error).__name__}: {told})", "report it as a bug"))

@@ -1,0 +1,211 @@
+"""What runs are made from: settings, prepared data, weights, disk, and whether the DAG can be planned at all."""
+
+import hashlib
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dgsct.campaign.commands import ask
+from dgsct.campaign.disk import existing_folder
+from dgsct.campaign.doctor import Campaign, Finding
+from dgsct.campaign.plan import judge, make_plan
+from dgsct.campaign.plan_report import size
+from dgsct.closure import ROOT
+from dgsct.data.packed import Packed
+from dgsct.encoders.sources import check_site
+from dgsct.encoders.states import state_of
+from dgsct.errors import UsageError
+from dgsct.settings.scales import get_scale
+from dgsct.tasks.sets import get_set
+
+BASE = ROOT.parent
+PROFILE_FOLDERS = (Path(), BASE / "workflow" / "profiles", Path.home() / ".config" / "snakemake", Path("/etc/xdg/snakemake"))
+PLAN_SECONDS = 120.0
+READ_AT_MOST = 2e9  # bytes of a set or an encoder that are read unasked
+
+
+def read_yaml(path: Path, what: str) -> dict[str, Any]:
+    """A YAML file that holds a mapping; UsageError says what is wrong with it."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"{path}: the {what} cannot be read ({' '.join(str(error).split())})") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"{path}: the {what} must hold `name: value` lines")
+    return value
+
+
+def find_profile(name: str) -> Path:
+    """The file of a Snakemake profile given by name or folder; UsageError says where it was looked for."""
+    for folder in PROFILE_FOLDERS:
+        for file in sorted((folder / name).glob("config*.yaml"), reverse=True):
+            return file
+    places = ", ".join(str(folder / name) for folder in PROFILE_FOLDERS)
+    raise UsageError(f"no profile {name!r}: no config.yaml in {places}")
+
+
+def settings(campaign: Campaign) -> Iterator[Finding]:
+    """The site file's values, as far as they are needed, and the profile's."""
+    site, file = campaign.site, campaign.site_file
+    wrong = [f"run.{n}" for n in ("cpus", "mem_mb", "minutes") if not _positive((site.get("run") or {}).get(n))]
+    if wrong:
+        yield Finding("error", f"{file}: {', '.join(wrong)} must be a whole number above 0", "see workflow/config/site.yaml")
+    try:
+        check_site(site.get("weights"), str(file))
+    except UsageError as error:
+        yield Finding("error", str(error))
+    else:
+        if not wrong:
+            yield Finding("ok", f"site file {file}")
+    if campaign.profile_file:
+        yield Finding("ok", f"profile {campaign.profile_file} (executor {campaign.profile.get('executor', 'local')})")
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def dag(campaign: Campaign) -> Iterator[Finding]:
+    """Whether Snakemake can plan the targets, by a dry run of the real Snakefile."""
+    snakefile = BASE / "Snakefile"
+    if not snakefile.is_file():
+        yield Finding("error", f"{snakefile} does not exist", "run dgsct from a checkout of the repository")
+        return
+    if campaign.root.resolve() != Path("results").resolve():
+        yield Finding("warning", f"the DAG keeps its results in ./results, not in {campaign.root}", "cd to the folder above it")
+        return
+    s = campaign.settings
+    values = {
+        "scale": s.scale,
+        "protocol": s.protocol,
+        "seeds": s.seeds,
+        "tasks": ",".join(s.tasks),
+        "methods": ",".join(s.methods),
+        "site": campaign.site_file.resolve(),
+    }
+    targets = [f"{t.rstrip('/')}/record.json" if "/" in t and not t.endswith(".json") else t for t in campaign.targets]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "-n", "--nocolor"]
+    if campaign.profile_file:
+        command += ["--profile", str(campaign.profile_file.parent)]
+    command += ["--config", *(f"{name}={value}" for name, value in values.items() if value), "--", *targets]
+    answer = ask(*command, seconds=PLAN_SECONDS)
+    if answer.problem:
+        reason = re.search(r"^(?:WorkflowError|\w+(?:Error|Exception))\b[^\n]*\n(.+)", answer.out + answer.err, re.M)
+        said = reason.group(1).strip() if reason else answer.problem.removeprefix(sys.executable).strip()
+        yield Finding("error", f"Snakemake cannot plan {' '.join(campaign.targets)}: {said}")
+        return
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", answer.out + answer.err, re.M))
+    jobs, trainings = counts.get("total", "0"), counts.get("train", "0")
+    yield Finding("ok", f"Snakemake plans {jobs} jobs, {trainings} of them runs, in {answer.seconds:.1f} s")
+
+
+def data(campaign: Campaign, read_all: bool) -> Iterator[Finding]:
+    """Prepared sets, their arrays against the manifest, else what they would be made from.
+
+    Checksums are compared where a set is small, or with `read_all`.
+    """
+    scale = campaign.settings.scale
+    for task in campaign.tasks:
+        folder = campaign.root / "data" / scale / task / "packed"
+        if (folder / "manifest.json").exists():
+            yield _prepared(task, folder, read_all)
+        elif get_scale(scale).generated_data:
+            yield Finding("ok", f"{task}: not there yet; the DAG generates and prepares it")
+        else:
+            yield _raw(task, campaign)
+
+
+def _prepared(task: str, folder: Path, read_all: bool) -> Finding:
+    packed = Packed.open(folder)
+    count = sum(array.nbytes for array in packed.arrays.values())
+    clips = f"{len(packed.frames)} clips, {size(count)}"
+    if count > READ_AT_MOST and not read_all:
+        return Finding("ok", f"{task}: {clips}, of the manifest's form; checksums not compared (--checksums does)")
+    for name, array in packed.arrays.items():
+        digest = hashlib.sha256()
+        for i in range(len(array)):
+            digest.update(array[i : i + 1].tobytes())
+        if digest.hexdigest() != packed.manifest["arrays"][name]["sha256"]:
+            remedy = f"delete {folder} and prepare the data again"
+            return Finding("error", f"{task}: {folder / name}.npy is not what its manifest describes", remedy)
+    return Finding("ok", f"{task}: {clips}, checksums right")
+
+
+def _raw(task: str, campaign: Campaign) -> Finding:
+    root = (campaign.site.get("data") or {}).get(task)
+    if not root:
+        return Finding("error", f"{task}: no data", f"name its folder in {campaign.site_file}, data.{task} (docs/data.md)")
+    index = get_set(task).index_file(Path(root))
+    if not index.is_file():
+        return Finding("error", f"{task}: {index} does not exist", f"correct data.{task} in {campaign.site_file}")
+    return Finding("ok", f"{task}: not prepared yet; the DAG does it from {root}")
+
+
+def weights(campaign: Campaign, read_all: bool) -> Iterator[Finding]:
+    """Converted encoders and their checksums, else the public files that they are converted from."""
+    scale = campaign.settings.scale
+    for name in campaign.encoders:
+        path = campaign.root / "encoders" / scale / f"{name}.safetensors"
+        if path.exists():
+            yield _encoder(name, path, read_all)
+        elif get_scale(scale).generated_data:
+            yield Finding("ok", f"{name}: not there yet; the DAG trains it")
+        else:
+            state = state_of(name, campaign.site.get("weights"))
+            if state.name == "found":
+                yield Finding("ok", f"{name}: {state.path} fits; the DAG converts it")
+            elif state.name == "missing":
+                yield Finding("error", f"{name}: the public file is not there", state.text)
+            else:
+                yield Finding("error", f"{name}: {state.path}: {state.text}", "get the file again (dgsct weights)")
+
+
+def _encoder(name: str, path: Path, read_all: bool) -> Finding:
+    again = f"delete {path} and {path.with_suffix('.json').name}; the DAG makes both again"
+    try:
+        said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return Finding("error", f"{name}: {path.with_suffix('.json')} is missing or damaged", again)
+    count = path.stat().st_size
+    if count > READ_AT_MOST and not read_all:
+        return Finding("ok", f"{name}: {size(count)}; checksum not compared (--checksums does)")
+    with open(path, "rb") as file:
+        good = hashlib.file_digest(file, "sha256").hexdigest() == said
+    return Finding("ok", f"{name}: checksum right") if good else Finding("error", f"{name}: {path} is damaged", again)
+
+
+def disk(campaign: Campaign) -> Iterator[Finding]:
+    """Whether results can be written, and what the plan needs against what is free."""
+    place = existing_folder(campaign.root)
+    try:
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(bytes(1 << 16))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        yield Finding("error", f"{place} takes no files: {error.strerror}", "free space, or correct the folder's permissions")
+        return
+    short, cores = get_scale(campaign.settings.scale).short_runs, len(os.sched_getaffinity(0))
+    items = judge(campaign.runs, campaign.root)
+    trainings = max(sum(item.work is not None for item in items), 1)
+    jobs = campaign.profile.get("jobs")
+    count = (jobs if isinstance(jobs, int) else trainings) if campaign.on_slurm else cores if short else 1
+    count = max(min(count, trainings), 1)
+    plan = make_plan(items, campaign.settings, campaign.root, count)
+    needed, free = plan.disk.total, plan.disk.free
+    text = f"{size(needed)} more at most ({len(plan.to_train)} runs to train, {count} at a time), {size(free)} free in {place}"
+    if needed > free:
+        yield Finding("error", f"the disk is too small: {text}", "free space, or run fewer at a time (--jobs)")
+    elif needed > 0.8 * free:
+        yield Finding("warning", f"the disk will be nearly full: {text}", "free space, or run fewer at a time (--jobs)")
+    else:
+        yield Finding("ok", text)
+    if plan.disk.unknown:
+        yield Finding("warning", f"without the checkpoints of {', '.join(plan.disk.unknown)}", "add some reserve")

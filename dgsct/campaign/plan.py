@@ -1,0 +1,263 @@
+"""What a target would cost before it is run: its runs, steps, hours on K devices and disk, and what is already there.
+
+Every number has a source: records of earlier runs, a probe (`dgsct.campaign.step_times`), or counts and sizes written out here.
+What no source tells stays unknown and is said to be. No torch.
+"""
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dgsct.campaign.disk import Disk, disk_needed
+from dgsct.campaign.runtimes import write_runtimes
+from dgsct.campaign.step_times import (
+    Device,
+    Measured,
+    StepTime,
+    batches,
+    closest,
+    cost_options,
+    device_here,
+    device_of_plan,
+    history,
+    probes,
+    step_time,
+)
+from dgsct.data.packed import read_manifest
+from dgsct.engine.checkpoint import finished, newest_state
+from dgsct.errors import DgsctError, UsageError
+from dgsct.methods import METHODS
+from dgsct.records.results import data_checksum, encoders_checksum, validity
+from dgsct.runs.experiments import Experiment, Settings, all_runs
+from dgsct.runs.resolve import resolve_options
+from dgsct.runs.run import Run
+from dgsct.settings.scales import get_scale
+from dgsct.tasks.generate import mini_splits
+from dgsct.tasks.sets import get_set
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is left of a run: `epochs` at most and `at_least`, with their training steps and evaluation batches.
+
+    `half_way`: a checkpoint is there to go on from, `done` epochs are behind it.
+    """
+
+    epochs: int
+    at_least: int
+    steps: int
+    evaluations: int
+    done: int = 0  # epochs behind it
+    steps_an_epoch: int = 0
+    evaluations_an_epoch: int = 0
+    half_way: bool = False
+
+
+@dataclass(frozen=True)
+class Item:
+    """One run of a plan. `state` as in `dgsct.records.results`; no work for a valid result and for a yardstick."""
+
+    run: Run
+    state: str
+    work: Work | None = None
+    time: StepTime | None = None
+    given_up: bool = False
+
+    @property
+    def seconds(self) -> float | None:
+        """At most this long; None if there is nothing to train or no step time."""
+        if self.work is None or self.time is None:
+            return None
+        return self.work.steps * self.time.training + self.work.evaluations * self.time.evaluation
+
+    @property
+    def typical_seconds(self) -> float | None:
+        """As long as this if it stops after as many epochs as earlier runs did; None if no earlier run tells.
+
+        Where patience cannot end it early, every epoch is sure to come.
+        """
+        work = self.work
+        if self.seconds is None or (self.time.epochs is None and work.at_least < work.epochs):
+            return None
+        expected = (self.time.epochs or 0) - work.done
+        spared = work.epochs - min(max(expected, work.at_least), work.epochs)
+        epoch = work.steps_an_epoch * self.time.training + work.evaluations_an_epoch * self.time.evaluation
+        return self.seconds - spared * epoch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer: runs, the device they are reckoned for and how many of it, disk, and of each task the clips per split.
+
+    `clips` maps a task to its clips by split, `clips_source` to where they are known from.
+    """
+
+    settings: Settings
+    items: tuple[Item, ...]
+    device: Device
+    count: int
+    clips: Mapping[str, Mapping[str, int]]
+    clips_source: Mapping[str, str]
+    disk: Disk
+
+    @property
+    def to_train(self) -> list[Item]:
+        """Runs that a model must be trained for, or trained further."""
+        return [item for item in self.items if item.work is not None]
+
+    @property
+    def timed(self) -> list[Item]:
+        """Of those the ones whose time is known."""
+        return [item for item in self.to_train if item.seconds is not None]
+
+    def seconds(self, typical: bool = False) -> float | None:
+        """Device-seconds of all timed runs; None if no time is known though there is something to train."""
+        values = durations(self.timed, typical)
+        return sum(values) if values or not self.to_train else None
+
+    def wall(self, typical: bool = False) -> float | None:
+        """Seconds until the last timed run ends on `count` devices; None as in `seconds`."""
+        values = durations(self.timed, typical)
+        return makespan(values, self.count) if values or not self.to_train else None
+
+
+def durations(items: Iterable[Item], typical: bool) -> list[float]:
+    """Seconds of the items: at most, or typical ones where known."""
+    return [item.typical_seconds if typical and item.typical_seconds is not None else item.seconds for item in items]
+
+
+def makespan(seconds: Sequence[float], count: int) -> float:
+    """When the last run ends if each of `count` devices takes the longest run that is left as soon as it is free."""
+    free_at = [0.0] * count
+    for duration in sorted(seconds, reverse=True):
+        heapq.heapreplace(free_at, free_at[0] + duration)
+    return max(free_at)
+
+
+def choose_runs(targets: Sequence[str], experiments: Mapping[str, Experiment], settings: Settings) -> list[Run]:
+    """The runs of Snakemake's targets of that name, and of run folders; UsageError for anything else."""
+    figures = [e for e in experiments.values() if e.drawn]
+    groups = {"all_tables": list(experiments.values()), "all_figures": figures, "report": list(experiments.values())}
+    runs: dict[Run, None] = {}
+    for target in targets or ["all_tables"]:
+        if target in groups or target in experiments:
+            found = all_runs(groups.get(target) or [experiments[target]], settings)
+        elif "/" in target:
+            found = [_run_at(target, settings)]
+        else:
+            known = ", ".join([*groups, *experiments])
+            raise UsageError(f"unknown target {target!r}; known: {known}, or a run's folder")
+        runs.update(dict.fromkeys(found))
+    return list(runs)
+
+
+def _run_at(target: str, settings: Settings) -> Run:
+    path = Path(target)
+    run = Run.from_folder(path.parent if path.name == "record.json" else path)
+    if run.scale != settings.scale:
+        raise UsageError(f"{target} is of scale {run.scale!r}; plan it with --scale {run.scale}")
+    return run
+
+
+def splits_of(root: Path, scale: str, task: str) -> tuple[dict[str, int], str]:
+    """Clips of each split and where they are known from: the prepared data, else what the set is said to have."""
+    folder = Path(root) / "data" / scale / task / "packed"
+    if (folder / "manifest.json").exists():
+        found = read_manifest(folder)["coverage"]
+        return {name: split["present"] for name, split in found.items()}, "the prepared data"
+    if get_scale(scale).generated_data:
+        return mini_splits(task), "the generator's settings"
+    return dict(get_set(task).published), "the published splits"
+
+
+def work_of(run: Run, root: Path, clips: Mapping[str, int]) -> Work:
+    """What `run` has before it, a checkpoint of today's code, data and encoders counted; nothing if only its record is missing.
+
+    An epoch is evaluated on the split that selects, and after an improvement on the test split too: here after each.
+    """
+    recipe = get_scale(run.scale).recipe(run.task, run.method)
+    options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
+    steps = batches(clips["train"], recipe.batch_size)
+    evaluations = sum(batches(clips[split], recipe.batch_size) for split in {options.selection, "test"})
+    state, over = _where_it_stands(run, root)
+    done, batch = state.get("epoch", 0), state.get("batch", 0)
+    left = 0 if over else max(recipe.epochs - done, 0)
+    return Work(
+        epochs=left,
+        at_least=min(left, recipe.patience - state.get("below_best", 0)),
+        steps=max(left * steps - batch, 0),
+        evaluations=left * evaluations,
+        done=done,
+        steps_an_epoch=steps,
+        evaluations_an_epoch=evaluations,
+        half_way=over or bool(state),
+    )
+
+
+def _where_it_stands(run: Run, root: Path) -> tuple[dict[str, Any], bool]:
+    """Progress in the newest checkpoint that the trainer would go on from, and whether its training is over."""
+    folder = Path(root) / run.folder / "checkpoints"
+    try:
+        key = run.key(data_checksum(root, run.scale, run.task), encoders_checksum(root, run.scale, run.method))
+    except DgsctError:  # without data nothing can be gone on from
+        return {}, False
+    found = newest_state(folder, key)
+    return found[1] if found else {}, finished(folder, key) is not None
+
+
+def judge(runs: Sequence[Run], root: Path) -> list[Item]:
+    """Each run with its state and the work that is left."""
+    clips = {run.task: splits_of(root, run.scale, run.task)[0] for run in runs}
+    items = []
+    for run in runs:
+        state = validity(run, root)
+        trains = state.name != "ok" and not state.given_up and METHODS[run.method].trains
+        work = work_of(run, root, clips[run.task]) if trains else None
+        items.append(Item(run, state.name, work, given_up=state.given_up))
+    return items
+
+
+def to_probe(items: Iterable[Item], root: Path, scale: str, exact: bool) -> list[Run]:
+    """One run of each kind of step to be trained of which nothing is known on this machine's device.
+
+    A record of the same method is enough, a probe must be of this very kind; with `exact` both, and of today's code.
+    """
+    known, here = _known(root, scale), device_here()
+    found: dict[str, Run] = {}
+    for item in items:
+        if item.work is None or not item.work.steps:
+            continue
+        near, cost = closest(item.run, known, here), cost_options(item.run)
+        same = bool(near) and near[0].cost == cost
+        if not (same and near[0].current if exact else same or (near and not near[0].probe)):
+            found.setdefault(repr((item.run.task, item.run.method, cost)), item.run)
+    return list(found.values())
+
+
+def _known(root: Path, scale: str) -> list[Measured]:
+    return [*history(root, scale), *probes(root, scale)]
+
+
+def make_plan(items: Sequence[Item], settings: Settings, root: Path, count: int) -> Plan:
+    """Times and disk for the judged runs on `count` devices."""
+    known = _known(root, settings.scale)
+    device = device_of_plan(settings.scale, known)
+    timed = [i if i.work is None else Item(i.run, i.state, i.work, step_time(i.run, known, device)) for i in items]
+    known_clips = {task: splits_of(root, settings.scale, task) for task in dict.fromkeys(item.run.task for item in items)}
+    clips = {task: clips for task, (clips, _) in known_clips.items()}
+    source = {task: source for task, (_, source) in known_clips.items()}
+    disk = disk_needed([(i.run, i.time) for i in timed if i.work], root, settings.scale, count)
+    return Plan(settings, tuple(timed), device, count, clips, source, disk)
+
+
+def note_runtimes(plan: Plan, root: Path) -> tuple[Path, int]:
+    """Write what each run takes at most for Snakemake's `runtime`; returns the file and how many runs have a time.
+
+    A run of unknown time is noted nowhere, and asks for what the site allows.
+    """
+    planned = {
+        item.run.folder.as_posix(): None if item.seconds is None else (item.seconds, item.time.source) for item in plan.to_train
+    }
+    return write_runtimes(root, planned), len(plan.timed)

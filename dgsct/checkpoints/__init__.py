@@ -1,0 +1,1 @@
+"""Public checkpoint layouts to ours and back, and one checkpoint evaluated."""

@@ -1,0 +1,281 @@
+"""Checkpoints in the authors' layout <-> ours, public encoder files -> ours, and models that start from any of them.
+
+    from dgsct import build
+    from dgsct.checkpoints.convert import load_checkpoint
+    model = build("ave", "dg-sct")
+    load_checkpoint(model, "best_82.18.pt")          # or ours.safetensors, or a run's checkpoints/best.safetensors
+
+A whole model is known in three forms: the release's state dict (core.md, section 10), ours (one safetensors file), and
+a run's best weights, which lack what never changed: that lies in the encoders' files below `results`.
+"""
+
+import json
+from collections import OrderedDict
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dgsct.atomic import new_file
+from dgsct.checksum import sha256_file
+from dgsct.encoders.public import drop_recomputable, fit_encoder, front_end_deviation, stored_buffers
+from dgsct.encoders.tensor_files import TensorFile, fit, read_tensors
+from dgsct.encoders.weights import encoder_state, write_tensors
+from dgsct.engine.checkpoint import check_best
+from dgsct.errors import DgsctError, UsageError
+from dgsct.methods import get_method
+from dgsct.models.keys import Rules, ave_rules, from_public, to_public
+from dgsct.models.keys_avs import baseline_rules, segmentation_rules
+from dgsct.runs.run import Run
+from dgsct.settings.scales import get_scale
+
+FORMAT = "dgsct-model-1"
+RELEASE, OURS, BEST = "release", "ours", "a run's best"
+FRONT_END_TOLERANCE = 1e-4
+
+
+class Layout(NamedTuple):
+    """A family of public checkpoints: whose they are, how their keys map to ours, which encoders lie in files of their own."""
+
+    title: str
+    rules: Rules
+    beside: tuple[str, ...] = ()
+
+
+LAYOUTS = {  # by the module of our model
+    "dgsct.methods.dg_sct.ave": Layout("the AVE release", ave_rules),
+    "dgsct.methods.dg_sct.avs": Layout("the AVS release", segmentation_rules),
+    "dgsct.methods.avsbench": Layout("AVSBench", baseline_rules, ("vggish",)),
+}
+MARKS = ("temporal_attn.", "tpavi_b1.")  # keys that only whole public checkpoints have
+
+
+def form_of(file: TensorFile) -> str:
+    """Which form a whole model's file has: `RELEASE`, `OURS` or `BEST`."""
+    if any(key.startswith(MARKS) for key in file.tensors):
+        return RELEASE
+    return BEST if {"key", "epoch"} <= file.metadata.keys() else OURS
+
+
+def run_of(path: Path, **given: Any) -> tuple[Run, Path]:
+    """The run that a checkpoint belongs to, and its results folder.
+
+    What is `given` (task, method, overrides, protocol, scale, results; None: not given) counts first, then what the file
+    or its run folder says, then what its keys tell, then AVE's release at paper scale.
+    """
+    path = Path(path)
+    said: dict[str, Any] = {}
+    results = Path("results")
+    folder = path.absolute().parent.parent
+    if path.parent.name == "checkpoints" and folder.parts[-7:-6] == ("runs",):
+        said, results = Run.from_folder(folder).to_dict(), folder.parents[6]
+    elif path.suffix == ".safetensors" and path.is_file():
+        said = _said(path)
+    elif path.is_file():
+        said = _told(read_tensors(path).tensors)
+    given = {name: value for name, value in given.items() if value is not None}
+    results = Path(given.pop("results", results))
+    return Run.from_dict({"task": "ave", "method": "dg-sct", "scale": "paper", **said, **given}), results
+
+
+def _said(path: Path) -> dict[str, Any]:
+    """The run in the header of one of our files; empty where there is none."""
+    text = read_tensors(path).metadata.get("run", "{}")
+    try:
+        return Run.from_dict(json.loads(text)).to_dict() if text != "{}" else {}
+    except (ValueError, TypeError, UsageError) as error:
+        told = " ".join(str(error).split())
+        raise DgsctError(f"{path}: its header names no run of this version ({told}); convert the checkpoint again") from error
+
+
+def _told(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """What the keys of a public checkpoint tell of its run; AVSBench's two settings are the same network."""
+    if not any(key.startswith("tpavi_b1.") for key in tensors):
+        return {}
+    if any(key.startswith("resnet.") for key in tensors):
+        return {"task": "avs-s4", "method": "avs-r50"}
+    down, tokens = (tensors.get(f"vis_adapter_blocks_p1.0.{name}") for name in ("down_sampler.weight", "my_tokens"))
+    if down is None or tokens is None or tokens.dim() < 2:
+        return {"task": "avs-s4", "method": "avs-pvt"}
+    return {"task": "avs-ms3" if tokens.shape[1] == 2 * down.shape[0] else "avs-s4", "method": "dg-sct"}
+
+
+def build_model(run: Run, meta: bool = False) -> nn.Module:
+    """The model of a run, as its training starts with it; on the meta device for keys and shapes only."""
+    module = import_module(get_method(run.method).module_for(run.task))
+    from dgsct.runs.resolve import resolve_options
+
+    options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
+    with torch.device("meta" if meta else "cpu"):
+        torch.manual_seed(run.seed)
+        return module.build(run.task, get_scale(run.scale), options)
+
+
+def _groups(state: dict[str, Tensor]) -> int:
+    """Groups of the bottlenecks; 1 for a model without adapters."""
+    return next((t.shape[0] for key, t in state.items() if key.endswith("bottleneck.down.weight")), 1)
+
+
+def _encoders(model: nn.Module) -> tuple[str, nn.Module]:
+    """The module that holds the encoders, with its name."""
+    return next((name, module) for name, module in model.named_modules() if name.split(".")[-1] == "encoders")
+
+
+def _layout(model: nn.Module) -> Layout | None:
+    return LAYOUTS.get(type(model).__module__)
+
+
+def _inside(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict without the encoders that lie beside such checkpoints."""
+    name, layout = _encoders(model)[0], _layout(model)
+    beside = tuple(f"{name}.{encoder}." for encoder in layout.beside) if layout else ()
+    return {key: tensor for key, tensor in model.state_dict().items() if not key.startswith(beside)}
+
+
+def _beside(model: nn.Module, scale: str, results: Path) -> dict[str, Tensor]:
+    """What `_inside` leaves out, from the encoders' files."""
+    (name, holder), layout = _encoders(model), _layout(model)
+    return {
+        f"{name}.{encoder}.{key}": tensor
+        for encoder in (layout.beside if layout else ())
+        for key, tensor in encoder_state(results, scale, encoder, getattr(holder, encoder).state_dict()).items()
+    }
+
+
+def _release_state(model: nn.Module, path: Path, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The entries of a file in a public layout under our keys."""
+    layout = _layout(model)
+    if layout is None:
+        raise UsageError(f"{path} is in a release's layout, which DG-SCT, LAVisH* and avs-* have; choose one of these methods")
+    expected = _inside(model)
+    for encoder, module in _encoders(model)[1].named_children():
+        inside = {key.removeprefix(f"{encoder}."): t for key, t in given.items() if key.startswith(f"{encoder}.")}
+        kept = drop_recomputable(path, encoder, getattr(module, "sizes", None), inside)
+        dropped = {f"{encoder}.{key}" for key in inside.keys() - kept.keys()}
+        given = {key: tensor for key, tensor in given.items() if key not in dropped}
+    groups = _groups(expected)
+    fit(path, layout.title, to_public(expected, groups, layout.rules), given)
+    return from_public(given, list(expected), groups, layout.rules)
+
+
+def _best_state(model: nn.Module, path: Path, given: dict[str, Tensor], scale: str, results: Path) -> dict[str, Tensor]:
+    """A run's best weights, completed by its frozen encoders and by what the model was made with."""
+    check_best(path)
+    state = model.state_dict()
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    fit(path, "this run", {key: tensor for key, tensor in state.items() if key not in frozen}, given)
+    prefix, holder = _encoders(model)
+    for encoder, module in holder.named_children():
+        if any(f"{prefix}.{encoder}.{name}" in frozen for name, _ in module.named_parameters()):
+            weights = encoder_state(results, scale, encoder, module.state_dict())
+            state |= {f"{prefix}.{encoder}.{key}": tensor for key, tensor in weights.items()}
+    return {**state, **given}  # statistics that drifted in training (bn0) are the run's, not the encoder's
+
+
+def checkpoint_state(model: nn.Module, path: Path, scale: str = "paper", results: Path = Path("results")) -> dict[str, Tensor]:
+    """A whole checkpoint as the state dict of `model`, memory-mapped; DgsctError unless it fits entirely.
+
+    `scale` and `results` say where the frozen encoders of a run's best weights lie. `model` may be on the meta device
+    for the other two forms.
+    """
+    file = read_tensors(path)
+    form = form_of(file)
+    if form == RELEASE:
+        return _release_state(model, path, file.tensors) | _beside(model, scale, results)
+    if form == BEST:
+        return _best_state(model, path, file.tensors, scale, results)
+    fit(path, "this model", _inside(model), file.tensors)
+    return file.tensors | _beside(model, scale, results)
+
+
+def load_checkpoint(model: nn.Module, path: str | Path, scale: str = "paper", results: str | Path = "results") -> None:
+    """Load a release's checkpoint, one of ours, or a run's best weights into a model of `dgsct.build`, strictly.
+
+    See `checkpoint_state`; nothing is loaded if anything does not fit.
+    """
+    model.load_state_dict(checkpoint_state(model, Path(path), scale, Path(results)))
+
+
+def _save(path: Path, write: Any) -> None:
+    """Write a large file that appears whole or not at all; torch and safetensors have their own words for a full disk."""
+    from safetensors import SafetensorError
+
+    with new_file(path) as partial:
+        try:
+            write(partial)
+        except (SafetensorError, RuntimeError) as error:
+            told = " ".join(str(error).split())[:120]
+            raise DgsctError(f"cannot write {path} ({told}); free space on that disk and start again") from error
+
+
+def release_to_ours(path: Path, out: Path, run: Run) -> int:
+    """Write a release's checkpoint as one safetensors file of our keys; returns the number of entries written.
+
+    HTS-AT's bn0 statistics are the file's own. The header says what it is: run, groups, origin.
+    """
+    from safetensors.torch import save_file
+
+    file = read_tensors(path)
+    if form_of(file) != RELEASE:
+        raise DgsctError(
+            f"{path} is not in the release's layout (no 'temporal_attn.' or 'tpavi_b1.' entries); "
+            "give a file such as best_82.18.pt"
+        )
+    state = _release_state(build_model(run, meta=True), path, file.tensors)
+    metadata = {
+        "format": FORMAT,
+        "run": json.dumps(run.to_dict()),
+        "groups": str(_groups(state)),
+        "origin": Path(path).name,
+        "origin_sha256": sha256_file(path),
+    }
+    _save(out, lambda partial: save_file({k: t.contiguous() for k, t in state.items()}, partial, metadata))
+    return len(state)
+
+
+def ours_to_release(path: Path, out: Path, run: Run, results: Path) -> int:
+    """Write one of our checkpoints, or a run's best weights, as the public state dict; returns its number of entries.
+
+    The buffers that the release stores and ours does not (19 at paper scale) are computed by timm.
+    """
+    layout = LAYOUTS.get(get_method(run.method).module_for(run.task))
+    if layout is None:
+        raise UsageError(
+            f"method {run.method!r} has no place in a release's layout; give a checkpoint of DG-SCT, LAVisH* or avs-*"
+        )
+    file = read_tensors(path)
+    if form_of(file) == RELEASE:
+        raise DgsctError(f"{path} is already in the release's layout")
+    if form_of(file) == BEST:
+        model = build_model(run)
+        state = _best_state(model, path, file.tensors, run.scale, results)
+    else:
+        model, state = build_model(run, meta=True), file.tensors
+        fit(path, "this model", _inside(model), state)
+    inside = {key: state[key] for key in _inside(model)}
+    public = OrderedDict((k, t.contiguous()) for k, t in to_public(inside, _groups(inside), layout.rules).items())
+    for encoder, module in _encoders(model)[1].named_children():
+        buffers = stored_buffers(encoder, getattr(module, "sizes", None))
+        public.update({f"{encoder}.{key}": buffer for key, buffer in buffers.items()})
+    _save(out, lambda partial: torch.save(public, partial))
+    return len(public)
+
+
+def convert_encoder(encoder: str, path: Path, out: Path, scale: str = "paper") -> dict[str, Any]:
+    """Write a public encoder file as ours, with its facts as JSON beside it, which are returned."""
+    sizes = get_scale(scale)
+    fitted = fit_encoder(path, encoder, sizes, read_tensors(path).tensors)
+    facts: dict[str, Any] = {
+        "encoder": encoder,
+        "scale": scale,
+        "source": Path(path).name,
+        "source_sha256": sha256_file(path),
+        "naming": fitted.naming,
+        "entries": fitted.entries,
+    }
+    if encoder == "htsat":
+        facts["front_end_deviation"] = front_end_deviation(fitted.state, sizes.htsat)
+    write_tensors(out, fitted.state, facts)
+    return facts

@@ -1,0 +1,33 @@
+"""The masks that a run's best weights predict for the test clips, which the qualitative figure shows."""
+
+from pathlib import Path
+
+import numpy as np
+
+from dgsct.checkpoints.evaluation import on_test_split
+from dgsct.errors import DgsctError
+from dgsct.records.failures import read_failed_record
+from dgsct.records.masks import PredictedMasks, write_masks
+from dgsct.records.results import read_record
+from dgsct.runs.run import Run
+
+
+def save_masks(run: Run, results: Path) -> Path:
+    """Write the masks of the run's best weights on the test split where `dgsct.records.masks` looks for them; returns
+    the path.
+
+    Of a run that has failed for good there are none, and the figure says why. DgsctError if the run has no record or its
+    best weights are gone (they lie beside the record).
+    """
+    path = results / run.folder / "record.json"
+    if (failed := read_failed_record(path)) is not None:
+        nothing = np.zeros(0)
+        return write_masks(results, run, PredictedMasks(failed["key"], (), nothing, nothing, np.zeros((0, 1, 1, 8), bool)))
+    record = read_record(path)
+    checkpoint = results / run.folder / "checkpoints" / "best.safetensors"
+    if not checkpoint.is_file():
+        raise DgsctError(f"{checkpoint} does not exist; delete the record beside it, and train the run again for its masks")
+    task, masks = on_test_split(run, checkpoint, results, lambda predicted, _: predicted > 0.5)
+    rows = task.splits["test"]
+    iou, _, objects = task.by_clip(task.measured(masks.astype(np.float32), rows))
+    return write_masks(results, run, PredictedMasks(record["key"], tuple(task.names(rows)), iou, objects, masks))

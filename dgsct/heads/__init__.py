@@ -1,1 +1,0 @@
-"""Heads: one file a task, with its loss terms and decoding."""

@@ -1,0 +1,1 @@
+"""DG-SCT, and LAVisH* as its ablation: one file a task."""

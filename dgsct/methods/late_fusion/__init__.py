@@ -1,0 +1,1 @@
+"""Late fusion: the encoders alone, one file a task."""

@@ -1,1 +1,0 @@
-"""Measures: pure functions on arrays, one file a task."""

@@ -1,0 +1,1 @@
+"""The parts of models: attention, adapters, the interaction of two encoders, temporal attention, heads."""

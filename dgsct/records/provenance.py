@@ -1,0 +1,68 @@
+"""Where and with what a result was made."""
+
+import platform
+import subprocess
+import time
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import dgsct
+
+LIBRARIES = ("torch", "torchvision", "torchaudio", "timm", "accelerate", "numpy")
+
+
+def installed(name: str) -> str | None:
+    """Version of an installed distribution; None if it is not there."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout, marked `-dirty` where the package differs from it; None outside a checkout."""
+    here = Path(__file__).resolve().parents[1]
+
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments]
+        return subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        # Tables and records are made while runs go on; only code can make a result differ.
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def processor() -> str:
+    """Name of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def describe_environment(started: float, resumed: int, earlier: float = 0.0) -> dict[str, Any]:
+    """Code, libraries, hardware and times of one run; `started` in seconds since the epoch.
+
+    `wall_seconds` counts this attempt and `earlier`, the seconds of the attempts that it goes on from.
+    """
+    import torch
+
+    processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    finished = time.time()
+    return {
+        "dgsct": dgsct.__version__,
+        "git": _git_commit(),
+        "python": platform.python_version(),
+        "libraries": {name: installed(name) for name in LIBRARIES},
+        "hardware": {"cpu": processor(), "gpu": gpu, "threads": torch.get_num_threads(), "processes": processes},
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "finished": datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
+        "wall_seconds": round(earlier + finished - started, 3),
+        "resumed": resumed,
+    }

@@ -1,0 +1,216 @@
+"""The record: one small JSON file a run, written last and at once, and the judgement whether it still holds.
+
+Everything to the right of a record (tables, figures, status) reads records through this module. No torch, no pydantic:
+the trainer on a bare GPU machine writes records with it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dgsct.atomic import write_json_atomic
+from dgsct.checksum import sha256_json
+from dgsct.closure import code_hash
+from dgsct.errors import DgsctError
+from dgsct.methods import get_method
+from dgsct.records.failures import given_up, read_failed_record, read_failure
+from dgsct.records.failures import reason as reason_of_failure
+from dgsct.runs.run import Run
+
+SCHEMA_VERSION = 1
+KEY_PARTS = ("plan", "data", "encoders")
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "schema": int,
+    "run": dict,
+    "resolved": dict,
+    "key": str,
+    "key_parts": dict,
+    "metrics": dict,
+    "reported": str,
+    "best_epoch": (int, type(None)),
+    "selection": (str, type(None)),
+    "curve": list,
+    "coverage": dict,
+    "efficiency": dict,
+    "provenance": dict,
+}
+STATES = ("ok", "failed", "stale", "missing", "corrupt")
+
+
+@dataclass(frozen=True)
+class State:
+    """Whether a run's result can be shown: one of `STATES`, the record if it is readable, and why not if it is not.
+
+    A failed run that is `given_up` is not tried again.
+    """
+
+    name: str
+    record: dict[str, Any] | None = None
+    reason: str = ""
+    given_up: bool = False
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Check a record's form and write it; ValueError if a field is missing or of the wrong type."""
+    problem = _problem(record)
+    if problem:
+        raise ValueError(f"record for {path}: {problem}")
+    write_json_atomic(path, record)
+
+
+def _problem(record: Any) -> str | None:
+    if not isinstance(record, dict):
+        return "it is not a JSON object"
+    if "schema" in record and record["schema"] != SCHEMA_VERSION:
+        return f"its schema is {record['schema']}, this version reads {SCHEMA_VERSION}"
+    for name, kind in FIELDS.items():
+        if name not in record:
+            return f"the field {name!r} is missing"
+        if not isinstance(record[name], kind) or isinstance(record[name], bool):
+            return f"the field {name!r} has the wrong type"
+    for name in KEY_PARTS:
+        if not isinstance(record["key_parts"].get(name), str):
+            return f"the checksum {name!r} is missing in 'key_parts'"
+    for name, value in record["metrics"].items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return f"the metric {name!r} is no number"
+    if record["reported"] not in record["metrics"]:
+        return f"the reported metric {record['reported']!r} is missing"
+    return None
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A checked record; DgsctError names the file, what is wrong with it, and what to do (GivenUp for a failed one)."""
+    path = Path(path)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DgsctError(f"{path} does not exist; run `snakemake {path}` to make it") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DgsctError(f"{path} is not a readable record ({error}); delete it and run again") from None
+    if (failed := read_failed_record(path)) is not None:
+        raise given_up(path, failed)
+    problem = _problem(record)
+    if problem:
+        raise DgsctError(f"{path} is not a valid record: {problem}; delete it and run again")
+    return record
+
+
+def _json_or_none(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def data_checksum(root: Path, scale: str, task: str) -> str:
+    """sha256 of the prepared data's manifest; DgsctError where there is none."""
+    path = Path(root) / "data" / scale / task / "packed" / "manifest.json"
+    try:
+        stat = path.stat()
+        return _canonical_checksum(path, (stat.st_mtime_ns, stat.st_size))
+    except (OSError, ValueError):
+        remedy = f"make it with `snakemake {path}`, or from your own copy with `dgsct prepare {task} ROOT {path.parent}`"
+        raise DgsctError(f"{path} is missing or unreadable; {remedy}") from None
+
+
+@cache
+def _canonical_checksum(path: Path, _stamp: tuple[int, int]) -> str:
+    """Checksum of a JSON file's content; a table asks for the same manifest once a run, so it is read once."""
+    return sha256_json(json.loads(path.read_text(encoding="utf-8")))
+
+
+def encoders_checksum(root: Path, scale: str, method: str) -> str:
+    """sha256 over the checksums of the method's encoders; `none` for methods that do not train."""
+    if not get_method(method).trains:
+        return "none"
+    parts = []
+    for name in get_method(method).encoders:
+        info = _json_or_none(Path(root) / "encoders" / scale / f"{name}.json")
+        parts.append(str(info.get("sha256")) if isinstance(info, dict) else "none")
+    return "none" if "none" in parts else hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise DgsctError(f"{path} cannot be read: {error.strerror}; check the folder's permissions") from None
+
+
+def validity(run: Run, root: Path) -> State:
+    """Judge a run's record against today's code, data and encoders.
+
+    Where data or encoders are absent on this machine the record's own checksums stand in for them.
+    """
+    root = Path(root)
+    folder = root / run.folder
+    record = None
+    failed = read_failed_record(folder / "record.json")
+    if failed is None and _there(folder / "record.json"):
+        try:
+            record = read_record(folder / "record.json")
+        except DgsctError as error:
+            return State("corrupt", reason=str(error))
+    known = record or failed
+    parts = known["key_parts"] if known else dict.fromkeys(KEY_PARTS, "none")
+    try:
+        data = data_checksum(root, run.scale, run.task)
+    except DgsctError:
+        data = parts["data"]
+    encoders = encoders_checksum(root, run.scale, run.method)
+    if encoders == "none":
+        encoders = parts["encoders"]
+    key = run.key(data, encoders)
+    if failed is not None and failed["key"] == key:
+        return State("failed", reason=reason_of_failure(failed), given_up=True)
+    if record is None or record["key"] != key:
+        failure = read_failure(folder, key)
+        if failure is not None:
+            return State("failed", reason=str(failure.get("error")))
+    if record is None:
+        return State("missing", reason="not run yet")
+    if record["key"] != key:
+        now = {"plan": run.plan_key(), "data": data, "encoders": encoders}
+        words = {"plan": "the run's description or code", "data": "the data", "encoders": "the encoders"}
+        changed = " and ".join(words[name] for name in KEY_PARTS if parts[name] != now[name])
+        return State("stale", record, f"{changed or 'the key'} changed since this run")
+    return State("ok", record)
+
+
+def efficiency_key(method: str, scale: str = "paper") -> str:
+    """Hash of what a count of Table 6 depends on: the model's description, and the code that counts."""
+    run = Run.make("ave", method, scale=scale)
+    described = {name: run.resolved()[name] for name in ("options", "sizes")}
+    return sha256_json({**described, "code": code_hash("dgsct.engine.efficiency", get_method(method).module)})
+
+
+def efficiency_state(method: str, root: Path) -> State:
+    """Judge `efficiency/{method}.json` as `validity` judges a record."""
+    path = Path(root) / "efficiency" / f"{method}.json"
+    if not _there(path):
+        return State("missing", reason="not counted yet")
+    counted = _json_or_none(path)
+    if not isinstance(counted, dict) or "key" not in counted:
+        return State("corrupt", reason=f"{path} is not a readable count")
+    if counted["key"] != efficiency_key(method):
+        return State("stale", counted, "the model's description or code changed since this count")
+    return State("ok", counted)
+
+
+def outdated(runs: Iterable[Run], methods: Iterable[str], root: Path) -> list[Path]:
+    """Records and counts of another description or code below `root`, of which the DAG would see the age only.
+
+    Corrupt files are left alone, as their remedy is to look at them.
+    """
+    root, found = Path(root), []
+    for run in runs:
+        record = _json_or_none(root / run.folder / "record.json")
+        parts = record.get("key_parts") if isinstance(record, dict) else None
+        if isinstance(parts, dict) and parts.get("plan") != run.plan_key():
+            found.append(root / run.folder / "record.json")
+    return found + [root / "efficiency" / f"{m}.json" for m in methods if efficiency_state(m, root).name == "stale"]

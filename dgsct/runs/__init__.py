@@ -1,0 +1,1 @@
+"""A run: its description, its options, the protocols and the experiments that ask for it. No torch."""

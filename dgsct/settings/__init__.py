@@ -1,0 +1,1 @@
+"""What is set: options, scales, and the type of a ledger entry. No torch."""

@@ -1,0 +1,34 @@
+"""What an entry of the deviation ledger is, and the protocols that it picks for (`dgsct.runs.protocols` holds the entries)."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+SUMMARIES: dict[str, str] = {
+    "release": "as the public code does it, quirks included",
+    "paper": "as the paper's text says, except where its own parameter counts or its authors contradict it; "
+    "where it is silent, the choice that a careful reader would make",
+    "clean": "the release's model without the known bugs of its training, encoders in eval mode, selected on the validation "
+    "split and measured exactly",
+}
+PROTOCOLS: tuple[str, ...] = tuple(SUMMARIES)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One deviation: what the paper says, what the release does, what it changes, what each protocol picks."""
+
+    id: str
+    source: str
+    topic: str
+    paper: str
+    release: str
+    effect: str
+    option: str | None = None
+    values: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(PROTOCOLS))
+    tasks: tuple[str, ...] = ("ave",)
+    note: str = ""
+
+
+def pick(release: Any, paper: Any, clean: Any) -> dict[str, Any]:
+    """The values of an entry's option under the three protocols."""
+    return {"release": release, "paper": paper, "clean": clean}

@@ -1,0 +1,1 @@
+"""AVE: files, decoding, the generated set, batches and targets, measures."""

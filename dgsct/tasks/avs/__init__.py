@@ -1,0 +1,1 @@
+"""AVSBench-object, settings S4 and MS3: files, decoding, generated sets, batches, measures."""

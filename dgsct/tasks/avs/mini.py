@@ -1,0 +1,188 @@
+"""Generated AVSBench sets in the data set's own layout: mp4, PNG frames and masks, wav, `AVS.npy`, metadata.
+
+Every look has a sound of its own, and bystanders of other looks stand there silently: sight tells where things are, only
+sound tells which of them are meant. S4-like clips have one thing that sounds all the time; in MS3-like clips one to three
+of two or three things sound, each in seconds of its own. Masks come from the scene itself. What is on screen sounds more
+often than not: else a method that sees but does not yet hear would do best with empty masks.
+"""
+
+import io
+import json
+import wave as wav
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dgsct.atomic import write_bytes_atomic
+from dgsct.data.folders import new_folder
+from dgsct.data.generate import FPS, MARK, RATE, SIDE, video_ids
+from dgsct.data.media import over_clips, write_mp4
+from dgsct.data.scenes import Interval, Scene, Source, random_source, render_frames, render_masks, render_wave
+from dgsct.errors import UsageError
+from dgsct.settings.scales import MINI
+from dgsct.tasks.avs.categories import GENERATED as CATEGORIES
+from dgsct.tasks.avs.files import MS3, S4, SEGMENTS, SPEECH_RATE, SPLITS, AvsBench, AvsIndex, AvsRow, write_metadata
+
+SIZES = {
+    "avs-s4": {"train": 168, "val": 24, "test": 60},
+    "avs-ms3": {"train": 120, "val": 24, "test": 60},
+}
+SEEN = range(FPS - 1, SEGMENTS * FPS, FPS)  # frames that the preparation takes from the mp4 files
+CLIP = {"avs-s4": 3, "avs-ms3": 4}  # streams of random numbers; others: `mini.CLIP`, `scenes.STILL` and `scenes.SECOND`
+WHOLE: tuple[Interval, ...] = ((0.0, float(SEGMENTS)),)
+APART = 0.5  # of the image side, between the centres of two things
+TRIES = 200
+
+
+def s4_scene(category: int, rng: np.random.Generator) -> Scene:
+    """One thing that sounds for five seconds, and none to two silent ones of other looks."""
+    bystanders = int(rng.choice(3, p=(0.3, 0.55, 0.15)))
+    others = rng.choice([k for k in range(len(CATEGORIES)) if k != category], bystanders, replace=False)
+    return _scene(rng, [(category, WHOLE), *((int(k), ()) for k in others)])
+
+
+def ms3_scene(rng: np.random.Generator) -> Scene:
+    """Two or three things of different looks, of which one to three sound, half of them for some seconds only."""
+    count = int(rng.integers(2, 4))
+    sounding = min(int(rng.choice(3, p=(0.35, 0.5, 0.15))) + 1, count)
+    kinds = rng.choice(len(CATEGORIES), count, replace=False)
+    return _scene(rng, [(int(kind), _stretch(rng) if i < sounding else ()) for i, kind in enumerate(kinds)])
+
+
+def _stretch(rng: np.random.Generator) -> tuple[Interval, ...]:
+    """All five seconds, or two to four of them."""
+    if rng.random() < 0.5:
+        return WHOLE
+    length = int(rng.integers(2, SEGMENTS))
+    start = int(rng.integers(0, SEGMENTS - length + 1))
+    return ((float(start), float(start + length)),)
+
+
+def _scene(rng: np.random.Generator, things: list[tuple[int, tuple[Interval, ...]]]) -> Scene:
+    """Things (kind, seconds of sound) apart from each other, on screen all the time, in random order from back to front."""
+    sources: list[Source] = []
+    for centre, (kind, audible) in zip(_centres(rng, len(things)), things, strict=True):
+        one = random_source(rng, kind, kind, WHOLE, audible)
+        swing = (float(rng.uniform(0.02, 0.08)), float(rng.uniform(0.02, 0.08)))
+        sources.append(replace(one, centre=centre, swing=swing, size=float(rng.uniform(0.24, 0.32))))
+    order = rng.permutation(len(sources))
+    noise = float(rng.uniform(0.005, 0.02))
+    return Scene(tuple(sources[i] for i in order), int(rng.integers(2**31)), noise, duration=SEGMENTS)
+
+
+def _centres(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
+    """Places all over the image, at least `APART` from each other (after many tries: as far as the last one came)."""
+    for _ in range(TRIES):
+        places = rng.uniform(0.17, 0.83, size=(count, 2))
+        gaps = np.linalg.norm(places[:, None] - places[None], axis=-1)[np.triu_indices(count, 1)]
+        if not len(gaps) or gaps.min() >= APART:
+            break
+    return [(float(x), float(y)) for x, y in places]
+
+
+def clip_scene(task: str, seed: int, clip: int) -> Scene:
+    """The scene of clip number `clip`; the S4 category is the number modulo six."""
+    rng = np.random.default_rng([seed, CLIP[task], clip])
+    return s4_scene(clip % len(CATEGORIES), rng) if task == S4.task else ms3_scene(rng)
+
+
+def truth(scene: Scene, side: int) -> np.ndarray:
+    """The annotated frames' masks: bool [5, side, side], where anything is seen that sounds at that moment."""
+    return render_masks(scene, side, side, FPS)[:, SEEN].any(axis=0)
+
+
+def _write_clip(task: tuple[str, Path, AvsRow, int, int]) -> np.ndarray:
+    """Write all files of one clip but its part of `AVS.npy`, which is returned: [160000] float32."""
+    name, folder, row, seed, clip = task
+    data_set, side = {s.task: s for s in (S4, MS3)}[name], MINI.frame_size
+    scene = clip_scene(name, seed, clip)
+    frames, sound = render_frames(scene, SIDE, SIDE, FPS), render_wave(scene, RATE)
+    places = {kind: data_set.paths(folder, row, kind) for kind in ("raw_videos", "visual_frames", "audio_wav", "gt_masks")}
+    for paths in places.values():
+        paths[0].parent.mkdir(parents=True, exist_ok=True)
+    write_mp4(places["raw_videos"][0], frames, FPS, sound, RATE)
+    write_bytes_atomic(places["audio_wav"][0], _wav(sound))
+    # Half the side, each pixel the mean of four, is what bilinear interpolation gives.
+    small = frames[SEEN].reshape(SEGMENTS, side, SIDE // side, side, SIDE // side, 3).mean(axis=(2, 4)).round()
+    for path, image in zip(places["visual_frames"], small.astype(np.uint8), strict=True):
+        write_bytes_atomic(path, _png(image))
+    for path, mask in zip(places["gt_masks"], truth(scene, side), strict=False):
+        write_bytes_atomic(path, _png(255 * mask.astype(np.uint8)))
+    return sound
+
+
+def _png(image: np.ndarray) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def _wav(sound: np.ndarray) -> bytes:
+    """16 bits, 16 kHz."""
+    from scipy.signal import resample_poly
+
+    buffer = io.BytesIO()
+    with wav.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SPEECH_RATE)
+        samples = np.clip(resample_poly(sound, SPEECH_RATE, RATE), -1, 1)
+        file.writeframes((32767 * samples).round().astype("<i2").tobytes())
+    return buffer.getvalue()
+
+
+def _rows(task: str, sizes: dict[str, int], seed: int) -> tuple[AvsRow, ...]:
+    """Metadata; S4 categories take turns, MS3 names are those of sources that give two clips each."""
+    splits = [split for split in SPLITS for _ in range(sizes[split])]
+    names = video_ids(len(splits), seed + CLIP[task])
+    if task == MS3.task:
+        return tuple(AvsRow(f"{names[i // 2]}_{i % 2}", split) for i, split in enumerate(splits))
+    starts = np.random.default_rng([seed, CLIP[task]]).integers(0, 6, len(splits)).tolist()
+    return tuple(
+        AvsRow(name, split, CATEGORIES[i % len(CATEGORIES)], start, 1 if split == "train" else SEGMENTS)
+        for i, (name, split, start) in enumerate(zip(names, splits, starts, strict=True))
+    )
+
+
+def write_mini_avs(
+    task: str,
+    root: Path,
+    seed: int = 0,
+    splits: dict[str, int] | None = None,
+    jobs: int | None = None,
+    progress: bool = True,
+) -> AvsIndex:
+    """Write the mini set of `task` (avs-s4 or avs-ms3) to `root`. The folder appears at the end.
+
+    `splits` gives the number of clips of train, val and test. Deterministic in `seed`.
+    """
+    sizes = SIZES[task] if splits is None else splits
+    if set(sizes) != set(SPLITS) or min(sizes.values()) < 1:
+        raise UsageError(f"mini {task} splits {sizes}: give train, val and test one clip or more")
+    if seed < 0:
+        raise UsageError(f"the seed of the mini {task} set is {seed}; it must be at least 0")
+    data_set: AvsBench = {s.task: s for s in (S4, MS3)}[task]
+    rows = _rows(task, sizes, seed)
+    with new_folder(root, MARK) as folder:
+        tasks = [(task, folder, row, seed, i) for i, row in enumerate(rows)]
+        packs: dict[Path, dict[str, Any]] = defaultdict(dict)
+        for row, sound in zip(rows, over_clips(_write_clip, tasks, jobs, "generating", progress), strict=True):
+            packs[data_set.paths(folder, row, "wave")[0]][f"{row.video_id}.wav"] = sound
+        for path, pack in packs.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, np.array(pack, dtype=object))
+        index = AvsIndex(
+            rows,
+            tuple(dict.fromkeys(row.category for row in rows if row.category)),
+            {s: np.array([i for i, row in enumerate(rows) if row.split == s], dtype=np.int64) for s in SPLITS},
+        )
+        write_metadata(data_set.index_file(folder), index)
+        about = {"generator": "dgsct.tasks.avs.mini", "set": task, "seed": seed, "splits": sizes}
+        (folder / MARK).write_text(json.dumps(about) + "\n", encoding="utf-8")
+    print(f"{len(rows)} clips in {root}, {int(index.annotated.sum())} annotated frames", flush=True)
+    return index

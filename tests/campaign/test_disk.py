@@ -1,0 +1,96 @@
+"""Disk reckoned from sizes: against models, prepared clips and checkpoints that are really there."""
+
+import signal
+import subprocess
+import sys
+import time
+from importlib import import_module
+
+import pytest
+import torch
+
+from dgsct.campaign.disk import CHECKPOINT_BYTES, CHECKPOINTS, ENCODER_BYTES, TRAINABLE, WEIGHT_BYTES, data_bytes, disk_needed
+from dgsct.campaign.step_times import StepTime
+from dgsct.engine.checkpoint import KEEP
+from dgsct.methods import METHODS
+from dgsct.runs.resolve import resolve_options
+from dgsct.runs.run import Run
+from dgsct.settings.scales import MINI, PAPER, SCALES
+from dgsct.tasks import TASKS
+from dgsct.tasks.ave.files import AVE
+from dgsct.tasks.avs.files import S4
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_counts_are_those_of_the_models(scale, task):
+    trained = [name for name, info in METHODS.items() if info.trains and task in info.tasks]
+    assert set(TRAINABLE[scale][task]) == set(trained)
+    for name in trained:
+        info = METHODS[name]
+        with torch.device("meta"):
+            build = import_module(info.module_for(task)).build
+            model = build(task, SCALES[scale], resolve_options(task, name, "release", {}))
+        assert sum(p.numel() for p in model.parameters() if p.requires_grad) == TRAINABLE[scale][task][name]
+        (encoders,) = [m for path, m in model.named_modules() if path.split(".")[-1] == "encoders"]
+        for encoder in info.encoders:
+            state = getattr(encoders, encoder).state_dict()
+            assert sum(t.numel() * t.element_size() for t in state.values()) == ENCODER_BYTES[scale][encoder]
+
+
+def test_prepared_clips_are_as_large_as_said(mini_world):
+    folder = mini_world / "data/mini/ave/packed"
+    real = sum((folder / f"{name}.npy").stat().st_size for name in ("frames", "wave", "logmel"))
+    assert real == pytest.approx(44 * AVE.bytes_of_clip(MINI), rel=1e-3)  # 24 + 8 + 12 clips
+    assert data_bytes("ave", "mini") == 180 * AVE.bytes_of_clip(MINI)
+    assert data_bytes("avs-s4", "paper") == 4932 * S4.bytes_of_clip(PAPER)
+
+
+def test_checkpoints_and_best_weights_are_as_large_as_said(mini_world, tmp_path):
+    for name in ("data", "encoders"):
+        (tmp_path / name).symlink_to(mini_world / name)
+    run = Run.make("ave", "dg-sct")
+    folder = tmp_path / run.folder / "checkpoints"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dgsct.engine.execute", str(tmp_path / run.folder)], stdout=subprocess.DEVNULL
+    )
+    while process.poll() is None and not (len(list(folder.glob("step-*"))) == KEEP and (folder / "best.safetensors").exists()):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 75
+    for path in folder.glob("step-*"):
+        share = sum(file.stat().st_size for file in path.iterdir()) / (CHECKPOINT_BYTES * TRAINABLE["mini"]["ave"]["dg-sct"])
+        assert 0.8 < share < 1.02  # parameters that never get a gradient have no moments: a seventh at this scale
+    best = (folder / "best.safetensors").stat().st_size
+    assert best == pytest.approx(WEIGHT_BYTES * TRAINABLE["mini"]["ave"]["dg-sct"], rel=0.05)
+
+
+def test_the_largest_runs_train_at_a_time_and_all_weights_stay(tmp_path):
+    runs = [(Run.make("ave", name, scale="paper"), None) for name in ("late-fusion", "dg-sct", "lavish-star")]
+    disk = disk_needed(runs, tmp_path, "paper", count=2)
+    assert disk.checkpoints == CHECKPOINTS * 12 * (201_160_647 + 114_766_359)
+    assert disk.results == 4 * (201_160_647 + 114_766_359 + 12_621_783) + 3 * 100_000
+    # 4,097 videos of 10 frames (float16), 10 s at 32 kHz and 10 x 201 x 64 log-mel values (float32)
+    assert disk.data == 4097 * (10 * 3 * 192 * 192 * 2 + 10 * 32_000 * 4 + 10 * 201 * 64 * 4)
+    assert disk.encoders == 915_090_196 + 125_301_092
+    assert disk.total == disk.checkpoints + disk.results + disk.data + disk.encoders
+    assert (disk.there, disk.unknown) == ((), ())
+
+
+def test_what_is_there_is_not_counted_again(mini_world):
+    disk = disk_needed([(Run.make("ave", "dg-sct"), None)], mini_world, "mini", count=1)
+    assert (disk.data, disk.encoders) == (0, 0)
+    assert disk.there == ("prepared data of ave", "encoder swin", "encoder htsat")
+
+
+def test_nothing_to_train_needs_nothing(tmp_path):
+    assert disk_needed([], tmp_path / "not/there", "paper", count=8).total == 0
+
+
+def test_a_method_that_nobody_has_counted_is_as_large_as_its_record_says_or_named(tmp_path, monkeypatch):
+    monkeypatch.delitem(TRAINABLE["paper"]["ave"], "dg-sct")
+    run = Run.make("ave", "dg-sct", scale="paper")
+    disk = disk_needed([(run, None)], tmp_path, "paper", count=1)
+    assert (disk.checkpoints, disk.unknown) == (0, ("dg-sct",))
+    disk = disk_needed([(run, StepTime(1.0, 1.0, None, 1_000, "a record"))], tmp_path, "paper", count=1)
+    assert (disk.checkpoints, disk.unknown) == (36_000, ())

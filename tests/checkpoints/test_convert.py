@@ -1,0 +1,258 @@
+"""Whole checkpoints: the authors' layout and ours, both ways and to the bit, and models that start from either."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from golden_rig import TINY, assert_golden, fill_public, tone_and_noise, wave_sin
+from public_rig import TINY as SHIFTED
+from public_rig import encoder_entries, release_entries, same, write
+
+import dgsct
+from dgsct.checkpoints.convert import (
+    build_model,
+    checkpoint_state,
+    convert_encoder,
+    load_checkpoint,
+    ours_to_release,
+    release_to_ours,
+    run_of,
+)
+from dgsct.encoders.public import read_tensors, stored_buffers
+from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD
+from dgsct.encoders.weights import encoder_file, load_encoders
+from dgsct.engine.execute import execute
+from dgsct.errors import DgsctError, UsageError
+from dgsct.methods.dg_sct.ave import DGSCT
+from dgsct.models.keys import to_public
+from dgsct.records.results import encoders_checksum
+from dgsct.runs.run import Run
+from dgsct.settings.options import Options
+from dgsct.settings.scales import MINI, PAPER, SCALES
+
+ENCODERS = ("swin", "htsat")
+MINI_RUN = Run.make("ave", "dg-sct", scale="mini")
+
+
+@pytest.fixture(scope="module")
+def trained(mini_world, tmp_path_factory) -> Path:
+    """A results folder with one trained run; its best weights."""
+    root = tmp_path_factory.mktemp("trained") / "results"
+    root.mkdir()
+    for name in ("data", "encoders"):
+        (root / name).symlink_to(mini_world / name)
+    return execute(MINI_RUN, root).parent / "checkpoints/best.safetensors"
+
+
+def test_full_size_there_and_back_to_the_bit(tmp_path):
+    """All 2,646 entries of best_82.18.pt's layout, 1.85 GB: to ours, and back; dtypes and shapes included."""
+    run = Run.make("ave", "dg-sct", scale="paper")
+    torch.save(release_entries(PAPER), tmp_path / "best_82.18.pt")
+    assert release_to_ours(tmp_path / "best_82.18.pt", tmp_path / "ours.safetensors", run) == 2646 - 19
+    ours = read_tensors(tmp_path / "ours.safetensors")
+    assert json.loads(ours.metadata["run"])["scale"] == "paper"
+    assert ours.metadata["groups"] == "2"
+    assert ours.metadata["origin"] == "best_82.18.pt"
+    drifted = read_tensors(tmp_path / "best_82.18.pt").tensors["htsat.bn0.running_var"]
+    assert torch.equal(ours.tensors["backbone.encoders.htsat.bn0.running_var"], drifted)
+    assert ours_to_release(tmp_path / "ours.safetensors", tmp_path / "again.pt", *run_of(tmp_path / "ours.safetensors")) == 2646
+    again, first = (read_tensors(tmp_path / name).tensors for name in ("again.pt", "best_82.18.pt"))
+    assert same(again, first)
+
+
+@pytest.mark.parametrize("method", ["dg-sct", "lavish-star"])
+def test_ours_there_and_back_to_the_bit(tmp_path, method):
+    run = Run.make("ave", method, scale="mini")
+    state = {key: tensor + 1 for key, tensor in build_model(run).state_dict().items()}
+    ours = write(tmp_path / "ours.safetensors", state)
+    ours_to_release(ours, tmp_path / "public.pt", run, tmp_path)
+    release_to_ours(tmp_path / "public.pt", tmp_path / "again.safetensors", run)
+    assert same(read_tensors(tmp_path / "again.safetensors").tensors, state)
+
+
+def test_masks_are_written_as_the_release_has_them(tmp_path, monkeypatch):
+    """At a scale with shifted windows: masks and indices appear below their encoder, and are verified when read."""
+    monkeypatch.setitem(SCALES, "mini", SHIFTED)
+    state = build_model(MINI_RUN).state_dict()
+    ours = write(tmp_path / "ours.safetensors", state)
+    ours_to_release(ours, tmp_path / "public.pt", MINI_RUN, tmp_path)
+    public = read_tensors(tmp_path / "public.pt").tensors
+    assert public.keys() == release_entries(SHIFTED).keys()
+    for encoder in ENCODERS:
+        for key, buffer in stored_buffers(encoder, getattr(SHIFTED, encoder)).items():
+            assert torch.equal(public[f"{encoder}.{key}"], buffer)
+    public["swin.layers.0.blocks.1.attn_mask"][0, 0, 0] = 1
+    torch.save(public, tmp_path / "edited.pt")
+    with pytest.raises(DgsctError, match=r"'layers.0.blocks.1.attn_mask' .* is not what the windows give"):
+        release_to_ours(tmp_path / "edited.pt", tmp_path / "out.safetensors", MINI_RUN)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_the_tiny_backbone_gives_its_golden_values_through_the_files(tmp_path):
+    """core.md 11.5: filled by full public keys, saved as the release saves, loaded through the strict path."""
+    filled = fill_public(
+        to_public(DGSCT(TINY, Options(tile=1)).state_dict()),
+        0.1,
+        ("htsat.spectrogram_extractor.", "htsat.logmel_extractor."),
+    )
+    filled["htsat.bn0.running_mean"] = torch.full((16,), -20.0)
+    filled["htsat.bn0.running_var"] = torch.full((16,), 100.0)
+    filled = {key: t.float() if t.is_floating_point() else t for key, t in filled.items()}
+    for encoder in ENCODERS:
+        filled |= {f"{encoder}.{key}": buffer for key, buffer in stored_buffers(encoder, getattr(TINY, encoder)).items()}
+    torch.save(filled, tmp_path / "tiny.pt")
+    model = DGSCT(TINY, Options(tile=1)).eval()
+    load_checkpoint(model, tmp_path / "tiny.pt")
+    wave = torch.stack([tone_and_noise()[1].roll(37 * k) for k in range(10)])[None]
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    frames = wave_sin((1, 10, 3, 64, 64), 1.0, 0.0137, 0.2) * std + mean
+    with torch.no_grad():
+        visual, audio = model.backbone(frames.float(), wave.float())
+    golden = "0.103941 -1.626912 -0.660469 -1.142366 0.164004 0.421910 0.688719 0.701653"
+    assert_golden(visual, -0.036532, 0.953927, golden, (1, 10, 128), atol=1.2e-5)
+    golden = "0.580389 -4.060518 -0.734235 -3.857591 -3.688136 -1.884178 -3.188023 3.206379"
+    assert_golden(audio, 0.137060, 5.881786, golden, (1, 10, 64), atol=1.2e-5)
+
+
+def test_best_weights_are_completed_by_the_encoders_and_by_the_runs_own_start(trained):
+    run, results = run_of(trained)
+    assert (run, results) == (MINI_RUN, trained.parents[8])
+    model = build_model(run)
+    start = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    load_checkpoint(model, trained, "mini", results)
+    state, best = model.state_dict(), read_tensors(trained).tensors
+    assert all(torch.equal(state[key], tensor) for key, tensor in best.items())
+    drifted = "backbone.encoders.htsat.bn0.running_mean"
+    fresh = build_model(run)
+    load_encoders(fresh, "mini", results)
+    assert not torch.equal(state[drifted], fresh.state_dict()[drifted])
+    assert torch.equal(
+        state["backbone.encoders.swin.swin.norm.weight"], fresh.state_dict()["backbone.encoders.swin.swin.norm.weight"]
+    )
+    assert torch.equal(state["unused_downsampler.0.weight"], start["unused_downsampler.0.weight"])
+
+
+def test_best_weights_go_to_the_release_and_come_back(trained, tmp_path):
+    ours_to_release(trained, tmp_path / "public.pt", *run_of(trained))
+    release_to_ours(tmp_path / "public.pt", tmp_path / "ours.safetensors", MINI_RUN)
+    whole = checkpoint_state(build_model(MINI_RUN), trained, "mini", trained.parents[8])
+    assert same(read_tensors(tmp_path / "ours.safetensors").tensors, whole)
+
+
+def test_a_model_of_build_starts_from_a_file(tmp_path):
+    entries = release_entries(MINI, seed=3)
+    torch.save(entries, tmp_path / "public.pt")
+    model = dgsct.build("ave", "dg-sct", scale="mini")
+    load_checkpoint(model, str(tmp_path / "public.pt"))
+    assert torch.equal(model.head.event.weight, entries["CMBS.localize_module.event_classifier.weight"])
+    assert torch.equal(model.backbone.p1[1].a2v.latent.tokens, entries["vis_adapter_blocks_p1.1.my_tokens"])
+
+
+def less(entries, *keys):
+    return {key: tensor for key, tensor in entries.items() if key not in keys}
+
+
+REFUSALS = {
+    "missing": (lambda e: less(e, "CMBS.audio_cas.bias"), "it lacks 'CMBS.audio_cas.bias'; give the file"),
+    "renamed": (
+        lambda e: less(e, "CMBS.audio_cas.bias") | {"CMBS.audio_bias": e["CMBS.audio_cas.bias"]},
+        "it lacks 'CMBS.audio_cas.bias'; it has the unknown 'CMBS.audio_bias'",
+    ),
+    "many unknown": (
+        lambda e: e | {f"module.{i}": torch.ones(1) for i in range(9)},
+        "it has the unknown 'module.0', 'module.1', 'module.2' and 6 more",
+    ),
+    "shape": (
+        lambda e: e | {"temporal_attn.v_fc.bias": torch.ones(3)},
+        "'temporal_attn.v_fc.bias' is float32 [3] instead of float32 [64]",
+    ),
+    "dtype": (
+        lambda e: {key: t.half() if t.is_floating_point() and "htsat" not in key else t for key, t in e.items()},
+        " is float16 ",
+    ),
+    "timm 1.0 inside": (
+        lambda e: {key.replace("swin.head.", "swin.head.fc."): tensor for key, tensor in e.items()},
+        "it has the unknown 'swin.head.fc.bias', 'swin.head.fc.weight'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_release_that_does_not_fit_is_one_sentence(tmp_path, case):
+    change, sentence = REFUSALS[case]
+    torch.save(change(release_entries(MINI)), tmp_path / "public.pt")
+    with pytest.raises(DgsctError) as error:
+        release_to_ours(tmp_path / "public.pt", tmp_path / "out.safetensors", MINI_RUN)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == [tmp_path / "public.pt"]
+
+
+def test_wrong_directions_and_methods_are_said(tmp_path):
+    torch.save(release_entries(MINI), tmp_path / "public.pt")
+    ours = write(tmp_path / "ours.safetensors", build_model(MINI_RUN).state_dict())
+    out, fusion = tmp_path / "out", Run.make("ave", "late-fusion", scale="mini")
+    with pytest.raises(DgsctError, match="is already in the release's layout"):
+        ours_to_release(tmp_path / "public.pt", out, MINI_RUN, tmp_path)
+    with pytest.raises(DgsctError, match="is not in the release's layout"):
+        release_to_ours(ours, out, MINI_RUN)
+    with pytest.raises(UsageError, match="'late-fusion' has no place in a release's layout"):
+        ours_to_release(ours, out, fusion, tmp_path)
+    with pytest.raises(UsageError, match="is in a release's layout, which DG-SCT, LAVisH"):
+        load_checkpoint(build_model(fusion), tmp_path / "public.pt")
+    with pytest.raises(DgsctError, match="is no file of this model"):
+        load_checkpoint(build_model(fusion), ours)
+    assert not out.exists()
+
+
+def test_best_weights_without_their_encoders_say_where_they_were_looked_for(trained, tmp_path):
+    with pytest.raises(DgsctError, match=r"encoder weights .*encoders/mini/swin.safetensors are missing"):
+        checkpoint_state(build_model(MINI_RUN), trained, "mini", tmp_path)
+
+
+def test_a_converted_encoder_is_what_training_loads(tmp_path):
+    for encoder in ENCODERS:
+        public = write(tmp_path / f"{encoder}.pth", encoder_entries(encoder, MINI), "model")
+        facts = convert_encoder(encoder, public, encoder_file(tmp_path, "mini", encoder), "mini")
+        written = json.loads(encoder_file(tmp_path, "mini", encoder).with_suffix(".json").read_text())
+        assert {**facts, "sha256": written["sha256"]} == written
+        assert facts["source"] == public.name
+        assert facts["entries"] == len(encoder_entries(encoder, MINI))
+    assert encoders_checksum(tmp_path, "mini", "dg-sct") != "none"
+    model = dgsct.build("ave", "late-fusion", scale="mini")
+    load_encoders(model, "mini", tmp_path)
+    assert torch.equal(model.encoders.swin.swin.head.fc.bias, encoder_entries("swin", MINI)["head.bias"])
+
+
+def command(*arguments) -> subprocess.CompletedProcess:
+    done = subprocess.run([sys.executable, "-m", "dgsct.cli", *map(str, arguments)], capture_output=True, text=True)
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
+
+
+def test_the_command_line_converts_and_refuses(trained, tmp_path):
+    public, ours = tmp_path / "public.pt", tmp_path / "ours.safetensors"
+    done = command("convert", "ours-to-release", trained, public)
+    assert (done.returncode, done.stdout) == (0, f"{public}: {len(release_entries(MINI))} entries written\n")
+    assert command("convert", "release-to-ours", public, ours, "--scale", "mini").returncode == 0
+    assert run_of(ours) == (MINI_RUN, Path("results"))  # the file itself says what it is
+    refused = command("convert", "swin", public, tmp_path / "x.safetensors")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"dgsct: {public} is a whole AVE checkpoint (use `dgsct convert release-to-ours`)")
+    assert command("convert", "swim", public, tmp_path / "x.safetensors").returncode == 2
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(small_disk, tmp_path):
+    torch.save(release_entries(MINI), tmp_path / "public.pt")
+    assert (tmp_path / "public.pt").stat().st_size > 3 << 20
+    with pytest.raises(DgsctError, match=r"cannot write .*; free space"):
+        release_to_ours(tmp_path / "public.pt", small_disk / "ours.safetensors", MINI_RUN)
+    ours = tmp_path / "ours.safetensors"
+    release_to_ours(tmp_path / "public.pt", ours, MINI_RUN)
+    with pytest.raises(DgsctError, match=r"cannot write .*; free space"):
+        ours_to_release(ours, small_disk / "public.pt", MINI_RUN, tmp_path)
+    assert list(small_disk.iterdir()) == []

@@ -1,0 +1,127 @@
+"""A segmentation run from description to record: streamed evaluation, selection, the sound that a method asks for."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from avs_rig import COUNTS, build, write_packed
+
+from dgsct.engine.execute import execute
+from dgsct.engine.training import Training, open_task, predictions
+from dgsct.records.results import read_record, validity
+from dgsct.runs.run import Run
+
+TASKS = ("avs-s4", "avs-ms3")
+
+
+@pytest.fixture
+def root(tmp_path, pixels):
+    for task in TASKS:
+        write_packed(tmp_path / "data" / "mini" / task / "packed", task)
+    return tmp_path
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_record(root, task):
+    run = Run.make(task, "pixels")
+    record = read_record(execute(run, root))
+    assert record["reported"] == "miou_batch4"
+    assert record["selection"] == "test"
+    assert list(record["curve"][0]["metrics"]) == ["test"]
+    assert record["metrics"] == record["curve"][record["best_epoch"] - 1]["metrics"]["test"]
+    assert {"miou", "fscore_batch4", "fscore_clip", "fscore_frame"} <= set(record["metrics"])
+    yardsticks = [
+        read_record(execute(Run.make(task, m), root))["metrics"]["miou"]
+        for m in ("all-foreground", "centre-prior", "mean-mask")
+    ]
+    assert record["metrics"]["miou"] > max(yardsticks) + 20
+    assert (root / run.folder / "checkpoints" / "best.safetensors").exists()
+    assert validity(run, root).name == "ok"
+
+
+def test_the_description_holds_options_of_segmentation_only(pixels):
+    described = Run.make("avs-s4", "pixels").resolved()
+    assert not {"head", "gate_loss", "accuracy"} & set(described["options"])
+    assert described["options"]["f_protocol"] == "batch4"
+    assert "classes" not in described["sizes"]
+    assert "f_protocol" not in Run.make("ave", "dg-sct").resolved()["options"]
+
+
+def test_clean_selects_on_validation_and_reports_frames(root):
+    record = read_record(execute(Run.make("avs-s4", "pixels", protocol="clean"), root))
+    assert (record["selection"], record["reported"]) == ("val", "miou")
+    best = max(record["curve"], key=lambda entry: entry["metrics"]["val"]["miou"])
+    assert record["best_epoch"] == best["epoch"]
+    assert record["metrics"] == best["metrics"]["test"]
+
+
+def test_of_equal_epochs_the_first_is_kept(root, monkeypatch):
+    """The release saves where the mIoU is strictly greater; on AVE it saves the last of equals."""
+    monkeypatch.setattr(Training, "evaluate", lambda self, split: {"miou": 50.0, "miou_batch4": 50.0})
+    assert read_record(execute(Run.make("avs-s4", "pixels"), root))["best_epoch"] == 1
+
+
+def test_only_one_batch_of_maps_is_held(root):
+    """`predictions` hands every batch to the task at once, in order, with its rows."""
+    run = Run.make("avs-s4", "pixels")
+    task, model, seen = open_task(run, root), build("avs-s4", None, None), []
+
+    def keep(predicted, rows):
+        seen.append(rows)
+        return predicted.mean(axis=(2, 3))
+
+    rows = task.splits["test"]
+    kept = predictions(model, model.predict, task, rows, 3, torch.device("cpu"), keep=keep)
+    assert [len(some) for some in seen] == [3, 3, 2]
+    assert np.array_equal(np.concatenate(seen), rows)
+    assert kept.shape == (COUNTS["test"], 5)
+    measured = predictions(model, model.predict, task, rows, 3, torch.device("cpu"))
+    assert measured.shape == (COUNTS["test"], 5, 257)
+
+
+def test_the_batch_size_of_evaluation_changes_nothing(root):
+    run = Run.make("avs-s4", "pixels")
+    task, model = open_task(run, root), build("avs-s4", None, None)
+    rows = task.splits["test"]
+    three, one = (predictions(model, model.predict, task, rows, n, torch.device("cpu")) for n in (3, 1))
+    np.testing.assert_allclose(three, one, atol=1e-6)
+
+
+TWO = """
+import sys
+from avs_rig import PIXELS
+from dgsct.engine.execute import main
+from dgsct.methods import METHODS
+METHODS[PIXELS.name] = PIXELS
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_two_processes_agree_with_one(root, tmp_path):
+    """Equal batches, losses and metrics but for rounding; a model without batch statistics shows it exactly."""
+    run = Run.make("avs-s4", "pixels", seed=1)
+    alone = read_record(execute(run, root))
+    shutil.rmtree(root / run.folder)
+    (tmp_path / "two.py").write_text(TWO)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "two.py")]
+    path = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])
+    done = subprocess.run(
+        [*launch, str(root / run.folder)], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch 1/") == 1
+    shared = read_record(root / run.folder / "record.json")
+    assert shared["provenance"]["hardware"]["processes"] == 2
+    assert shared["metrics"] == pytest.approx(alone["metrics"], abs=1e-3)
+    for one, two in zip(alone["curve"], shared["curve"], strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
+
+
+def test_a_method_gets_its_sound(root):
+    _, audio, _ = open_task(Run.make("avs-ms3", "pixels"), root).batch(np.array([0]))
+    assert audio.shape == (1, 5, 1, 96, 64)

@@ -1,0 +1,176 @@
+"""The mini AVSBench sets: in the data set's own layout, deterministic, and solved neither by a prior nor by sight alone."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dgsct.data.media import read_facts, read_frames, read_sound
+from dgsct.data.scenes import LOOKS, SOUNDS, active, events, render_frames, render_masks, render_wave
+from dgsct.errors import UsageError
+from dgsct.settings.scales import MINI
+from dgsct.tasks.avs.decode import frame_indices, resize
+from dgsct.tasks.avs.files import MS3, S4, SPLITS
+from dgsct.tasks.avs.mini import CATEGORIES, SIZES, clip_scene, truth, write_mini_avs
+from dgsct.tasks.generate import main
+
+SIDE = MINI.frame_size
+SMALL = {"avs-s4": {"train": 6, "val": 2, "test": 2}, "avs-ms3": {"train": 4, "val": 2, "test": 2}}
+SETS = {"avs-s4": S4, "avs-ms3": MS3}
+
+
+@pytest.fixture(scope="module", params=["avs-s4", "avs-ms3"])
+def written(request, tmp_path_factory):
+    task = request.param
+    root = tmp_path_factory.mktemp(task) / "raw"
+    return task, root, write_mini_avs(task, root, seed=3, splits=SMALL[task], progress=False)
+
+
+def scenes_of(task: str, split: str) -> list:
+    sizes = SIZES[task]
+    first = sum(sizes[s] for s in SPLITS[: SPLITS.index(split)])
+    return [clip_scene(task, 0, first + i) for i in range(sizes[split])]
+
+
+def image(path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def test_the_layout_is_the_data_sets_own(written):
+    task, root, index = written
+    data_set = SETS[task]
+    again = data_set.read_index(root)
+    assert again.rows == index.rows
+    assert {split: len(rows) for split, rows in again.splits.items()} == SMALL[task]
+    kinds = ("raw_videos", "visual_frames", "audio_wav", "gt_masks", "wave")
+    wanted = {path for row in index.rows for kind in kinds for path in data_set.paths(root, row, kind)}
+    found = {path for path in data_set.media_place(root).rglob("*") if path.is_file()}
+    assert found == wanted
+    train = [index.rows[i] for i in index.splits["train"]]
+    assert {len(data_set.paths(root, row, "gt_masks")) for row in train} == {1 if task == "avs-s4" else 5}
+    assert sorted(path.name for path in root.iterdir()) == sorted([data_set.folder, "mini.json"])
+
+
+def test_all_files_show_the_scene(written):
+    task, root, index = written
+    data_set = SETS[task]
+    for clip in (0, len(index.rows) - 1):
+        row, scene = index.rows[clip], clip_scene(task, 3, clip)
+        rendered = render_frames(scene, 64, 64, 10)
+        (video,) = data_set.paths(root, row, "raw_videos")
+        assert read_facts(video).video_seconds == pytest.approx(5, abs=0.01)
+        assert np.abs(read_frames(video, 50).astype(float) - rendered).mean() < 6
+        chosen = rendered[frame_indices(50, 10.0, 0)]
+        frames = np.stack([image(path) for path in data_set.paths(root, row, "visual_frames")])
+        assert np.array_equal(frames.transpose(0, 3, 1, 2), resize(chosen, SIDE))
+        masks = [image(path) for path in data_set.paths(root, row, "gt_masks")]
+        assert np.array_equal(np.stack(masks), 255 * truth(scene, SIDE)[: len(masks)].astype(np.uint8))
+        wave = render_wave(scene, 32000)
+        (packed,) = data_set.paths(root, row, "wave")
+        assert np.array_equal(np.load(packed, allow_pickle=True).item()[f"{row.video_id}.wav"], wave)
+        (speech,) = data_set.paths(root, row, "audio_wav")
+        assert read_sound(speech, 16000, 9).shape == (80000,)
+        heard = np.any([event.heard for event in events(scene)], axis=0)
+        loud = np.sqrt((wave.reshape(5, -1) ** 2).mean(axis=1))
+        assert np.array_equal(loud > 0.03, heard)
+
+
+def test_equal_seeds_give_equal_files(written, tmp_path):
+    task, root, _ = written
+    write_mini_avs(task, tmp_path / "again", seed=3, splits=SMALL[task], jobs=1, progress=False)
+    other = write_mini_avs(task, tmp_path / "other", seed=4, splits=SMALL[task], progress=False)
+    for path in root.rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (tmp_path / "again" / path.relative_to(root)).read_bytes(), path
+    assert not {row.video_id for row in other.rows} & {row.video_id for row in written[2].rows}
+
+
+def test_masks_are_what_is_seen_of_what_sounds():
+    for task in SETS:
+        for scene in scenes_of(task, "test")[:20]:
+            seen, times = render_masks(scene, SIDE, SIDE, 10, sounding=False)[:, 9::10], np.arange(5) + 0.9
+            sounding = np.stack([active(source.audible, times) for source in scene.sources])
+            assert np.array_equal(truth(scene, SIDE), (seen & sounding[:, :, None, None]).any(axis=0))
+
+
+def test_what_sounds_and_what_stands_by():
+    assert len(CATEGORIES) == len(LOOKS) == len(SOUNDS)
+    s4 = scenes_of("avs-s4", "train")
+    for i, scene in enumerate(s4):
+        (meant,) = [s for s in scene.sources if s.audible]
+        assert meant.look == meant.sound == i % 6
+        assert meant.audible == ((0.0, 5.0),)
+    assert np.mean([len(scene.sources) > 1 for scene in s4]) > 0.6
+    ms3 = scenes_of("avs-ms3", "train")
+    counts = np.bincount([sum(bool(s.audible) for s in scene.sources) for scene in ms3], minlength=4)
+    assert counts[0] == 0
+    assert (counts[1:] > 0).all()
+    assert np.mean([any(not s.audible for s in scene.sources) for scene in ms3]) > 0.5
+    masks = np.stack([truth(scene, SIDE) for scene in ms3])
+    assert 0.05 < (~masks.any(axis=(2, 3))).mean() < 0.25  # seconds of silence, as the real set has some
+    steady = [len({e.heard[t] for t in range(5)}) == 1 for scene in ms3 for e in events(scene) if e.heard.any()]
+    assert 0.3 < np.mean(steady) < 0.7
+    for scene in [*s4, *ms3]:
+        assert len({s.look for s in scene.sources}) == len(scene.sources)
+        assert all(s.look == s.sound for s in scene.sources)
+
+
+def mean_iou(predicted: np.ndarray, masks: np.ndarray) -> float:
+    """Per cent over frames [N, H, W]; a frame without object counts its share of background."""
+    union = (predicted | masks).sum(axis=(1, 2))
+    overlap = (predicted & masks).sum(axis=(1, 2)) / np.maximum(union, 1)
+    return 100 * float(np.where(masks.any(axis=(1, 2)), overlap, (~predicted).mean(axis=(1, 2))).mean())
+
+
+@pytest.mark.parametrize("task", SETS)
+def test_neither_a_prior_nor_sight_alone_suffices(task):
+    """Upper bounds: the best threshold of the mean mask and the best disc in the middle, chosen on the test clips."""
+    scenes = scenes_of(task, "test")
+    masks = np.concatenate([truth(scene, SIDE) for scene in scenes])
+    training = np.concatenate([truth(scene, SIDE) for scene in scenes_of(task, "train")])
+    mean = training.mean(axis=0)
+    place = np.indices((SIDE, SIDE)) - (SIDE - 1) / 2
+    radius = np.hypot(*place)
+    frame = np.ones_like(masks)
+    blind = {
+        "all": mean_iou(frame, masks),
+        "mean mask": max(mean_iou(frame & (mean >= level), masks) for level in np.linspace(0, mean.max(), 30)),
+        "middle": max(mean_iou(frame & (radius < r), masks) for r in range(2, SIDE)),
+    }
+    shown = [render_masks(scene, SIDE, SIDE, 10, sounding=False)[:, 9::10] for scene in scenes]
+    everything = mean_iou(np.concatenate([one.any(axis=0) for one in shown]), masks)
+    largest = mean_iou(np.concatenate([one[one.sum(axis=(1, 2, 3)).argmax()] for one in shown]), masks)
+    print(task, {name: round(value, 1) for name, value in blind.items()}, round(everything, 1), round(largest, 1))
+    assert max(blind.values()) < 30
+    assert max(everything, largest) < 65
+    # Whoever hears too can be right everywhere: looks tell apart what sounds from what does not.
+    heard = [{s.sound for s in scene.sources if active(s.audible, np.array([t + 0.9]))} for scene in scenes for t in range(5)]
+    told = [one[:, t] for one in shown for t in range(5)]
+    kinds = [[s.look for s in scene.sources] for scene in scenes for _ in range(5)]
+    both = np.stack(
+        [
+            np.any([m for m, k in zip(seen, looks, strict=True) if k in sounds] or [seen[0] & False], axis=0)
+            for seen, looks, sounds in zip(told, kinds, heard, strict=True)
+        ]
+    )
+    assert np.array_equal(both, masks)
+
+
+def test_command_line_and_wrong_sizes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(SIZES, "avs-ms3", SMALL["avs-ms3"])
+    assert main(["avs-ms3", str(tmp_path / "raw"), "--jobs", "1"]) == 0
+    assert "8 clips in " in capsys.readouterr().out
+    assert main(["avs-ms3", str(tmp_path / "raw"), "--seed", "-1"]) == 2
+    with pytest.raises(UsageError, match="mini avs-s4 splits"):
+        write_mini_avs("avs-s4", tmp_path / "few", splits={"train": 1, "val": 0, "test": 1})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/clip.mp4").write_text("precious")
+    with pytest.raises(UsageError, match="holds something else"):
+        write_mini_avs("avs-s4", tmp_path / "mine", splits=SMALL["avs-s4"], progress=False)
+
+
+def test_the_pack_of_waves_is_a_dict_of_plain_arrays(written):
+    task, root, index = written
+    (path,) = SETS[task].paths(root, index.rows[0], "wave")
+    pack = np.load(path, allow_pickle=True).item()
+    assert {type(wave) for wave in pack.values()} == {np.ndarray}
+    assert {(wave.shape, wave.dtype.name) for wave in pack.values()} == {((160000,), "float32")}
