@@ -18,7 +18,7 @@ rule mini_world:
     message:
         "generate the mini clips of {wildcards.task}"
     shell:
-        "{python} -m dgsct.tasks.ave.mini {wildcards.task} {params.folder:q} > {log:q} 2>&1"
+        "{python} -m dgsct.tasks.generate {wildcards.task} {params.folder:q} > {log:q} 2>&1"
 
 
 rule prepare:
