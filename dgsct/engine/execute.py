@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from dgsct.atomic import write_json_atomic
-from dgsct.engine.checkpoint import finish, finished
+from dgsct.engine.checkpoint import drop_weights, finish, finished
 from dgsct.engine.execution import HERE, Execution, execution_of, execution_parser
 from dgsct.engine.run_lock import RunLock
 from dgsct.engine.stopping import StopRequest
@@ -125,6 +125,7 @@ def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
     key = run.key(parts["data"], parts["encoders"])
     path = folder / "record.json"
     if _done(path, key):
+        _retain(folder, execution)
         return path
     stop = StopRequest(execution.deadline)
     if int(os.environ.get("RANK", "0")):
@@ -146,9 +147,16 @@ def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
         stop.may_write()
         write_record(path, _record(run, key, parts, result))
         (folder / "failed.json").unlink(missing_ok=True)
+        _retain(folder, execution)
         metrics = "  ".join(f"{name} {value:.2f}" for name, value in result["metrics"].items())
         print(f"{run.folder}: {metrics}", flush=True)
     return path
+
+
+def _retain(folder: Path, execution: Execution) -> None:
+    """Drop what is not to stay of a run whose record is there."""
+    if execution.keep == "record":
+        drop_weights(folder / "checkpoints")
 
 
 def _note(run: Run, path: Path, key: str, parts: dict[str, str], error: Exception) -> None:
