@@ -1,12 +1,12 @@
 """How much disk runs need, computed from sizes and parameter counts; no torch, and nothing is measured on the disk.
 
 A checkpoint holds the trainable weights and Adam's two moments in float32 (at most: parameters that never get a gradient
-have no moments). While a run trains, two checkpoints lie there and a third is being written; after it the best weights,
-the record and the log stay.
+have no moments). While a run trains, two checkpoints lie there and a third is being written, beside the best weights; after
+it those stay, or not (`dgsct.runs.retention`), and the record and the log do.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from dgsct.settings.scales import get_scale
 from dgsct.tasks.generate import mini_splits
 from dgsct.tasks.sets import get_set
 
-# Trainable parameters with default options; a row that switches something off has fewer. `tests/campaign/test_disk.py` counts again.
+# Trainable parameters with default options; a row that switches something off has fewer. tests/campaign/test_disk.py counts
+# again.
 TRAINABLE: dict[str, dict[str, dict[str, int]]] = {
     "paper": {
         "ave": {"dg-sct": 201_160_647, "lavish-star": 114_766_359, "late-fusion": 12_621_783},
@@ -58,7 +59,9 @@ RECORD_BYTES = 100_000
 class Disk:
     """Bytes by purpose that are still to be written, what they rest on, and what is free where they will lie.
 
-    `unknown`: methods whose parameters nobody has counted; their checkpoints and weights are not in the numbers.
+    `checkpoints` are those of the runs that train at a time, with their best weights where these do not stay; `results` are
+    records and the best weights that do. `unknown`: methods whose parameters nobody has counted; their checkpoints and
+    weights are not in the numbers.
     """
 
     checkpoints: int
@@ -82,14 +85,17 @@ def data_bytes(task: str, scale: str) -> int:
     return videos * data_set.bytes_of_clip(sizes)
 
 
-def disk_needed(runs: Sequence[tuple[Run, StepTime | None]], root: Path, scale: str, count: int) -> Disk:
-    """What training `runs`, `count` at a time, adds below `root`.
+def disk_needed(
+    runs: Sequence[tuple[Run, StepTime | None]], root: Path, scale: str, count: int, passing: Collection[Run] = ()
+) -> Disk:
+    """What training `runs`, `count` at a time, adds below `root`; of those in `passing` no weights stay.
 
     A run's parameters are the counted ones of its method, else those of the measurement that told its time.
     """
     root = Path(root)
     known = [TRAINABLE[scale].get(run.task, {}).get(run.method, time and time.trainable) for run, time in runs]
-    counted = sorted((n for n in known if n is not None), reverse=True)
+    counted = [(run not in passing, n) for (run, _), n in zip(runs, known, strict=True) if n is not None]
+    training = sorted(n * (CHECKPOINTS * CHECKPOINT_BYTES + (0 if stays else WEIGHT_BYTES)) for stays, n in counted)
     there, data, encoders = [], 0, 0
     for task in dict.fromkeys(run.task for run, _ in runs):
         if (root / "data" / scale / task / "packed" / "manifest.json").exists():
@@ -102,8 +108,8 @@ def disk_needed(runs: Sequence[tuple[Run, StepTime | None]], root: Path, scale: 
         else:
             encoders += ENCODER_BYTES[scale][name]
     return Disk(
-        checkpoints=CHECKPOINTS * CHECKPOINT_BYTES * sum(counted[:count]),
-        results=WEIGHT_BYTES * sum(counted) + RECORD_BYTES * len(runs),
+        checkpoints=sum(training[-count:]),
+        results=WEIGHT_BYTES * sum(n for stays, n in counted if stays) + RECORD_BYTES * len(runs),
         data=data,
         encoders=encoders,
         there=tuple(there),

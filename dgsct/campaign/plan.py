@@ -5,8 +5,8 @@ What no source tells stays unknown and is said to be. No torch.
 """
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,9 @@ from dgsct.methods import METHODS
 from dgsct.records.results import data_checksum, encoders_checksum, validity
 from dgsct.runs.experiments import Experiment, Settings, all_runs
 from dgsct.runs.resolve import resolve_options
+from dgsct.runs.retention import keep_of
 from dgsct.runs.run import Run
+from dgsct.runs.site import Site
 from dgsct.settings.scales import get_scale
 from dgsct.tasks.generate import mini_splits
 from dgsct.tasks.sets import get_set
@@ -57,13 +59,17 @@ class Work:
 
 @dataclass(frozen=True)
 class Item:
-    """One run of a plan. `state` as in `dgsct.records.results`; no work for a valid result and for a yardstick."""
+    """One run of a plan. `state` as in `dgsct.records.results`; no work for a valid result and for a yardstick.
+
+    `time` is that of one GPU; a site may give the run `gpus`.
+    """
 
     run: Run
     state: str
     work: Work | None = None
     time: StepTime | None = None
     given_up: bool = False
+    gpus: int = 0
 
     @property
     def seconds(self) -> float | None:
@@ -240,15 +246,26 @@ def _known(root: Path, scale: str) -> list[Measured]:
     return [*history(root, scale), *probes(root, scale)]
 
 
-def make_plan(items: Sequence[Item], settings: Settings, root: Path, count: int) -> Plan:
-    """Times and disk for the judged runs on `count` devices."""
+def make_plan(
+    items: Sequence[Item],
+    settings: Settings,
+    root: Path,
+    count: int,
+    site: Site | None = None,
+    needed: Collection[Run] = (),
+) -> Plan:
+    """Times and disk for the judged runs on `count` devices, as `site` has them run; weights of the `needed` runs stay."""
+    site = site or Site()
     known = _known(root, settings.scale)
     device = device_of_plan(settings.scale, known)
-    timed = [i if i.work is None else Item(i.run, i.state, i.work, step_time(i.run, known, device)) for i in items]
+    timed = [
+        replace(i, time=step_time(i.run, known, device) if i.work else None, gpus=site.resources_of(i.run).gpus) for i in items
+    ]
     known_clips = {task: splits_of(root, settings.scale, task) for task in dict.fromkeys(item.run.task for item in items)}
     clips = {task: clips for task, (clips, _) in known_clips.items()}
     source = {task: source for task, (_, source) in known_clips.items()}
-    disk = disk_needed([(i.run, i.time) for i in timed if i.work], root, settings.scale, count)
+    passing = {i.run for i in timed if keep_of(i.run, site.run.keep, needed) == "record"}
+    disk = disk_needed([(i.run, i.time) for i in timed if i.work], root, settings.scale, count, passing)
     return Plan(settings, tuple(timed), device, count, clips, source, disk)
 
 

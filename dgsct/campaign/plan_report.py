@@ -67,6 +67,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
                 "epochs_left": item.work.epochs if item.work else 0,
                 "steps_left": item.work.steps if item.work else 0,
                 "seconds": item.seconds,
+                "gpus": item.gpus,
             }
             for item in plan.items
         ],
@@ -192,13 +193,19 @@ def _notes(plan: Plan, sources: list[str]) -> list[str]:
             f"unknown: how long a step of {', '.join(untold)} takes; `dgsct plan {options} --probe` {where}, "
             "with this results folder, measures it in minutes"
         )
+    several = Counter(item.gpus for item in plan.to_train if item.gpus > 1)
+    notes += [
+        f"{_runs(n)} train{'s' * (n == 1)} on {gpus} GPUs each, by the site file: their hours are reckoned for one"
+        for gpus, n in sorted(several.items())
+    ]
     disk = plan.disk
     if plan.to_train:
         at_a_time = min(plan.count, len(plan.to_train))
         notes.append(
             f"disk: {size(disk.checkpoints)} checkpoints while {_runs(at_a_time)} train{'s' * (at_a_time == 1)}, "
-            f"{size(disk.results)} best weights and records, {size(disk.data)} prepared data, {size(disk.encoders)} encoders "
-            f"(computed: 12 bytes a trainable parameter, three checkpoints at a time); free: {size(disk.free)}"
+            f"{size(disk.results)} records and best weights that stay, {size(disk.data)} prepared data, "
+            f"{size(disk.encoders)} encoders (computed: 12 bytes a trainable parameter, three checkpoints at a time); "
+            f"free: {size(disk.free)}"
         )
         notes.append("not counted: preparing data and encoders, reading clips in a probe, waiting in a queue")
     if disk.unknown:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dgsct.cli.common import Scale, app, options_of
+from dgsct.cli.common import Scale, SiteFile, app, options_of
 from dgsct.errors import UsageError
 
 GROUP = "Data and weights"
@@ -36,11 +36,12 @@ def weights(
     check: Annotated[bool, typer.Option("--check", help="read every number, and give the checksum")] = False,
     fetch: Annotated[str | None, typer.Option(help="download this one (swin) from its hub first; needs a network")] = None,
     keys: Annotated[str | None, typer.Option(help="print the expected keys and shapes of this one, such as swin")] = None,
-    site: Annotated[Path | None, typer.Option(help="site file (default: workflow/config/site.yaml)")] = None,
+    site: SiteFile = None,
 ) -> None:
     """The public weights: what they are, where they are looked for, and whether they are there and fit."""
     from dgsct.encoders import sources
     from dgsct.encoders.states import print_states, state_of
+    from dgsct.runs.site import read_site
 
     if keys:
         sources.get_weights(keys)
@@ -48,7 +49,7 @@ def weights(
 
         typer.echo("\n".join(expected_keys(keys)))
         return
-    said = sources.read_site(site)
+    said = read_site(site).weights
     if fetch:
         typer.echo(sources.fetch(fetch, said))
     states = [state_of(name, said, check) for name in sources.WEIGHTS]

@@ -23,15 +23,19 @@ def run(
     checkpoint_stages: Annotated[bool, typer.Option("--checkpoint-stages", help="less memory for more time")] = False,
     compile_: Annotated[bool, typer.Option("--compile", help="let torch.compile fuse the stages")] = False,
     scratch: Annotated[str | None, typer.Option(help="folder on this machine's own disk for a copy of the data")] = None,
+    keep: Annotated[str, typer.Option(help="what stays of the finished run: weights or record")] = "weights",
 ) -> None:
     """Train and evaluate one run in this terminal, and print its metrics."""
     from dgsct.runs.run import Run
 
     chosen = Run.make(task, method, options_of(set_), protocol, scale, seed)
-    from dgsct.engine.execute import execute
-    from dgsct.engine.execution import Execution
+    from dgsct.engine.execution import KEEP, Execution
 
-    typer.echo(execute(chosen, results, Execution(checkpoint_stages, compile_, scratch)))
+    if keep not in KEEP:
+        raise UsageError(f"--keep {keep!r} must be one of: {', '.join(KEEP)}")
+    from dgsct.engine.execute import execute
+
+    typer.echo(execute(chosen, results, Execution(checkpoint_stages, compile_, scratch, keep=keep)))
 
 
 @app.command(rich_help_panel=GROUP)

@@ -5,7 +5,8 @@ All of it lies in the run's folder and is no declared output of the DAG, which d
     checkpoints/step-XXXXXXXX/   weights, optimiser, schedule, random generators, progress; the two newest
     checkpoints/best.safetensors the trained weights of the best epoch (frozen encoders are not repeated)
     checkpoints/units.npz        what its test metrics are computed from, until the record takes a copy
-    checkpoints/finished.json    the outcome of a training that is over; the checkpoints are gone by then
+    checkpoints/finished.json    the outcome of a training that is over; the checkpoints are gone by then, and behind the
+                                 record, where nothing but that is to stay (`Execution.keep`), the best weights too
     failed.json                  how the last attempts failed (`dgsct.records.failures`)
     lock.json                    who is training, with a heartbeat (`dgsct.engine.run_lock`)
 
@@ -178,6 +179,16 @@ def finish(folder: Path, key: str, result: dict[str, Any]) -> None:
     write_json_atomic(folder / "finished.json", _sealed({"key": key, "result": result}))
     for old in folder.glob("step-*"):
         shutil.rmtree(old, ignore_errors=True)
+
+
+def drop_weights(folder: Path) -> None:
+    """Drop what a run with a record has left, but for its outcome: from that a record that is lost is made again."""
+    for path in folder.glob("*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != "finished.json":
+            with contextlib.suppress(OSError):  # a disk that does not answer is no failure of a run that is done
+                path.unlink()
 
 
 def finished(folder: Path, key: str) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ import torch
 from dgsct.atomic import write_bytes_atomic, write_json_atomic
 from dgsct.data.units import NAME as UNITS
 from dgsct.data.units import Units, checksum, read_units, to_bytes
-from dgsct.engine.checkpoint import finish, finished
+from dgsct.engine.checkpoint import drop_weights, finish, finished
 from dgsct.engine.execution import HERE, Execution, execution_of, execution_parser
 from dgsct.engine.numerics import exact_numerics
 from dgsct.engine.run_lock import RunLock
@@ -140,6 +140,7 @@ def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
     key, parts = run.key(inputs), {PLAN: run.plan_key(), **inputs}
     path = folder / "record.json"
     if _done(path, key):
+        _retain(folder, execution)
         return path
     stop = StopRequest(execution.deadline)
     if not _first():
@@ -163,9 +164,16 @@ def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
         write_bytes_atomic(folder / UNITS, to_bytes(units))
         write_record(path, _record(run, key, parts, result))
         (folder / "failed.json").unlink(missing_ok=True)
+        _retain(folder, execution)
         metrics = "  ".join(f"{name} {value:.2f}" for name, value in result["metrics"].items())
         print(f"{run.folder}: {metrics}", flush=True)
     return path
+
+
+def _retain(folder: Path, execution: Execution) -> None:
+    """Drop what is not to stay of a run whose record is there."""
+    if execution.keep == "record":
+        drop_weights(folder / "checkpoints")
 
 
 def _note(run: Run, path: Path, key: str, parts: dict[str, str], error: Exception) -> None:

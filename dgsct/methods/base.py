@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from dgsct.errors import UsageError
 from dgsct.settings.options import Options
 from dgsct.settings.recipe import Recipe
+from dgsct.settings.resources import Resources
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -74,7 +75,7 @@ class Part:
     those that it brings itself, `preset` values that it sets in place of the task's. `inputs` are what `forward` reads,
     `encoders` the files that it starts from, `sizes` the fields of a `Scale` that decide it, `recipes` how it is trained
     where that is not the task's own recipe, `parents` the runs that it starts from; inputs, kind and parents may depend on
-    the options. `trainable` is the number of trainable parameters with default options, by scale (disk estimates).
+    the options. `resources` are what its runs ask a machine for, where that is not what its kind and task do. `trainable` is the number of trainable parameters with default options, by scale (disk estimates).
     """
 
     module: str
@@ -89,7 +90,7 @@ class Part:
     parents: Callable[[Options], tuple[Parent, ...]] = lambda _: ()
     trainable: Mapping[str, int] = field(default_factory=dict)
     counted: bool = False  # whether `dgsct efficiency` can count its parameters and cost at full size
-    resources: Mapping[str, int] = field(default_factory=dict)
+    resources: Resources = Resources()
 
     def inputs_of(self, options: Options) -> Inputs:
         """What `forward` reads in a run with these options."""

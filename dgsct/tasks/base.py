@@ -15,6 +15,7 @@ from dgsct.data.units import Units
 from dgsct.errors import UsageError
 from dgsct.settings.options import Options
 from dgsct.settings.recipe import Recipe
+from dgsct.settings.resources import Resources
 from dgsct.settings.scales import Scale
 from dgsct.tasks.metric import Metric
 
@@ -82,7 +83,7 @@ class Task:
     shared: tuple[str, ...] = ()
     keeps_last: bool = False
     yardsticks: tuple[Yardstick, ...] = ()
-    resources: Mapping[str, int] = field(default_factory=dict)
+    resources: Resources = Resources()
 
     @property
     def module(self) -> str:

@@ -6,7 +6,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 
 BASE = Path(workflow.basedir)
@@ -17,7 +16,8 @@ from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
 from dgsct.tasks.generate import GENERATORS
 from dgsct.tasks.sets import SETS
-from dgsct.encoders.sources import WEIGHTS, check_site, place_of, remedy
+from dgsct.encoders.sources import WEIGHTS, place_of, remedy
+from dgsct.engine.execution import Execution
 from dgsct.errors import DgsctError
 from dgsct.runs.experiments import (
     EXPERIMENTS,
@@ -29,7 +29,9 @@ from dgsct.records.masks import masks_path
 from dgsct.methods import METHODS
 from dgsct.runs.protocols import PROTOCOLS
 from dgsct.records.results import efficiency_key, outdated
+from dgsct.runs.retention import keep_of, runs_with_needed_weights
 from dgsct.runs.run import Run
+from dgsct.runs.site import SITE as SITE_HERE, declared, read_site
 from dgsct.campaign.runtimes import minutes_to_ask, read_runtimes
 from dgsct.settings.scales import SCALES, describe, get_scale
 from dgsct.tasks import TASKS
@@ -38,44 +40,12 @@ from dgsct.tasks import TASKS
 configfile: str(BASE / "workflow/config/config.yaml")
 
 
-def load_site(path):
-    """The site file: where data sets and weights lie, and how jobs are sent to the cluster."""
-    try:
-        site = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise WorkflowError(
-            f"{path}: the site file cannot be read ({error}); see workflow/config/site.yaml"
-        ) from None
-    known = {"data", "run", "slurm"}
-    if not isinstance(site, dict) or set(site) - {"weights"} != known:
-        raise WorkflowError(
-            f"{path}: the site file must hold the keys {', '.join(sorted(known))}, it may hold weights, and no other"
-        )
-    try:
-        check_site(site.get("weights"), str(path))
-    except DgsctError as error:
-        raise WorkflowError(str(error)) from None
-    for name in ("cpus", "mem_mb", "minutes"):
-        if not isinstance((site["run"] or {}).get(name), int):
-            raise WorkflowError(f"{path}: run.{name} must be a whole number")
-    for name, kind, what in (
-        ("checkpoint_stages", bool, "true or false"),
-        ("compile", bool, "true or false"),
-        ("scratch", str | None, "a folder, or null"),
-    ):
-        if not isinstance(
-            site["run"].setdefault(name, False if kind is bool else None), kind
-        ):
-            raise WorkflowError(f"{path}: run.{name} must be {what}")
-    return site
-
-
-def site_path(part, name):
-    """A path of the site file, needed at full size only."""
-    value = (SITE[part] or {}).get(name)
+def site_path(name):
+    """The folder of a data set in the site file, needed at full size only."""
+    value = SITE.data.get(name)
     if not value:
         raise WorkflowError(
-            f"scale paper needs {part}.{name}: give its path in {SITE_FILE}, or name the tasks that are to be run (tasks=...)"
+            f"scale paper needs data.{name}: give its path in {SITE_FILE}, or name the tasks that are to be run (tasks=...)"
         )
     return str(value)
 
@@ -87,11 +57,12 @@ try:
     FOLDER = Path(config.get("experiments") or EXPERIMENTS)
     EXPERIMENT = load_experiments(FOLDER)
     RUNS = {run.folder.as_posix(): run for run in all_runs(EXPERIMENT, SETTINGS)}
+    NEEDED_WEIGHTS = runs_with_needed_weights(EXPERIMENT.values(), SETTINGS)
+    SITE_FILE = config.get("site") or str(SITE_HERE)
+    SITE = read_site(Path(SITE_FILE))
 except DgsctError as error:
     raise WorkflowError(str(error)) from None
 
-SITE_FILE = config.get("site") or str(BASE / "workflow/config/site.yaml")
-SITE = load_site(SITE_FILE)
 TABLES = [name for name, e in EXPERIMENT.items() if not e.drawn]
 FIGURES = [name for name, e in EXPERIMENT.items() if e.drawn]
 RUN = "runs/{scale}/{protocol}/{task}/{method}/{setting}/s{seed}"
@@ -124,7 +95,7 @@ def raw_folder(scale, task):
     return (
         f"results/data/{scale}/{task}/raw"
         if get_scale(scale).generated_data
-        else site_path("data", task)
+        else site_path(task)
     )
 
 
@@ -140,7 +111,7 @@ def encoder_files(scale, method):
 PUBLIC = {
     name: str(path)
     for name, weights in WEIGHTS.items()
-    if (path := place_of(name, SITE.get("weights")).find(weights))
+    if (path := place_of(name, SITE.weights).find(weights))
 }
 
 
@@ -149,7 +120,7 @@ def need_encoders(scale, method):
     for name, path in zip(METHODS[method].encoders, encoder_files(scale, method)):
         if name not in PUBLIC and not Path(path).exists():
             raise WorkflowError(
-                f"scale {scale} needs {path} or the public file that it is made from: {remedy(name, SITE.get('weights'))}"
+                f"scale {scale} needs {path} or the public file that it is made from: {remedy(name, SITE.weights)}"
             )
 
 
@@ -173,16 +144,6 @@ def run_inputs(wildcards):
     manifest = f"results/data/{run.scale}/{run.task}/packed/manifest.json"
     trains = METHODS[run.method].trains
     return [manifest, *(encoder_files(run.scale, run.method) if trains else [])]
-
-
-def execution_options():
-    """The trainer's options by which a site says how runs are carried out, as Snakemake formats a command."""
-    run = SITE["run"]
-    words = [
-        f"--{n.replace('_', '-')}" for n in ("checkpoint_stages", "compile") if run[n]
-    ]
-    words += ["--scratch", run["scratch"]] if run["scratch"] else []
-    return re.sub(r"([{}])", r"\1\1", shlex.join(words))
 
 
 def records(name):

@@ -17,7 +17,6 @@ from dgsct.campaign.plan import judge, make_plan
 from dgsct.campaign.plan_report import size
 from dgsct.closure import ROOT
 from dgsct.data.packed import Packed
-from dgsct.encoders.sources import check_site
 from dgsct.encoders.states import state_of
 from dgsct.errors import UsageError
 from dgsct.settings.scales import get_scale
@@ -52,24 +51,10 @@ def find_profile(name: str) -> Path:
 
 
 def settings(campaign: Campaign) -> Iterator[Finding]:
-    """The site file's values, as far as they are needed, and the profile's."""
-    site, file = campaign.site, campaign.site_file
-    wrong = [f"run.{n}" for n in ("cpus", "mem_mb", "minutes") if not _positive((site.get("run") or {}).get(n))]
-    if wrong:
-        yield Finding("error", f"{file}: {', '.join(wrong)} must be a whole number above 0", "see workflow/config/site.yaml")
-    try:
-        check_site(site.get("weights"), str(file))
-    except UsageError as error:
-        yield Finding("error", str(error))
-    else:
-        if not wrong:
-            yield Finding("ok", f"site file {file}")
+    """Which site file and profile there are; their values are checked when they are read."""
+    yield Finding("ok", f"site file {campaign.site_file}")
     if campaign.profile_file:
         yield Finding("ok", f"profile {campaign.profile_file} (executor {campaign.profile.get('executor', 'local')})")
-
-
-def _positive(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def dag(campaign: Campaign) -> Iterator[Finding]:
@@ -139,7 +124,7 @@ def _prepared(task: str, folder: Path, read_all: bool) -> Finding:
 
 
 def _raw(task: str, campaign: Campaign) -> Finding:
-    root = (campaign.site.get("data") or {}).get(task)
+    root = campaign.site.data.get(task)
     if not root:
         return Finding("error", f"{task}: no data", f"name its folder in {campaign.site_file}, data.{task} (docs/data.md)")
     index = get_set(task).index_file(Path(root))
@@ -158,7 +143,7 @@ def weights(campaign: Campaign, read_all: bool) -> Iterator[Finding]:
         elif get_scale(scale).generated_data:
             yield Finding("ok", f"{name}: not there yet; the DAG trains it")
         else:
-            state = state_of(name, campaign.site.get("weights"))
+            state = state_of(name, campaign.site.weights)
             if state.name == "found":
                 yield Finding("ok", f"{name}: {state.path} fits; the DAG converts it")
             elif state.name == "missing":
@@ -198,7 +183,7 @@ def disk(campaign: Campaign) -> Iterator[Finding]:
     jobs = campaign.profile.get("jobs")
     count = (jobs if isinstance(jobs, int) else trainings) if campaign.on_slurm else cores if short else 1
     count = max(min(count, trainings), 1)
-    plan = make_plan(items, campaign.settings, campaign.root, count)
+    plan = make_plan(items, campaign.settings, campaign.root, count, campaign.site, campaign.needed)
     needed, free = plan.disk.total, plan.disk.free
     text = f"{size(needed)} more at most ({len(plan.to_train)} runs to train, {count} at a time), {size(free)} free in {place}"
     if needed > free:
