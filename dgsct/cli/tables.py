@@ -1,4 +1,4 @@
-"""Commands that write or print results and what is known without a run: tables, figures, the report, Table 6, the ledger."""
+"""Commands that write or print results and what is known without a run: tables, figures, coverage, Table 6, the ledger."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from dgsct.cli.common import Experiments, Out, Protocol, Results, Scale, Seeds, app, echo_paths, experiments_of, settings_of
+from dgsct.errors import UsageError
 
 GROUP = "Results"
 
@@ -117,6 +118,31 @@ def figures(
     folder, settings = out or Path("paper_tables", scale, protocol), settings_of(scale, protocol, seeds)
     for experiment in chosen.values():
         echo_paths(write_figure(experiment, settings, results, folder))
+
+
+@app.command(rich_help_panel=GROUP)
+def coverage(
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    seeds: Seeds = 3,
+    results: Results = Path("results"),
+    experiments: Experiments = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, with every setting and every system")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="print README's table of what is there")] = False,
+) -> None:
+    """What can be run: the paper's 25 settings, every table and figure, and ours where there is a record."""
+    from dgsct.publish.coverage import coverage as cover
+    from dgsct.publish.coverage import coverage_json, coverage_markdown, print_coverage
+
+    if as_json and as_markdown:
+        raise UsageError("--json and --markdown print different things; give one of them")
+    covered = cover(experiments_of(None, experiments), settings_of(scale, protocol, seeds), results)
+    if as_json:
+        typer.echo(json.dumps(coverage_json(covered), indent=2, ensure_ascii=False))
+    elif as_markdown:
+        typer.echo(coverage_markdown(covered), nl=False)
+    else:
+        print_coverage(covered)
 
 
 @app.command(rich_help_panel=GROUP)

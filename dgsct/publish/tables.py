@@ -149,12 +149,16 @@ def state_notes(sources: tuple[Source, ...], command: str) -> list[str]:
 
 def _planned_note(task: str | None, method: str | None) -> str:
     """Why nothing is planned for a cell: harness or filters."""
+    if task is None and method is None:
+        return "not run yet: data sets are not counted in the harness yet; only printed numbers are shown"
+    if task is not None and task not in TASKS:
+        return "not run yet: this task is not in the harness yet; only printed numbers are shown"
     if method in METHODS and task is None:
         return "not run yet: this method is not counted yet; only the printed number is shown"
     if method not in METHODS:
         return "not run yet: this method is not in the harness yet; only the printed number is shown"
     if task is not None and task not in METHODS[method].tasks:
-        return "not run yet: this task is not in the harness yet; only printed numbers are shown"
+        return "not run yet: this method is not in the harness for this task yet; only printed numbers are shown"
     return "not run yet: left out by the filters (tasks, methods) of this command"
 
 
@@ -220,7 +224,7 @@ def _columns(experiment: Experiment, cells: dict[tuple[str, str], Cell], note: F
         # A column that only shows print carries its footnote once, at its head.
         why = () if measured else tuple(dict.fromkeys(n for cell in mine for n in cell.notes))
         exact = any(cell.exact is not None for cell in mine)
-        columns.append(Column(c.id, c.label, c.group, measured, exact, tuple(sorted({*note(c.note), *why}))))
+        columns.append(Column(c.id, c.label, c.group, measured, exact, tuple(sorted({*note(c.note), *why})), c.design))
     return tuple(columns)
 
 
@@ -231,7 +235,7 @@ def _rows(experiment: Experiment, cells: dict[tuple[str, str], Cell], note: Foot
         mine = {c.id: cells[row.id, c.id] for c in experiment.columns}
         texts = {name.capitalize(): text for name, text in row.encoders.items()}
         rule = row.group != previous
-        rows.append(Row(row.id, row.label, mine, texts, dict(row.marks), row.group, rule, note(row.note)))
+        rows.append(Row(row.id, row.label, mine, texts, dict(row.marks), row.group, rule, note(row.note), row.design))
         previous = row.group
     return tuple(rows)
 
@@ -285,11 +289,13 @@ def _measured_how(experiment: Experiment, settings: Settings) -> str:
 
 def _how_many_seeds(experiment: Experiment, settings: Settings) -> str:
     """Over how many seeds our numbers are means; columns may have fewer."""
-    counts: dict[int, list[str]] = {}
+    counts: dict[int, list[str]] = {}  # empty where no task of the table is in the harness
     for column in experiment.columns:
         if column.task in TASKS:
             counts.setdefault(experiment.count_seeds(settings, column), []).append(column.group or column.label)
     words = {n: f"mean ± sample standard deviation over {n} seeds" if n > 1 else "one seed" for n in counts}
+    if not counts:
+        return ""
     if len(counts) == 1:
         return f"ours: {next(iter(words.values()))}"
     return "ours: " + "; ".join(f"{', '.join(dict.fromkeys(names))} {words[n]}" for n, names in counts.items())

@@ -12,6 +12,9 @@ STATE_WORDS: dict[str, str] = {
     "missing": "missing",
     "planned": "not run yet",
 }
+Design = Literal["published", "inferred"]
+INFERRED_MARK = "†"
+INFERRED_NOTE = "inferred design: neither a publication nor public code says in full how it is built"
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Cell:
     mean: float | None = None
     std: float | None = None
     sources: tuple[Source, ...] = ()
-    published: float | str | None = None
+    published: float | int | str | None = None
     published_source: str = ""
     notes: tuple[int, ...] = ()
     published_notes: tuple[int, ...] = ()
@@ -77,6 +80,7 @@ class Column:
     measured: bool = True
     exact: bool = False
     notes: tuple[int, ...] = ()
+    design: Design = "published"
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Row:
     group: str
     rule_before: bool = False
     notes: tuple[int, ...] = ()
+    design: Design = "published"
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,13 @@ class Table:
         """Title with the place in the paper."""
         return f"{self.source} of the paper: {self.title}"
 
+    @property
+    def marked_notes(self) -> tuple[tuple[str, str], ...]:
+        """What stands below the table: each mark with its text."""
+        inferred = any(part.design == "inferred" for part in (*self.rows, *self.columns))
+        letters = tuple((footnote_mark(i), text) for i, text in enumerate(self.footnotes))
+        return ((INFERRED_MARK, INFERRED_NOTE), *letters) if inferred else letters
+
 
 def own_head(table: Table) -> str:
     """Head of our numbers' columns; the scale stands there too, so that no crop of a table hides it."""
@@ -131,9 +143,9 @@ def footnote_mark(number: int) -> str:
     return letters
 
 
-def footnote_marks(numbers: tuple[int, ...]) -> str:
-    """Marks of several footnotes, `a,c`."""
-    return ",".join(footnote_mark(n) for n in sorted(numbers))
+def footnote_marks(numbers: tuple[int, ...], design: Design = "published") -> str:
+    """Marks of several footnotes, `a,c`; before them that of an inferred design, `†,a`."""
+    return ",".join([*([INFERRED_MARK] if design == "inferred" else []), *map(footnote_mark, sorted(numbers))])
 
 
 def number(value: float) -> str:
@@ -147,10 +159,12 @@ def signed(value: float) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text
 
 
-def printed(value: float | str | None) -> str:
-    """A published value as text; a dash where the paper has none."""
+def printed(value: float | int | str | None) -> str:
+    """A published value as text, a count with commas; a dash where the paper has none."""
     if value is None:
         return "–"
+    if isinstance(value, int):
+        return f"{value:,}"
     return value if isinstance(value, str) else number(value)
 
 
