@@ -82,6 +82,11 @@ class Packed:
             split: np.array([i for i in rows if media[i] >= 0], dtype=np.int64) for split, rows in manifest["splits"].items()
         }
 
+    @property
+    def clips(self) -> int:
+        """Number of usable clips."""
+        return sum(clip["media"] is not None for clip in self.manifest["clips"].values())
+
     def take(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Entries of an array for annotation rows [B]: their clips', or their own."""
         clips = self.manifest["arrays"][name]["axis"] == CLIP

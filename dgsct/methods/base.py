@@ -75,7 +75,8 @@ class Part:
     those that it brings itself, `preset` values that it sets in place of the task's. `inputs` are what `forward` reads,
     `encoders` the files that it starts from, `sizes` the fields of a `Scale` that decide it, `recipes` how it is trained
     where that is not the task's own recipe, `parents` the runs that it starts from; inputs, kind and parents may depend on
-    the options. `resources` are what its runs ask a machine for, where that is not what its kind and task do. `trainable` is the number of trainable parameters with default options, by scale (disk estimates).
+    the options. `resources` are what its runs ask a machine for, where kind and task do not say it. `trainable` is the
+    number of trainable parameters with default options, by scale (disk estimates).
     """
 
     module: str

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dgsct.data.features import PREFIX, facts_checksum, features_folder, read_facts
+from dgsct.data.features import PREFIX, facts_checksum, features_folder, get_extractor, read_facts
 from dgsct.data.packed import arrays_checksum
 from dgsct.errors import DgsctError
 from dgsct.runs.run import Run
@@ -56,6 +56,20 @@ def arrays_of(run: Run) -> tuple[str, ...]:
 def features_of(run: Run) -> tuple[str, ...]:
     """The extractors whose features a run reads."""
     return tuple(name.removeprefix(PREFIX) for name in run.reads if name.startswith(PREFIX))
+
+
+def input_paths(run: Run) -> tuple[Path, ...]:
+    """The files below the results folder that the DAG waits for before it starts `run`."""
+    features = (features_folder(run.scale, run.dataset, name) / "features.json" for name in features_of(run))
+    encoders = (encoder_path(run.scale, name) for name in run.part.encoders)
+    parents = (parent.folder / "record.json" for parent in run.parents.values())
+    return (packed_folder(run.scale, run.dataset) / "manifest.json", *features, *encoders, *parents)
+
+
+def encoders_needed(run: Run) -> tuple[str, ...]:
+    """The encoders whose weights must be there: its model's, and those that its features are extracted with."""
+    extractors = (get_extractor(name).encoder for name in features_of(run))
+    return tuple(dict.fromkeys([*run.part.encoders, *extractors]))
 
 
 def inputs_of(run: Run, root: Path) -> tuple[Input, ...]:

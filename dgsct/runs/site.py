@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from dgsct.data.features import EXTRACTORS
 from dgsct.encoders.sources import WEIGHTS
 from dgsct.errors import UsageError
 from dgsct.methods import METHODS, get_method
@@ -103,6 +104,7 @@ class Site(_Part):
     """A site file; without one everything is as the harness has it, and no data set is there."""
 
     data: Annotated[dict[str, Folder], _EMPTY] = {}
+    features: Annotated[dict[str, Folder], _EMPTY] = {}
     weights: Annotated[Any, BeforeValidator(_weights)] = None
     run: Annotated[Running, _EMPTY] = Running()
     runs: Annotated[dict[str, Asked], _EMPTY] = {}
@@ -115,6 +117,16 @@ class Site(_Part):
             if name not in HOMES:
                 raise ValueError(f"unknown key data.{name}; known: {', '.join(HOMES)}")
         return data
+
+    @field_validator("features")
+    @classmethod
+    def _features(cls, features: dict[str, Any]) -> dict[str, Any]:
+        for name in features:
+            dataset, _, extractor = name.partition("/")
+            if dataset not in HOMES or extractor not in EXTRACTORS:
+                told = f"it must be DATASET/FEATURES: one of {', '.join(HOMES)} and one of {', '.join(EXTRACTORS)}"
+                raise ValueError(f"unknown key features.{name}; {told}")
+        return features
 
     @field_validator("runs")
     @classmethod
