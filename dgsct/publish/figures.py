@@ -1,4 +1,4 @@
-"""Figures from records: accuracy over one option a panel, with the spread over seeds and the published optimum."""
+"""Figures from cells: accuracy over one option a panel, with the spread over seeds and the published optimum."""
 
 import io
 import json
@@ -16,13 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dgsct.atomic import write_bytes_atomic, write_text_atomic
+from dgsct.publish.cells import CellState, Source, cells_of, fill_command, label_of, stamp
 from dgsct.publish.mask_figure import draw as draw_masks
 from dgsct.publish.mask_figure import settings_of
 from dgsct.publish.mask_figure import sidecar as mask_sidecar
 from dgsct.publish.render.json_sidecar import finite
-from dgsct.publish.render.model import CellState, Source, printed
-from dgsct.publish.tables import fill_command, mean_and_spread, source_of, stamp, state_of
-from dgsct.runs.experiments import Experiment, Panel, Published, Settings, expand
+from dgsct.publish.render.model import printed
+from dgsct.runs.experiments import Experiment, Panel, Published, Settings
 from dgsct.runs.run import format_value
 from dgsct.settings.scales import get_scale
 
@@ -36,7 +36,7 @@ METADATA: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Point:
-    """One value of the varied option."""
+    """One value of the varied option; `label` is what its axis shows."""
 
     value: float
     state: CellState
@@ -44,15 +44,16 @@ class Point:
     std: float | None
     sources: tuple[Source, ...]
     published: Published | None
+    label: str = ""
 
 
 def points_of(experiment: Experiment, settings: Settings, results_root: Path) -> dict[str, list[Point]]:
     """The points of every panel, in the order of its grid."""
     found: dict[str, list[Point]] = {panel.id: [] for panel in experiment.panels}
-    for cell in expand(experiment, settings):
-        sources = tuple(source_of(run, str(cell.metric), Path(results_root)) for run in cell.runs)
-        mean, std = mean_and_spread(sources)
-        found[cell.row].append(Point(float(cell.column), state_of(sources), mean, std, sources, cell.published))
+    for cell in cells_of(experiment, settings, results_root):
+        label = label_of(str(cell.task), cell.metric)
+        point = Point(float(cell.column), cell.state, cell.mean, cell.spread, cell.sources, cell.published, label)
+        found[cell.row].append(point)
     return found
 
 
@@ -111,7 +112,7 @@ def draw(experiment: Experiment, settings: Settings, points: dict[str, list[Poin
         figure, row = plt.subplots(1, len(experiment.panels), figsize=(WIDTH, HEIGHT), sharey=True, squeeze=False)
         for axes, panel in zip(row[0], experiment.panels, strict=True):
             _draw_panel(axes, panel, points[panel.id], paper)
-        row[0][0].set_ylabel("AVE accuracy (%)")
+        row[0][0].set_ylabel(points[experiment.panels[0].id][0].label)
         labels: dict[str, Any] = {}
         for axes in row[0]:
             handles, names = axes.get_legend_handles_labels()
