@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dgsct.data.packed import SCHEMA_VERSION
 from dgsct.data.features import write_features
+from dgsct.data.packed import SCHEMA_VERSION
 from dgsct.methods.base import Method, Part
 from dgsct.settings.options import RECIPE
 from dgsct.settings.scales import MINI
@@ -62,13 +62,12 @@ def write_packed(
     starts = np.cumsum([0, *counts.values()])
     splits = {s: list(range(a, b)) for s, a, b in zip(counts, starts, starts[1:], strict=False)}
     coverage = {s: {"present": sum(i < media for i in of), "total": len(of)} for s, of in splits.items()}
+    axes = {name: "row" if name == "annotated" else "clip" for name in arrays}
     manifest = {
         "schema": SCHEMA_VERSION, "dataset": task, "scale": "mini", "image_size": SIDE, "categories": ["dog_barking"],
-        "front_end": {"tile": 5, **sizes.front_end}, "rows": rows, "splits": splits, "clips": {row["id"]: {"status": "ready", "media": row["media"], "notes": {}} for row in rows}, "coverage": coverage,
-        "arrays": {
-            name: {"axis": "row" if name == "annotated" else "clip", "shape": list(a.shape), "dtype": str(a.dtype)}
-            for name, a in arrays.items()
-        },
+        "front_end": {"tile": 5, **sizes.front_end}, "rows": rows, "splits": splits, "coverage": coverage,
+        "clips": {row["id"]: {"status": "ready", "media": row["media"], "notes": {}} for row in rows},
+        "arrays": {n: {"axis": axes[n], "shape": list(a.shape), "dtype": str(a.dtype)} for n, a in arrays.items()},
     }  # fmt: skip
     folder.mkdir(parents=True)
     for name, array in arrays.items():
