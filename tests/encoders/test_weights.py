@@ -9,11 +9,12 @@ import pytest
 import torch
 from public_rig import encoder_entries, write
 
-from dgsct.encoders.sources import ENDINGS, VARIABLE, WEIGHTS, fetch, place_of, read_site
+from dgsct.encoders.sources import ENDINGS, VARIABLE, WEIGHTS, fetch, place_of
 from dgsct.encoders.states import state_of
 from dgsct.encoders.weights import encoder_file, load_encoders, publish
 from dgsct.errors import DgsctError, UsageError
 from dgsct.models.interaction import FrozenEncoders
+from dgsct.runs.site import read_site
 from dgsct.settings.scales import MINI, PAPER
 from dgsct.tasks.ave.options import AveOptions as Options
 
