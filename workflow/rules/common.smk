@@ -201,7 +201,7 @@ def data_key(scale, dataset):
 def features_key(scale, extractor):
     """Hash of what features depend on besides the prepared set and the encoder's weights."""
     known, sizes = EXTRACTORS[extractor], get_scale(scale)
-    made_for = [known.reads, known.encoder, known.width(sizes)]
+    made_for = [known.reads, known.encoder, known.shape(sizes)]
     return sha256_json([code_hash("dgsct.encoders.extract"), made_for])
 
 
