@@ -163,11 +163,11 @@ class Panel(_Model):
         said += [x for line in self.lines for x in line.grid or []]
         for x in said:
             if x not in self.grid:
-                raise ValueError(f"the value {x:g} is not on the grid of panel {self.id!r}; add it to `grid`")
+                raise ValueError(f"the value {x:g} is not on the grid; add it there")
         for line in self.lines:
             for x in line.published:
                 if x not in self.grid_of(line):
-                    raise ValueError(f"the value {x:g} of line {line.id!r} is not on the grid of panel {self.id!r}")
+                    raise ValueError(f"the value {x:g} of line {line.id!r} is not on the grid; add it there")
         _refuse_twice("lines", [line.id for line in self.lines])
         return self
 
@@ -211,9 +211,10 @@ class Experiment(_Model):
     def _consistent(self) -> "Experiment":
         self._check_seeds()
         wanted = PARTS_OF.get(self.kind, ("columns", "rows"))
-        for key in PARTS:
-            if key in wanted and not getattr(self, key):
+        for key in wanted:
+            if not getattr(self, key):
                 raise ValueError(f"kind {self.kind!r} needs the key {key!r}")
+        for key in PARTS:
             if key not in wanted and getattr(self, key):
                 raise ValueError(f"kind {self.kind!r} has no key {key!r}; remove it")
         for key in ("columns", "rows", "panels"):
