@@ -241,7 +241,7 @@ class Experiment(_Model):
 
     def _check_paper_settings(self, said: PaperSettings) -> None:
         """Every cell that it names is there, and a number is printed in it."""
-        printed = {row.id: row.published for row in self.rows if row.id == said.row}
+        printed: dict[str, Mapping[Any, PublishedValue]] = {r.id: r.published for r in self.rows if r.id == said.row}
         printed |= {panel.id: line.published for panel in self.panels for line in panel.lines if line.id == said.row}
         if len(printed) < (len(self.panels) or 1):
             raise ValueError(f"key 'paper_settings': there is no row or line {said.row!r}; name one that is")
