@@ -5,8 +5,8 @@ What no source tells stays unknown and is said to be. No torch.
 """
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,15 @@ from dgsct.campaign.step_times import (
 from dgsct.data.packed import read_manifest
 from dgsct.engine.checkpoint import finished, newest_state
 from dgsct.errors import DgsctError, UsageError
-from dgsct.methods import METHODS
-from dgsct.records.results import data_checksum, encoders_checksum, validity
+from dgsct.records.results import validity
 from dgsct.runs.experiments import Experiment, Settings, all_runs
-from dgsct.runs.resolve import resolve_options
+from dgsct.runs.inputs import checksums, packed_folder
+from dgsct.runs.retention import keep_of
 from dgsct.runs.run import Run
+from dgsct.runs.site import Site
 from dgsct.settings.scales import get_scale
+from dgsct.tasks import get_set, get_task
 from dgsct.tasks.generate import mini_splits
-from dgsct.tasks.sets import get_set
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,17 @@ class Work:
 
 @dataclass(frozen=True)
 class Item:
-    """One run of a plan. `state` as in `dgsct.records.results`; no work for a valid result and for a yardstick."""
+    """One run of a plan. `state` as in `dgsct.records.results`; no work for a valid result and for a yardstick.
+
+    `time` is that of one GPU; a site may give the run `gpus`.
+    """
 
     run: Run
     state: str
     work: Work | None = None
     time: StepTime | None = None
     given_up: bool = False
+    gpus: int = 0
 
     @property
     def seconds(self) -> float | None:
@@ -163,13 +168,14 @@ def _run_at(target: str, settings: Settings) -> Run:
 
 def splits_of(root: Path, scale: str, task: str) -> tuple[dict[str, int], str]:
     """Clips of each split and where they are known from: the prepared data, else what the set is said to have."""
-    folder = Path(root) / "data" / scale / task / "packed"
+    dataset = get_task(task).dataset
+    folder = Path(root) / packed_folder(scale, dataset)
     if (folder / "manifest.json").exists():
         found = read_manifest(folder)["coverage"]
         return {name: split["present"] for name, split in found.items()}, "the prepared data"
     if get_scale(scale).generated_data:
-        return mini_splits(task), "the generator's settings"
-    return dict(get_set(task).published), "the published splits"
+        return mini_splits(dataset), "the generator's settings"
+    return dict(get_set(dataset).published), "the published splits"
 
 
 def work_of(run: Run, root: Path, clips: Mapping[str, int]) -> Work:
@@ -177,16 +183,15 @@ def work_of(run: Run, root: Path, clips: Mapping[str, int]) -> Work:
 
     An epoch is evaluated on the split that selects, and after an improvement on the test split too: here after each.
     """
-    recipe = get_scale(run.scale).recipe(run.task, run.method)
-    options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
-    steps = batches(clips["train"], recipe.batch_size)
+    recipe, options = run.recipe, run.options
+    steps = recipe.steps(clips["train"])
     evaluations = sum(batches(clips[split], recipe.batch_size) for split in {options.selection, "test"})
     state, over = _where_it_stands(run, root)
     done, batch = state.get("epoch", 0), state.get("batch", 0)
     left = 0 if over else max(recipe.epochs - done, 0)
     return Work(
         epochs=left,
-        at_least=min(left, recipe.patience - state.get("below_best", 0)),
+        at_least=left if recipe.select == "last" else min(left, recipe.patience - state.get("below_best", 0)),
         steps=max(left * steps - batch, 0),
         evaluations=left * evaluations,
         done=done,
@@ -200,7 +205,7 @@ def _where_it_stands(run: Run, root: Path) -> tuple[dict[str, Any], bool]:
     """Progress in the newest checkpoint that the trainer would go on from, and whether its training is over."""
     folder = Path(root) / run.folder / "checkpoints"
     try:
-        key = run.key(data_checksum(root, run.scale, run.task), encoders_checksum(root, run.scale, run.method))
+        key = run.key(checksums(run, root))
     except DgsctError:  # without data nothing can be gone on from
         return {}, False
     found = newest_state(folder, key)
@@ -213,7 +218,7 @@ def judge(runs: Sequence[Run], root: Path) -> list[Item]:
     items = []
     for run in runs:
         state = validity(run, root)
-        trains = state.name != "ok" and not state.given_up and METHODS[run.method].trains
+        trains = state.name != "ok" and not state.given_up and run.kind == "trained"
         work = work_of(run, root, clips[run.task]) if trains else None
         items.append(Item(run, state.name, work, given_up=state.given_up))
     return items
@@ -240,15 +245,26 @@ def _known(root: Path, scale: str) -> list[Measured]:
     return [*history(root, scale), *probes(root, scale)]
 
 
-def make_plan(items: Sequence[Item], settings: Settings, root: Path, count: int) -> Plan:
-    """Times and disk for the judged runs on `count` devices."""
+def make_plan(
+    items: Sequence[Item],
+    settings: Settings,
+    root: Path,
+    count: int,
+    site: Site | None = None,
+    needed: Collection[Run] = (),
+) -> Plan:
+    """Times and disk for the judged runs on `count` devices, as `site` has them run; weights of the `needed` runs stay."""
+    site = site or Site()
     known = _known(root, settings.scale)
     device = device_of_plan(settings.scale, known)
-    timed = [i if i.work is None else Item(i.run, i.state, i.work, step_time(i.run, known, device)) for i in items]
+    timed = [
+        replace(i, time=step_time(i.run, known, device) if i.work else None, gpus=site.resources_of(i.run).gpus) for i in items
+    ]
     known_clips = {task: splits_of(root, settings.scale, task) for task in dict.fromkeys(item.run.task for item in items)}
     clips = {task: clips for task, (clips, _) in known_clips.items()}
     source = {task: source for task, (_, source) in known_clips.items()}
-    disk = disk_needed([(i.run, i.time) for i in timed if i.work], root, settings.scale, count)
+    passing = {i.run for i in timed if keep_of(i.run, site.run.keep, needed) == "record"}
+    disk = disk_needed([(i.run, i.time) for i in timed if i.work], root, settings.scale, count, passing)
     return Plan(settings, tuple(timed), device, count, clips, source, disk)
 
 

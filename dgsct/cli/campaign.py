@@ -14,6 +14,7 @@ from dgsct.cli.common import (
     Results,
     Scale,
     Seeds,
+    SiteFile,
     Targets,
     Tasks,
     app,
@@ -36,6 +37,7 @@ def plan(
     gpus: Annotated[int | None, typer.Option(min=1, help="runs at a time (default: 1 at full size, else all cores)")] = None,
     results: Results = Path("results"),
     experiments: Experiments = None,
+    site: SiteFile = None,
     probe: Annotated[bool | None, typer.Option(help="time 20 steps (default: at mini scale and on a GPU, if unknown)")] = None,
     write: Annotated[bool, typer.Option(help="note each run's time for Snakemake's `runtime`")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
@@ -43,13 +45,17 @@ def plan(
     """What a target would cost: runs, GPU-hours, wall time, disk, and what is already there."""
     from dgsct.campaign.plan import choose_runs, judge, make_plan, note_runtimes
     from dgsct.campaign.plan_report import plan_json, print_plan
+    from dgsct.runs.retention import runs_with_needed_weights
+    from dgsct.runs.site import read_site
     from dgsct.settings.scales import get_scale
 
-    settings = settings_of(scale, protocol, seeds, tasks, methods)
-    items = judge(choose_runs(targets or [], experiments_of(None, experiments), settings), results)
+    settings, known = settings_of(scale, protocol, seeds, tasks, methods), experiments_of(None, experiments)
+    said = read_site(site)
+    items = judge(choose_runs(targets or [], known, settings), results)
     if probe is not False:
         _probe(items, scale, results, asked=probe is True)
-    made = make_plan(items, settings, results, gpus or (len(os.sched_getaffinity(0)) if get_scale(scale).short_runs else 1))
+    count = gpus or (len(os.sched_getaffinity(0)) if get_scale(scale).short_runs else 1)
+    made = make_plan(items, settings, results, count, said, runs_with_needed_weights(known.values(), settings))
     if as_json:
         typer.echo(json.dumps(plan_json(made), indent=2))
     else:
@@ -109,7 +115,7 @@ def doctor(
     tasks: Tasks = "",
     methods: Methods = "",
     profile: Annotated[str | None, typer.Option(help="Snakemake profile, such as slurm (default: this machine)")] = None,
-    site: Annotated[Path | None, typer.Option(help="site file (default: workflow/config/site.yaml)")] = None,
+    site: SiteFile = None,
     checksums: Annotated[bool, typer.Option("--checksums", help="read large files too; takes minutes")] = False,
     results: Results = Path("results"),
     experiments: Experiments = None,
@@ -120,10 +126,11 @@ def doctor(
     from dgsct.campaign.doctor import Campaign, Check, cluster, examine, machine, world
     from dgsct.campaign.doctor.report import print_findings
     from dgsct.campaign.plan import choose_runs
-    from dgsct.encoders.sources import SITE
+    from dgsct.runs.retention import runs_with_needed_weights
+    from dgsct.runs.site import SITE, read_site
 
-    settings = settings_of(scale, protocol, seeds, tasks, methods)
-    runs = choose_runs(targets or [], experiments_of(None, experiments), settings)
+    settings, known = settings_of(scale, protocol, seeds, tasks, methods), experiments_of(None, experiments)
+    runs = choose_runs(targets or [], known, settings)
     profile_file = world.find_profile(profile) if profile else None
     campaign = Campaign(
         tuple(targets or ["all_tables"]),
@@ -131,9 +138,10 @@ def doctor(
         tuple(runs),
         results,
         site or SITE,
-        world.read_yaml(site or SITE, "site file"),
+        read_site(site),
         profile_file,
         world.read_yaml(profile_file, "profile") if profile_file else {},
+        runs_with_needed_weights(known.values(), settings),
     )
     patience = 7200 if checksums else 120
     checks = [

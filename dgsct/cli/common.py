@@ -25,6 +25,7 @@ Experiments = Annotated[Path | None, typer.Option(help="folder of experiment fil
 Targets = Annotated[list[str] | None, typer.Argument(help="all_tables (default), all_figures, experiments, or run folders")]
 Tasks = Annotated[str, typer.Option(help="only these tasks, with commas")]
 Methods = Annotated[str, typer.Option(help="only these methods, with commas")]
+SiteFile = Annotated[Path | None, typer.Option("--site", help="site file (default: workflow/config/site.yaml)")]
 Out = Annotated[Path | None, typer.Option(help="default: paper_tables/SCALE/PROTOCOL")]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dgsct.cli.common import Scale, app, options_of
+from dgsct.cli.common import Scale, SiteFile, app, options_of
 from dgsct.errors import UsageError
 
 GROUP = "Data and weights"
@@ -13,7 +13,7 @@ GROUP = "Data and weights"
 
 @app.command(rich_help_panel=GROUP)
 def prepare(
-    task: str,
+    dataset: Annotated[str, typer.Argument(help="such as ave, avs-s4")],
     root: Annotated[Path, typer.Argument(help="the data set in its own layout")],
     out: Annotated[Path, typer.Argument(help="where the packed arrays and manifest.json go")],
     scale: Scale = "paper",
@@ -22,13 +22,33 @@ def prepare(
 ) -> None:
     """Decode a data set once into memory-mapped arrays with a manifest; stopped or killed, the same command goes on."""
     from dgsct.settings.scales import get_scale
-    from dgsct.tasks.sets import get_set
+    from dgsct.tasks import get_set
 
-    get_set(task)
+    data_set = get_set(dataset)
     sizes = get_scale(scale)
     from dgsct.data.prepare import prepare_set
 
-    prepare_set(task, root, out, sizes, jobs=jobs, layout=layout)
+    prepare_set(data_set, root, out, sizes, jobs=jobs, layout=layout)
+
+
+@app.command(rich_help_panel=GROUP)
+def features(
+    dataset: Annotated[str, typer.Argument(help="a prepared data set, such as avs-s4")],
+    extractor: Annotated[str, typer.Argument(help="such as vggish")],
+    scale: Scale = "paper",
+    results: Annotated[Path, typer.Option(help="folder of data and encoders; the features go there, too")] = Path("results"),
+    public: Annotated[Path | None, typer.Option("--from", help="import the public feature files below this folder")] = None,
+) -> None:
+    """Extract a prepared set's features once, for the methods that read them; or import the public feature files."""
+    from dgsct.data.features import get_extractor
+    from dgsct.settings.scales import get_scale
+    from dgsct.tasks import get_set
+
+    data_set, sizes = get_set(dataset), get_scale(scale)
+    get_extractor(extractor)
+    from dgsct.encoders.extract import extract
+
+    typer.echo(extract(data_set, extractor, sizes, results, public))
 
 
 @app.command(rich_help_panel=GROUP)
@@ -36,11 +56,12 @@ def weights(
     check: Annotated[bool, typer.Option("--check", help="read every number, and give the checksum")] = False,
     fetch: Annotated[str | None, typer.Option(help="download this one (swin) from its hub first; needs a network")] = None,
     keys: Annotated[str | None, typer.Option(help="print the expected keys and shapes of this one, such as swin")] = None,
-    site: Annotated[Path | None, typer.Option(help="site file (default: workflow/config/site.yaml)")] = None,
+    site: SiteFile = None,
 ) -> None:
     """The public weights: what they are, where they are looked for, and whether they are there and fit."""
     from dgsct.encoders import sources
     from dgsct.encoders.states import print_states, state_of
+    from dgsct.runs.site import read_site
 
     if keys:
         sources.get_weights(keys)
@@ -48,7 +69,7 @@ def weights(
 
         typer.echo("\n".join(expected_keys(keys)))
         return
-    said = sources.read_site(site)
+    said = read_site(site).weights
     if fetch:
         typer.echo(sources.fetch(fetch, said))
     states = [state_of(name, said, check) for name in sources.WEIGHTS]

@@ -23,15 +23,19 @@ def run(
     checkpoint_stages: Annotated[bool, typer.Option("--checkpoint-stages", help="less memory for more time")] = False,
     compile_: Annotated[bool, typer.Option("--compile", help="let torch.compile fuse the stages")] = False,
     scratch: Annotated[str | None, typer.Option(help="folder on this machine's own disk for a copy of the data")] = None,
+    keep: Annotated[str, typer.Option(help="what stays of the finished run: weights or record")] = "weights",
 ) -> None:
     """Train and evaluate one run in this terminal, and print its metrics."""
     from dgsct.runs.run import Run
 
     chosen = Run.make(task, method, options_of(set_), protocol, scale, seed)
-    from dgsct.engine.execute import execute
-    from dgsct.engine.execution import Execution
+    from dgsct.engine.execution import KEEP, Execution
 
-    typer.echo(execute(chosen, results, Execution(checkpoint_stages, compile_, scratch)))
+    if keep not in KEEP:
+        raise UsageError(f"--keep {keep!r} must be one of: {', '.join(KEEP)}")
+    from dgsct.engine.execute import execute
+
+    typer.echo(execute(chosen, results, Execution(checkpoint_stages, compile_, scratch, keep=keep)))
 
 
 @app.command(rich_help_panel=GROUP)
@@ -85,11 +89,12 @@ def masks(
 ) -> None:
     """Write the masks of a run's best weights for the test clips, which the qualitative figure shows."""
     from dgsct.runs.run import Run
-    from dgsct.settings.options import AVS
+    from dgsct.tasks import TASKS
 
     run = Run.from_folder(folder)
-    if run.task not in AVS:
-        raise UsageError(f"task {run.task!r} has no masks; give a run of one of: {', '.join(AVS)}")
+    masked = [name for name, task in TASKS.items() if "masks" in task.predictions]
+    if run.task not in masked:
+        raise UsageError(f"task {run.task!r} has no masks; give a run of one of: {', '.join(masked)}")
     from dgsct.checkpoints.save_masks import save_masks
 
     typer.echo(save_masks(run, Path(*folder.parts[:-7])))

@@ -11,7 +11,6 @@ from dgsct.errors import DgsctError, UsageError
 
 VARIABLE = "DGSCT_WEIGHTS"
 FOLDER = Path("weights")
-SITE = Path(__file__).resolve().parents[2] / "workflow" / "config" / "site.yaml"
 ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt")
 
 
@@ -163,30 +162,6 @@ def remedy(encoder: str, site: Any = None) -> str:
         f"no {weights.usual} (or another name that `dgsct weights` lists) in the folder {place.path} "
         f"({place.said_by}); get it from {weights.page} and put it there, or name your folder in {VARIABLE} or in the site file"
     )
-
-
-def check_site(value: Any, where: str) -> Any:
-    """The site file's entry `weights`: null, a folder, or a file for each encoder; UsageError says what it may be."""
-    entries = value.items() if isinstance(value, dict) else ()
-    good = isinstance(value, str | dict | None)
-    if not good or any(name not in WEIGHTS or not isinstance(path, str | None) for name, path in entries):
-        raise UsageError(f"{where}: weights must be a folder, or a file for each of {', '.join(WEIGHTS)}")
-    return value
-
-
-def read_site(path: Path | None) -> Any:
-    """The entry `weights` of a site file (default: the repository's own, if there is one)."""
-    import yaml
-
-    file = path or SITE
-    if path is None and not file.exists():
-        return None
-    try:
-        site = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise DgsctError(f"{file}: the site file cannot be read ({reason}); see workflow/config/site.yaml") from None
-    return check_site(site.get("weights") if isinstance(site, dict) else None, str(file))
 
 
 def fetch(encoder: str, site: Any = None) -> Path:

@@ -4,13 +4,17 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+KEEP = ("weights", "record")  # best weights and outcome; the outcome alone, some kilobytes
+
 
 @dataclass(frozen=True)
 class Execution:
     """`checkpoint_stages` walks stages twice for less memory, `compile` lets torch.compile fuse them (docs/performance.md).
 
     `scratch` is a folder of this machine's own disk for a copy of the packed data; `deadline` (Unix time) is when the run
-    must be over; with `waits` it waits for another copy of itself, which is refused otherwise.
+    must be over; with `waits` it waits for another copy of itself, which is refused otherwise. `gpus` is the number of
+    processes, one for each GPU, that a long run is started in (None: what its scale says); `keep` (one of `KEEP`) is what
+    stays of it behind its record.
     """
 
     checkpoint_stages: bool = False
@@ -18,11 +22,15 @@ class Execution:
     scratch: str | None = None
     deadline: float | None = None
     waits: bool = False
+    gpus: int | None = None
+    keep: str = "weights"
 
     def arguments(self) -> list[str]:
         """As options of the command line, which `execution_of` reads."""
         words = [f"--{name}" for name in ("checkpoint-stages", "compile", "waits") if getattr(self, name.replace("-", "_"))]
         words += ["--scratch", self.scratch] if self.scratch else []
+        words += ["--gpus", str(self.gpus)] if self.gpus else []
+        words += ["--keep", self.keep] if self.keep != HERE.keep else []
         return words + ([] if self.deadline is None else ["--deadline", repr(self.deadline)])
 
 
@@ -37,6 +45,8 @@ def execution_parser() -> argparse.ArgumentParser:
     parser.add_argument("--scratch", help="folder on this machine's own disk for a copy of the packed data")
     parser.add_argument("--time-budget", type=float, help="minutes until the run must have saved and stopped")
     parser.add_argument("--deadline", type=float, help="the same as Unix time")
+    parser.add_argument("--gpus", type=int, help="processes of a long run, one for each GPU (default: its scale's)")
+    parser.add_argument("--keep", choices=KEEP, default=HERE.keep, help="what stays of the finished run (docs/runs.md)")
     parser.add_argument("--waits", action="store_true", help="wait for another copy of this run instead of refusing")
     return parser
 
@@ -47,4 +57,4 @@ def execution_of(arguments: argparse.Namespace | Sequence[str]) -> Execution:
 
     a = arguments if isinstance(arguments, argparse.Namespace) else execution_parser().parse_args(list(arguments))
     ends = a.deadline if a.deadline is not None else deadline(a.time_budget)
-    return Execution(a.checkpoint_stages, a.compile, a.scratch or None, ends, a.waits)
+    return Execution(a.checkpoint_stages, a.compile, a.scratch or None, ends, a.waits, a.gpus, a.keep)

@@ -1,4 +1,4 @@
-"""One run in several processes of this machine, one for each GPU (`Scale.gpus`), started by torch's elastic launcher."""
+"""One run in several processes of this machine, one for each GPU, started by torch's elastic launcher."""
 
 import sys
 import tempfile

@@ -45,9 +45,8 @@ def preload() -> None:
     """Import everything that a run needs; no tensor is touched, so no thread or device exists that a fork would break."""
     for name in ("accelerate", "timm", "torchaudio.functional", "dgsct.engine.execute"):
         import_module(name)
-    for method in METHODS.values():
-        for name in (method.module, *method.modules.values()):
-            import_module(name)
+    for module in dict.fromkeys(part.module for method in METHODS.values() for part in method.parts.values()):
+        import_module(module)
     for task in TASKS.values():
         import_module(task.module)
 
@@ -317,23 +316,23 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     # Another copy, which a driver that was killed has left behind, is waited for: its record is as good.
     execution = replace(execution_of(args), waits=True)
-    return exit_code(lambda: _train([str(args.folder), *execution.arguments()]))
+    return exit_code(lambda: _train(args.folder, execution))
 
 
-def _train(argv: list[str]) -> int:
-    """The run of `argv` (see `engine.main`): by the server where runs are short, in a process for each GPU, or in place of
-    this one."""
+def _train(folder: Path, execution: Execution) -> int:
+    """The run of that folder: by the server where runs are short, in a process for each GPU, or in place of this one."""
     from dgsct.runs.run import Run
     from dgsct.settings.scales import get_scale
 
-    scale = get_scale(Run.from_folder(Path(argv[0])).scale)
+    argv = [str(folder), *execution.arguments()]
+    scale = get_scale(Run.from_folder(folder).scale)
     if scale.short_runs:
         return submit(argv)
     os.environ.setdefault("GLIBC_TUNABLES", HEAP)
-    if scale.gpus > 1:
+    if (processes := execution.gpus or scale.gpus) > 1:
         from dgsct.engine.launch import launch
 
-        return launch(argv, scale.gpus)
+        return launch(argv, processes)
     os.execv(sys.executable, [sys.executable, "-m", "dgsct.engine.execute", *argv])
 
 

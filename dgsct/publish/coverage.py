@@ -7,16 +7,15 @@ registries of tasks and methods, ours from records. The decomposition of the pap
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dgsct.methods import METHODS
+from dgsct.publish.cells import Cell, CellState, cells_of, stamp
 from dgsct.publish.render.json_sidecar import finite
 from dgsct.publish.render.markdown import escape
-from dgsct.publish.render.model import INFERRED_MARK, INFERRED_NOTE, CellState, Design
-from dgsct.publish.tables import build_table, mean_and_spread, source_of, stamp, state_of
-from dgsct.runs.experiments import Cell, Experiment, Line, Row, Settings, expand
+from dgsct.publish.render.model import INFERRED_MARK, INFERRED_NOTE, Design
+from dgsct.runs.experiments import Experiment, Line, Row, Settings
 
 DECOMPOSITION = "the decomposition into 25 is inferred"
 HEADS = ("", "runnable", "cells", "ours", "settings", "best as printed", "title")
@@ -93,32 +92,14 @@ class Coverage:
         return [setting for setting in self.settings if setting.where == page.source]
 
 
-@dataclass(frozen=True)
-class _Ours:
-    state: CellState
-    mean: float | None
-
-
 class _Covered:
     """One experiment with its cells, and what the records say of them."""
 
     def __init__(self, experiment: Experiment, settings: Settings, root: Path) -> None:
-        self.experiment, self.settings, self.root = experiment, settings, root
-        self.cells = expand(experiment, settings)
+        self.experiment = experiment
+        self.cells = cells_of(experiment, settings, root)
         lines = {f"{panel.id}.{line.id}": line for panel in experiment.panels for line in panel.lines}
         self.rows: dict[str, Row | Line] = {row.id: row for row in experiment.rows} | lines
-
-    @cached_property
-    def ours(self) -> dict[tuple[str, str], _Ours]:
-        """Our numbers by (row, column), read as tables and figures read them."""
-        if not self.experiment.drawn:
-            table = build_table(self.experiment, self.settings, self.root)
-            return {(row.id, name): _Ours(cell.state, cell.mean) for row in table.rows for name, cell in row.cells.items()}
-        found = {}
-        for cell in self.cells:
-            sources = tuple(source_of(run, str(cell.metric), self.root) for run in cell.runs)
-            found[cell.row, cell.column] = _Ours(state_of(sources), mean_and_spread(sources)[0])
-        return found
 
     def can_run(self, cell: Cell) -> bool:
         """Whether the harness has what fills a cell."""
@@ -142,7 +123,7 @@ class _Covered:
             source=self.experiment.source,
             cells=len(counted),
             cells_runnable=len(able),
-            cells_with_ours=sum(self.ours[cell.row, cell.column].mean is not None for cell in counted),
+            cells_with_ours=sum(cell.mean is not None for cell in counted),
             rows={label: label in filled for label in (_label(self.rows[cell.row]) for cell in counted)},
         )
 
@@ -151,7 +132,7 @@ class _Covered:
         found = []
         for name, task in dict.fromkeys((cell.row, cell.task) for cell in self.cells if cell.task):
             row, mine = self.rows[name], [cell for cell in self.cells if (cell.row, cell.task) == (name, task)]
-            numbers = {cell.column: self.ours[name, cell.column].mean for cell in mine}
+            numbers = {cell.column: cell.mean for cell in mine}
             system = System(
                 name=row.label,
                 task=task,
@@ -183,7 +164,6 @@ class _Covered:
         numbers = [c.published.value for c in beside if c.published and self.is_printed(c)]
         panels = {panel.id: panel.metric for panel in self.experiment.panels}
         columns = {column.id: column.metric for column in self.experiment.columns}
-        ours = self.ours[cell.row, cell.column]
         return Setting(
             id=f"{cell.experiment}.{cell.row}.{cell.column}",
             where=self.experiment.source,
@@ -193,8 +173,8 @@ class _Covered:
             # All metrics of the 25 are percentages of which more is better.
             best_as_printed=own >= max(value for value in numbers if not isinstance(value, str)),
             runnable=self.can_run(cell),
-            ours=ours.mean,
-            state=ours.state,
+            ours=cell.mean,
+            state=cell.state,
             design=self.rows[cell.row].design,
         )
 

@@ -1,4 +1,4 @@
-"""Figures from records: a metric over one option a panel, for one method or several, with the spread over seeds.
+"""Figures from cells: a metric over one option a panel, for one method or several, with the spread over seeds.
 
 Published numbers are drawn beside ours at full size, and alone where nothing has been run yet.
 """
@@ -19,13 +19,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dgsct.atomic import write_bytes_atomic, write_text_atomic
+from dgsct.publish.cells import CellState, Source, cells_of, fill_command, label_of, stamp
 from dgsct.publish.mask_figure import draw as draw_masks
 from dgsct.publish.mask_figure import settings_of
 from dgsct.publish.mask_figure import sidecar as mask_sidecar
 from dgsct.publish.render.json_sidecar import finite
-from dgsct.publish.render.model import INFERRED_MARK, INFERRED_NOTE, STATE_WORDS, CellState, Source, printed
-from dgsct.publish.tables import fill_command, mean_and_spread, source_of, stamp, state_of
-from dgsct.runs.experiments import Experiment, Line, Panel, Published, Settings, expand
+from dgsct.publish.render.model import INFERRED_MARK, INFERRED_NOTE, STATE_WORDS, printed
+from dgsct.runs.experiments import Experiment, Line, Panel, Published, Settings
 from dgsct.runs.run import format_value
 from dgsct.settings.scales import get_scale
 
@@ -39,7 +39,7 @@ METADATA: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Point:
-    """One value of the varied option."""
+    """One value of the varied option; `label` is what its axis shows."""
 
     value: float
     state: CellState
@@ -47,6 +47,7 @@ class Point:
     std: float | None
     sources: tuple[Source, ...]
     published: Published | None
+    label: str = ""
 
 
 OURS, SPREAD = "ours (mean over seeds)", "± sample standard deviation"
@@ -57,11 +58,11 @@ Points = dict[str, dict[str, list[Point]]]
 def points_of(experiment: Experiment, settings: Settings, results_root: Path) -> Points:
     """The points of every line of every panel, in the order of its grid."""
     found: Points = {panel.id: {line.id: [] for line in panel.lines} for panel in experiment.panels}
-    for cell in expand(experiment, settings):
-        sources = tuple(source_of(run, str(cell.metric), Path(results_root)) for run in cell.runs)
-        mean, std = mean_and_spread(sources)
+    for cell in cells_of(experiment, settings, results_root):
+        label = label_of(str(cell.task), cell.metric)
         panel, line = cell.row.split(".", 1)
-        found[panel][line].append(Point(float(cell.column), state_of(sources), mean, std, sources, cell.published))
+        point = Point(float(cell.column), cell.state, cell.mean, cell.spread, cell.sources, cell.published, label)
+        found[panel][line].append(point)
     return found
 
 
@@ -182,6 +183,12 @@ def _stamp(settings: Settings, points: Points) -> str:
     return "as published; nothing run yet" if _nothing_run(points) else stamp(settings.scale, settings.protocol)
 
 
+def _axis(experiment: Experiment, points: Points) -> str:
+    """What the axis of values shows: the task's own label, or the experiment's where the task is not here yet."""
+    labels = {point.label for lines in points.values() for line in lines.values() for point in line}
+    return " / ".join(sorted(filter(None, labels))) or experiment.axis
+
+
 def draw(experiment: Experiment, settings: Settings, points: Points) -> Figure:
     """The figure with one panel for each option or task, and the scale's stamp; panels of one task share their axis."""
     published, shared = _shows_published(settings, points), len({panel.task for panel in experiment.panels}) == 1
@@ -191,7 +198,7 @@ def draw(experiment: Experiment, settings: Settings, points: Points) -> Figure:
             _draw_panel(axes, panel, points[panel.id], published)
         for axes in row[0][:1] if shared else row[0]:
             _make_room(axes)
-        row[0][0].set_ylabel(experiment.axis)
+        row[0][0].set_ylabel(_axis(experiment, points))
         labels: dict[str, Any] = {}
         for axes in row[0]:
             handles, names = axes.get_legend_handles_labels()

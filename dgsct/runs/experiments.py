@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from dgsct.errors import UsageError
 from dgsct.methods import METHODS
 from dgsct.runs.protocols import check_protocol
-from dgsct.runs.resolve import resolve_options
+from dgsct.runs.resolve import options_class, resolve_options
 from dgsct.runs.run import Run, format_value
 from dgsct.runs.schema import (
     PLANNED_OPTIONS,
@@ -31,7 +31,6 @@ from dgsct.runs.schema import (
     check_name,
     check_task,
 )
-from dgsct.settings.options import OPTION_NAMES, parse_option
 from dgsct.settings.scales import get_scale
 from dgsct.tasks import TASKS
 
@@ -155,10 +154,12 @@ def _check_options(path: Path, experiment: Experiment) -> None:
 def _check_overrides(method: str, overrides: Mapping[str, Any], tasks: list[str | None]) -> None:
     """Overrides of a method of the harness; of its tasks to come, only names and values can be checked."""
     chosen = [task for task in dict.fromkeys(tasks) if task in METHODS[method].tasks]
+    classes = [options_class(task, method) for task in METHODS[method].tasks]
+    known = {name: options for options in classes for name in options.names()}
     for option, value in overrides.items():
-        check_name(option, "option", OPTION_NAMES if chosen else (*OPTION_NAMES, *PLANNED_OPTIONS))
-        if option in OPTION_NAMES:
-            parse_option(option, value)
+        check_name(option, "option", known if chosen else (*known, *PLANNED_OPTIONS))
+        if option in known:
+            known[option].parse(option, value)
     for task in chosen:
         resolve_options(task, method, "release", dict(overrides))
 
@@ -215,7 +216,7 @@ def make_settings(config: Mapping[str, Any]) -> Settings:
 
 def _runs(count: int, settings: Settings, task: str | None, method: str | None, overrides: dict[str, Any]) -> tuple[Run, ...]:
     """The runs of one cell; none where task or method is not in the harness yet, do not fit, or are filtered out."""
-    if method not in METHODS or task not in METHODS[method].tasks or task not in get_scale(settings.scale).recipes:
+    if method not in METHODS or task not in METHODS[method].tasks:
         return ()
     if (settings.tasks and task not in settings.tasks) or (settings.methods and method not in settings.methods):
         return ()

@@ -1,29 +1,11 @@
 # What a job asks for: cores, GPUs, minutes, and what the site says of its cluster (`slurm` in workflow/config/site.yaml).
 SLURM_KEYS = {  # ... and the resource that tells Snakemake's plugin
     "partition": "slurm_partition",
-    "gpu_partition": "slurm_partition",
     "account": "slurm_account",
     "qos": "qos",
     "constraint": "constraint",
-    "gres": "gres",
-    "before": None,
-    "python": None,
 }
-
-
-def slurm_keys(site):
-    """What the site says of its cluster, without what it leaves open."""
-    for name, value in (site["slurm"] or {}).items():
-        if name not in SLURM_KEYS:
-            raise WorkflowError(
-                f"{SITE_FILE}: unknown key slurm.{name}; known: {', '.join(SLURM_KEYS)}"
-            )
-        if not isinstance(value, (str, type(None))):
-            raise WorkflowError(f"{SITE_FILE}: slurm.{name} must be text or null")
-    return {name: value for name, value in (site["slurm"] or {}).items() if value}
-
-
-SLURM = slurm_keys(SITE)
+SLURM = SITE.slurm.given
 
 python = shlex.quote(sys.executable)  # every command begins with it
 if "SLURM_JOB_ID" in os.environ:
@@ -32,11 +14,15 @@ if "SLURM_JOB_ID" in os.environ:
         python = f"{SLURM['before']}; {python}"
 
 
+def asked(wildcards):
+    """What this run asks for: CPUs, memory, minutes, GPUs (dgsct.settings.resources)."""
+    return SITE.resources(wildcards.task, wildcards.method, wildcards.scale)
+
+
 def full_size(wildcards):
-    """Whether this run trains at full size, on a GPU."""
-    return (
-        METHODS[wildcards.method].trains and not get_scale(wildcards.scale).short_runs
-    )
+    """Whether this run has a job of its own: it works at full size, and is no yardstick, which takes seconds."""
+    kind, *_ = declared(wildcards.task, wildcards.method)
+    return kind != "yardstick" and not get_scale(wildcards.scale).short_runs
 
 
 # Inside a job Snakemake reads no profile: it would cut a bundle into groups of one and start itself once more for each
@@ -53,8 +39,13 @@ def bundle_of(wildcards):
 
 
 def cpus(wildcards):
-    """Cores of a run: the site's at full size, one at small ones."""
-    return SITE["run"]["cpus"] if full_size(wildcards) else 1
+    """Cores of a run."""
+    return asked(wildcards).cpus
+
+
+def mem_mb(wildcards):
+    """Memory of a run."""
+    return asked(wildcards).mem_mb
 
 
 def threads_of(wildcards):
@@ -68,8 +59,8 @@ def cores_of_step(wildcards):
 
 
 def gpus(wildcards):
-    """GPUs of a run: as many as its scale says at full size, none at small ones."""
-    return get_scale(wildcards.scale).gpus if full_size(wildcards) else 0
+    """GPUs of a run, each of which gets a process of its training."""
+    return asked(wildcards).gpus
 
 
 def gres(wildcards):
@@ -83,11 +74,7 @@ def partition(wildcards):
     return SLURM["gpu_partition"] if gpus(wildcards) else SLURM.get("partition", "")
 
 
-ON_SLURM = {
-    SLURM_KEYS[name]: SLURM[name]
-    for name in ("partition", "account", "qos", "constraint")
-    if name in SLURM
-}
+ON_SLURM = {SLURM_KEYS[name]: SLURM[name] for name in SLURM_KEYS if name in SLURM}
 ON_GPU = {
     **ON_SLURM,
     "cpus_per_task": cores_of_step,  # `threads` are at most the cores of the machine that submits
@@ -100,6 +87,19 @@ RUNTIMES = read_runtimes(Path("results"))
 
 
 def run_minutes(wildcards, attempt):
-    """Minutes that a training asks for: what it is expected to take with a margin, at most what the site allows."""
-    limit = SITE["run"]["minutes"] if full_size(wildcards) else 30
-    return minutes_to_ask(RUNTIMES.get(RUN.format(**wildcards)), attempt, limit)
+    """Minutes that a run asks for: what it is expected to take with a margin, at most what the site allows."""
+    expected = RUNTIMES.get(RUN.format(**wildcards))
+    return minutes_to_ask(expected, attempt, asked(wildcards).minutes)
+
+
+def execution_options(wildcards, resources):
+    """The trainer's options that say how this run is carried out. None of them changes a result, so none is to start a run
+    again: Snakemake does not compare a parameter that asks for `resources`."""
+    chosen = Execution(
+        checkpoint_stages=SITE.run.checkpoint_stages,
+        compile=SITE.run.compile,
+        scratch=SITE.run.scratch,
+        gpus=gpus(wildcards),
+        keep=keep_of(run_of(wildcards), SITE.run.keep, NEEDED_WEIGHTS),
+    )
+    return shlex.join(chosen.arguments())

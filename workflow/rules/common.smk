@@ -6,7 +6,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 
 BASE = Path(workflow.basedir)
@@ -15,9 +14,10 @@ if str(BASE) not in sys.path:
 
 from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
-from dgsct.tasks.generate import GENERATORS
-from dgsct.tasks.sets import SETS
-from dgsct.encoders.sources import WEIGHTS, check_site, place_of, remedy
+from dgsct.data.features import EXTRACTORS
+from dgsct.tasks.generate import generator_module
+from dgsct.encoders.sources import WEIGHTS, place_of, remedy
+from dgsct.engine.execution import Execution
 from dgsct.errors import DgsctError
 from dgsct.runs.experiments import (
     EXPERIMENTS,
@@ -29,53 +29,25 @@ from dgsct.records.masks import masks_path
 from dgsct.methods import METHODS
 from dgsct.runs.protocols import PROTOCOLS
 from dgsct.records.results import efficiency_key, outdated
+from dgsct.runs.inputs import encoder_path, encoders_needed, input_paths
+from dgsct.runs.retention import keep_of, runs_with_needed_weights
 from dgsct.runs.run import Run
+from dgsct.runs.site import SITE as SITE_HERE, declared, read_site
 from dgsct.campaign.runtimes import minutes_to_ask, read_runtimes
-from dgsct.settings.scales import SCALES, describe, get_scale
-from dgsct.tasks import TASKS
+from dgsct.settings.keys import described
+from dgsct.settings.scales import SCALES, get_scale
+from dgsct.tasks import HOMES, TASKS, get_set
 
 
 configfile: str(BASE / "workflow/config/config.yaml")
 
 
-def load_site(path):
-    """The site file: where data sets and weights lie, and how jobs are sent to the cluster."""
-    try:
-        site = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise WorkflowError(
-            f"{path}: the site file cannot be read ({error}); see workflow/config/site.yaml"
-        ) from None
-    known = {"data", "run", "slurm"}
-    if not isinstance(site, dict) or set(site) - {"weights"} != known:
-        raise WorkflowError(
-            f"{path}: the site file must hold the keys {', '.join(sorted(known))}, it may hold weights, and no other"
-        )
-    try:
-        check_site(site.get("weights"), str(path))
-    except DgsctError as error:
-        raise WorkflowError(str(error)) from None
-    for name in ("cpus", "mem_mb", "minutes"):
-        if not isinstance((site["run"] or {}).get(name), int):
-            raise WorkflowError(f"{path}: run.{name} must be a whole number")
-    for name, kind, what in (
-        ("checkpoint_stages", bool, "true or false"),
-        ("compile", bool, "true or false"),
-        ("scratch", str | None, "a folder, or null"),
-    ):
-        if not isinstance(
-            site["run"].setdefault(name, False if kind is bool else None), kind
-        ):
-            raise WorkflowError(f"{path}: run.{name} must be {what}")
-    return site
-
-
-def site_path(part, name):
-    """A path of the site file, needed at full size only."""
-    value = (SITE[part] or {}).get(name)
+def site_path(name):
+    """The folder of a data set in the site file, needed at full size only."""
+    value = SITE.data.get(name)
     if not value:
         raise WorkflowError(
-            f"scale paper needs {part}.{name}: give its path in {SITE_FILE}, or name the tasks that are to be run (tasks=...)"
+            f"scale paper needs data.{name}: give its path in {SITE_FILE}, or name the tasks that are to be run (tasks=...)"
         )
     return str(value)
 
@@ -87,11 +59,12 @@ try:
     FOLDER = Path(config.get("experiments") or EXPERIMENTS)
     EXPERIMENT = load_experiments(FOLDER)
     RUNS = {run.folder.as_posix(): run for run in all_runs(EXPERIMENT, SETTINGS)}
+    NEEDED_WEIGHTS = runs_with_needed_weights(EXPERIMENT.values(), SETTINGS)
+    SITE_FILE = config.get("site") or str(SITE_HERE)
+    SITE = read_site(Path(SITE_FILE))
 except DgsctError as error:
     raise WorkflowError(str(error)) from None
 
-SITE_FILE = config.get("site") or str(BASE / "workflow/config/site.yaml")
-SITE = load_site(SITE_FILE)
 TABLES = [name for name, e in EXPERIMENT.items() if not e.drawn]
 FIGURES = [name for name, e in EXPERIMENT.items() if e.drawn]
 RUN = "runs/{scale}/{protocol}/{task}/{method}/{setting}/s{seed}"
@@ -110,7 +83,9 @@ def one_of(names):
 wildcard_constraints:
     scale=one_of(SCALES),
     protocol=one_of(PROTOCOLS),
-    task=one_of(dict.fromkeys([*TASKS, *SETS])),
+    task=one_of(TASKS),
+    dataset=one_of(HOMES),
+    extractor=one_of(EXTRACTORS),
     method=one_of(METHODS),
     setting=r"default|[A-Za-z0-9_]+=[^/,]+",
     seed=r"\d+",
@@ -119,37 +94,30 @@ wildcard_constraints:
     figure=one_of(FIGURES),
 
 
-def raw_folder(scale, task):
+def raw_folder(scale, dataset):
     """The data set in its own layout: generated, or the site's."""
     return (
-        f"results/data/{scale}/{task}/raw"
+        f"results/data/{scale}/{dataset}/raw"
         if get_scale(scale).generated_data
-        else site_path("data", task)
+        else site_path(dataset)
     )
-
-
-def encoder_files(scale, method):
-    """Weights of the method's encoders: pretrained here, or converted from the site's public files."""
-    return [
-        f"results/encoders/{scale}/{name}.safetensors"
-        for name in METHODS[method].encoders
-    ]
 
 
 # The public files that are there. Where one is not, its converted file may have come from elsewhere and is taken as it is.
 PUBLIC = {
     name: str(path)
     for name, weights in WEIGHTS.items()
-    if (path := place_of(name, SITE.get("weights")).find(weights))
+    if (path := place_of(name, SITE.weights).find(weights))
 }
 
 
-def need_encoders(scale, method):
+def need_encoders(run):
     """Say in a sentence which public weights are missing, where full size asks for them."""
-    for name, path in zip(METHODS[method].encoders, encoder_files(scale, method)):
-        if name not in PUBLIC and not Path(path).exists():
+    for name in encoders_needed(run):
+        path = Path("results", encoder_path(run.scale, name))
+        if name not in PUBLIC and not path.exists():
             raise WorkflowError(
-                f"scale {scale} needs {path} or the public file that it is made from: {remedy(name, SITE.get('weights'))}"
+                f"scale {run.scale} needs {path} or the public file that it is made from: {remedy(name, SITE.weights)}"
             )
 
 
@@ -168,21 +136,9 @@ def run_of(wildcards):
 
 
 def run_inputs(wildcards):
-    """Packed data, and the encoders where a model is trained; never an experiment file."""
-    run = run_of(wildcards)
-    manifest = f"results/data/{run.scale}/{run.task}/packed/manifest.json"
-    trains = METHODS[run.method].trains
-    return [manifest, *(encoder_files(run.scale, run.method) if trains else [])]
-
-
-def execution_options():
-    """The trainer's options by which a site says how runs are carried out, as Snakemake formats a command."""
-    run = SITE["run"]
-    words = [
-        f"--{n.replace('_', '-')}" for n in ("checkpoint_stages", "compile") if run[n]
-    ]
-    words += ["--scratch", run["scratch"]] if run["scratch"] else []
-    return re.sub(r"([{}])", r"\1\1", shlex.join(words))
+    """What the run starts from (dgsct.runs.inputs): prepared data, features, encoders, other runs' records; never an experiment
+    file."""
+    return [f"results/{path.as_posix()}" for path in input_paths(run_of(wildcards))]
 
 
 def records(name):
@@ -233,24 +189,31 @@ def made_from_records(name):
     return [*(figure_files(name) if drawn else table_files(name)), *made_from(name)]
 
 
-def data_key(scale, task):
+def data_key(scale, dataset):
     """Hash of what prepared data depend on: the code, the sizes that they are made for, and a site's own files."""
-    sizes, data_set = get_scale(scale), SETS[task]
+    sizes, data_set = get_scale(scale), get_set(dataset)
     files = []
     if not sizes.generated_data:
-        files = data_set.source_stamps(Path(raw_folder(scale, task)))
+        files = data_set.source_stamps(Path(raw_folder(scale, dataset)))
     return sha256_json([code_hash(*data_set.decides), data_set.made_for(sizes), files])
+
+
+def features_key(scale, extractor):
+    """Hash of what features depend on besides the prepared set and the encoder's weights."""
+    known, sizes = EXTRACTORS[extractor], get_scale(scale)
+    made_for = [known.reads, known.encoder, known.width(sizes)]
+    return sha256_json([code_hash("dgsct.encoders.extract"), made_for])
 
 
 def encoder_key(encoder):
     """Hash of what a mini encoder depends on."""
-    sizes = describe(getattr(get_scale("mini"), encoder))
+    sizes = described(getattr(get_scale("mini"), encoder))
     return sha256_json([code_hash("dgsct.encoders.pretrain"), sizes])
 
 
 def converted_key(encoder):
     """Hash of what a converted public encoder depends on besides its file."""
-    sizes = describe(getattr(get_scale("paper"), encoder))
+    sizes = described(getattr(get_scale("paper"), encoder))
     return sha256_json([code_hash("dgsct.encoders.public"), sizes])
 
 
@@ -275,9 +238,8 @@ def asked_runs():
 # Said here, in a sentence: an error inside an input function comes with Snakemake's own traceback.
 if not get_scale(SETTINGS.scale).generated_data and workflow.is_main_process:
     for _run in asked_runs():
-        raw_folder(_run.scale, _run.task)
-        if METHODS[_run.method].trains:
-            need_encoders(_run.scale, _run.method)
+        raw_folder(_run.scale, _run.dataset)
+        need_encoders(_run)
 
 # The DAG judges a file by its age and by Snakemake's notes of how it was made. Without notes (a record that `dgsct run`
 # made, or that was copied here) a stale one would pass: it is dated back, and so older than what it is made from.

@@ -30,7 +30,7 @@ rule masks:
     threads: cpus
     resources:
         **ON_GPU,
-        mem_mb=lambda w: SITE["run"]["mem_mb"] if full_size(w) else 3000,
+        mem_mb=mem_mb,
         runtime=30,
     params:
         key=lambda w: run_of(w).plan_key(),

@@ -1,5 +1,5 @@
-# One run, one record. `key` (description and imported code) is the only parameter; checkpoints lie beside the record
-# and are no declared output, so that a stopped run goes on where it was.
+# One run, one record. `key` (description and imported code) is the only parameter that is compared; checkpoints lie beside
+# the record and are no declared output, so that a stopped run goes on where it was.
 
 
 rule train:
@@ -16,14 +16,15 @@ rule train:
     threads: threads_of
     resources:
         **ON_GPU,
-        mem_mb=lambda w: SITE["run"]["mem_mb"] if full_size(w) else 3000,
+        mem_mb=mem_mb,
         runtime=run_minutes,
         bundle=lambda w: 0 if full_size(w) else 1,  # one after the other (workflow/profiles/slurm)
     params:
         key=lambda w: run_of(w).plan_key(),
+        options=execution_options,
     message:
         "run {wildcards.task} {wildcards.method} {wildcards.setting} seed {wildcards.seed} ({wildcards.scale}, {wildcards.protocol})"
     shell:
         # Only a cluster's job has a time limit of its own; the trainer saves and stops before it (exit code 75).
         f"{{python}} -m dgsct.engine.worker train results/{RUN.replace('{', '{wildcards.')}"
-        f" ${{{{SLURM_JOB_ID:+--time-budget {{resources.runtime}}}}}} {execution_options()} > {{log:q}} 2>&1"
+        f" ${{{{SLURM_JOB_ID:+--time-budget {{resources.runtime}}}}}} {{params.options}} > {{log:q}} 2>&1"

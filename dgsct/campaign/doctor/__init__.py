@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from dgsct.errors import DgsctError
-from dgsct.methods import METHODS
 from dgsct.runs.experiments import Settings
+from dgsct.runs.inputs import encoders_needed
 from dgsct.runs.run import Run
-from dgsct.settings.scales import get_scale
+from dgsct.runs.site import Site
 
 LEVELS = ("ok", "warning", "error")
 
@@ -28,16 +28,20 @@ class Finding:
 
 @dataclass(frozen=True)
 class Campaign:
-    """What is to be run, where, and how: the runs of the targets, the results folder, the site file and profile as read."""
+    """What is to be run, where, and how: the runs of the targets, the results folder, the site file and profile as read.
+
+    The best weights of the runs in `needed` stay whatever the site says.
+    """
 
     targets: tuple[str, ...]
     settings: Settings
     runs: tuple[Run, ...]
     root: Path
     site_file: Path
-    site: dict[str, Any]
+    site: Site
     profile_file: Path | None
     profile: dict[str, Any]
+    needed: frozenset[Run] = frozenset()
 
     @property
     def on_slurm(self) -> bool:
@@ -45,19 +49,19 @@ class Campaign:
         return self.profile.get("executor") == "slurm"
 
     @property
-    def full_size(self) -> bool:
-        """Whether there are trainings at full size, which want a GPU."""
-        return not get_scale(self.settings.scale).short_runs and any(METHODS[run.method].trains for run in self.runs)
+    def gpus(self) -> int:
+        """How many GPUs a run asks for at most."""
+        return max((self.site.resources_of(run).gpus for run in self.runs), default=0)
 
     @property
-    def tasks(self) -> list[str]:
-        """The tasks of the runs."""
-        return list(dict.fromkeys(run.task for run in self.runs))
+    def datasets(self) -> list[str]:
+        """The data sets that the runs read."""
+        return list(dict.fromkeys(run.dataset for run in self.runs))
 
     @property
     def encoders(self) -> list[str]:
         """The encoders that the runs need."""
-        return list(dict.fromkeys(name for run in self.runs for name in METHODS[run.method].encoders))
+        return list(dict.fromkeys(name for run in self.runs for name in encoders_needed(run)))
 
 
 @dataclass(frozen=True)

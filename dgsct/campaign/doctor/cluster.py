@@ -10,8 +10,8 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
@@ -20,6 +20,9 @@ import humanfriendly
 from dgsct.campaign.commands import ask
 from dgsct.campaign.doctor import Campaign, Finding
 from dgsct.campaign.queued import FORMAT, parse_squeue
+from dgsct.runs.run import Run
+from dgsct.runs.site import Site, declared
+from dgsct.settings.resources import Resources
 from dgsct.settings.scales import get_scale
 
 PROGRAMS = ("sinfo", "squeue", "scontrol", "sbatch", "scancel", "srun")
@@ -27,6 +30,7 @@ SECONDS = 10.0
 SUBMIT_SECONDS = 30.0
 IMPORT_SECONDS = 120.0  # a container's first start
 LONGEST_POLL = 180.0  # seconds between two questions of the plugin, at most
+KINDS = {"trained": "a training", "frozen": "an evaluation", "yardstick": "a yardstick"}
 UNUSABLE = re.compile(r"down|drain|fail|maint|unknown|reboot|inval|\*$", re.I)  # a star: the node does not respond
 
 
@@ -43,7 +47,10 @@ class Nodes:
 
 @dataclass(frozen=True)
 class Request:
-    """What one job asks for; `minutes` and `mem_mb` 0: the cluster's default."""
+    """What one job asks for; `minutes` and `mem_mb` 0: the cluster's default.
+
+    `keys` says of each where the site file says so, else the profile does.
+    """
 
     what: str
     partition: str | None
@@ -53,6 +60,7 @@ class Request:
     gpus: int
     gres: str | None
     flags: tuple[str, ...]
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def words(self) -> str:
@@ -103,28 +111,55 @@ def cluster(campaign: Campaign) -> Iterator[Finding]:
 
 
 def requests(campaign: Campaign) -> list[Request]:
-    """What the jobs ask for: a training and, where the profile says what others get, one of them."""
-    site, run, profile = campaign.site.get("slurm") or {}, campaign.site.get("run") or {}, campaign.profile
-    full, scale = campaign.full_size, get_scale(campaign.settings.scale)
-    flags = tuple(f"--{name}={site[name]}" for name in ("account", "qos", "constraint") if site.get(name))
+    """What the jobs ask for: runs, each kind of request once, and one of the others as the profile has it."""
+    site, profile = campaign.site.slurm, campaign.profile
+    flags = tuple(f"--{name}={site.given[name]}" for name in ("account", "qos", "constraint") if name in site.given)
     other, train = _resources(profile.get("default-resources")), (profile.get("set-resources") or {}).get("train") or {}
     extra = tuple(str(train["slurm_extra"]).split()) if train.get("slurm_extra") else ()
-    gpus = int(train.get("gpu", scale.gpus if full else 0))
-    partition = site.get("gpu_partition") if gpus else None
-    training = Request(
-        "a training",
-        partition or site.get("partition"),
-        int((profile.get("set-threads") or {}).get("train", run.get("cpus", 1) if full else 1)),
-        _megabytes(train.get("mem_mb", run.get("mem_mb") if full else 3000)),
-        _minutes(train.get("runtime", run.get("minutes") if full else 30)),
-        gpus,
-        site.get("gres"),
-        (*flags, *extra),
-    )
+    alike: dict[Resources, list[Run]] = {}
+    for run in campaign.runs:
+        alike.setdefault(campaign.site.resources_of(run), []).append(run)
+    several = sum(any(declared(run.task, run.method)[0] == "trained" for run in runs) for runs in alike.values()) > 1
+    found = []
+    for asked, runs in alike.items():
+        gpus = int(train.get("gpu", asked.gpus))
+        found.append(
+            Request(
+                _what(runs, several),
+                (site.gpu_partition if gpus else None) or site.partition,
+                int((profile.get("set-threads") or {}).get("train", asked.cpus)),
+                _megabytes(train.get("mem_mb", asked.mem_mb)),
+                _minutes(train.get("runtime", asked.minutes)),
+                gpus,
+                site.gres,
+                (*flags, *extra),
+                _keys(runs[0], campaign.site),
+            )
+        )
     rest = Request(
-        "another job", site.get("partition"), 1, _megabytes(other.get("mem_mb")), _minutes(other.get("runtime")), 0, None, flags
+        "another job", site.partition, 1, _megabytes(other.get("mem_mb")), _minutes(other.get("runtime")), 0, None, flags
     )
-    return [training, rest]
+    return [*found, rest]
+
+
+def _what(runs: list[Run], several: bool) -> str:
+    """Such as `a training`; where trainings ask for different things: `a training of dg-sct on avs-s4 and 3 others`."""
+    by_kind: dict[str, dict[str, None]] = {}
+    for run in runs:
+        by_kind.setdefault(declared(run.task, run.method)[0], {})[f"{run.method} on {run.task}"] = None
+    kind = next(kind for kind in KINDS if kind in by_kind)
+    first, *others = by_kind[kind]
+    if not several or kind != "trained":
+        return KINDS[kind]
+    more = f" and {len(others)} other{'s' * (len(others) > 1)}" if others else ""
+    return f"{KINDS[kind]} of {first}{more}"
+
+
+def _keys(run: Run, site: Site) -> dict[str, str]:
+    """Where the site file says what `run` asks for; it says nothing of short runs."""
+    if get_scale(run.scale).short_runs:
+        return {}
+    return {name: site.key(run.task, run.method, name) for name in ("cpus", "mem_mb", "minutes", "gpus")}
 
 
 def _number(value: Any, parse: Callable[[str], float], unit: float) -> int:
@@ -178,8 +213,8 @@ def _inside(campaign: Campaign) -> Iterator[Finding]:
     if "SLURM_CONF" not in os.environ:
         return
     bare = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-    site = campaign.site.get("slurm") or {}
-    where = ["-p", site["partition"]] if site.get("partition") else []
+    partition = campaign.site.slurm.partition
+    where = ["-p", partition] if partition else []
     answer = ask("srun", "--test-only", "-n", "1", *where, "true", seconds=SUBMIT_SECONDS, env=bare)
     if "configuration source" in answer.err or "configuration source" in answer.problem:
         text = "SLURM_CONF is set, and srun finds no cluster without it; Snakemake drops it inside jobs, which would all fail"
@@ -190,14 +225,14 @@ def _inside(campaign: Campaign) -> Iterator[Finding]:
 
 def commands_of_jobs(campaign: Campaign) -> Iterator[Finding]:
     """Whether what the site file puts before a job's command, and in place of Python, works here; as Snakemake runs it."""
-    site = campaign.site.get("slurm") or {}
-    if not (site.get("before") or site.get("python")):
+    site = campaign.site.slurm.given
+    if not ("before" in site or "python" in site):
         return
-    python = site.get("python") or shlex.quote(sys.executable)
-    before = f"{site['before']}; " if site.get("before") else ""
+    python = site.get("python", shlex.quote(sys.executable))
+    before = f"{site['before']}; " if "before" in site else ""
     script = "import dgsct, torch; print(torch.__version__)"
     answer = ask("bash", "-c", f"set -euo pipefail; {before}{python} -c {shlex.quote(script)}", seconds=IMPORT_SECONDS)
-    names = " and ".join(f"slurm.{name}" for name in ("before", "python") if site.get(name))
+    names = " and ".join(f"slurm.{name}" for name in ("before", "python") if name in site)
     version = answer.out.split()[-1:]
     if answer.problem or not version:
         said = answer.problem.removeprefix("bash failed ").strip("()") or "they say nothing"
@@ -245,8 +280,8 @@ def _limits(request: Request, name: str, partition: dict[str, str], file: Any) -
     most = minutes_of(partition.get("MaxTime", ""))
     if most is not None and request.minutes > most:
         text = f"{request.words}: partition {name} allows {most} min"
-        remedy = f"run.minutes: {most} in {file}; a run goes on in the next job"
-        yield Finding("error", text, remedy if request.what == "a training" else "runtime in the profile")
+        remedy = f"{request.keys['minutes']}: {most} in {file}; a run goes on in the next job" if request.keys else None
+        yield Finding("error", text, remedy or "runtime in the profile")
     for key, value, what in (("MaxMemPerNode", request.mem_mb, "MB"), ("MaxCPUsPerNode", request.cpus, "CPUs")):
         if partition.get(key, "").isdigit() and value > int(partition[key]) > 0:
             yield Finding("error", f"{request.words}: {name} allows {partition[key]} {what} a node", f"less in {file}")
@@ -298,9 +333,11 @@ def _most(request: Request, nodes: list[Nodes], file: Any) -> str:
     if not nodes:
         return "the partition has no nodes; choose another one"
     if not any(request.gpus <= gpus_of(one.gres, request.gres) for one in nodes):
+        if request.keys and (most := max(gpus_of(one.gres, request.gres) for one in nodes)):
+            return f"at most {request.keys['gpus']}: {most} in {file}"
         there = ", ".join(sorted({one.gres for one in nodes}))
         return f"its nodes have: {there}; slurm.gpu_partition or slurm.gres in {file}"
     cpus, mem = max(one.cpus for one in nodes), max(one.mem_mb for one in nodes)
-    if request.what == "a training":
-        return f"at most run.cpus: {cpus}, run.mem_mb: {mem} in {file}"
+    if request.keys:
+        return f"at most {request.keys['cpus']}: {cpus}, {request.keys['mem_mb']}: {mem} in {file}"
     return f"at most {cpus} CPUs and {mem} MB, in the profile"

@@ -83,7 +83,7 @@ def cuda_build() -> str | None:
 
 def gpu(campaign: Campaign) -> Iterator[Finding]:
     """GPU, driver and torch's build; on a machine without GPU this cannot be judged, which is no error."""
-    wanted, build = campaign.full_size, cuda_build()
+    wanted, build = campaign.gpus, cuda_build()
     if wanted and build is None:
         yield Finding("error", "torch is built without CUDA: full size would take months", "install a CUDA build of torch")
     answer = ask("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader", seconds=SECONDS)
@@ -105,6 +105,8 @@ def gpu(campaign: Campaign) -> Iterator[Finding]:
         return
     for card in dict.fromkeys(cards):
         yield Finding("ok", f"{cards.count(card)} x {card}")
+    if wanted > len(cards) and not campaign.on_slurm:
+        yield Finding("error", f"a run asks for {wanted} GPUs, here are {len(cards)}", f"less `gpus` in {campaign.site_file}")
     yield from _driver(ask("nvidia-smi", seconds=SECONDS).out, build)
 
 

@@ -5,7 +5,8 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from dgsct.publish.render.model import Cell, Column, Source, Table
+from dgsct.publish.cells import Source
+from dgsct.publish.render.model import Cell, Column, Table
 
 SCHEMA = 1
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-# ok: all seeds. partial: some seeds, the others are named in a footnote. planned: nothing in the harness can fill it.
-CellState = Literal["ok", "partial", "stale", "failed", "corrupt", "missing", "planned"]
+from dgsct.publish.cells import CellState, Source
+
 STATE_WORDS: dict[str, str] = {
     "stale": "stale",
     "failed": "failed",
@@ -18,23 +18,11 @@ INFERRED_NOTE = "inferred design: neither a publication nor public code says in 
 
 
 @dataclass(frozen=True)
-class Source:
-    """One run behind a cell: where its record lies below the results folder, and whether it counts."""
-
-    record: str
-    key: str | None
-    seed: int | None
-    state: str
-    value: float | None
-    reason: str = ""
-    # Split -> present and total, where a clip is absent; then also the bounds of the exact accuracy over all test clips.
-    coverage: dict[str, dict[str, int]] | None = None
-    bounds: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
 class Cell:
-    """Our number with its spread, the published one beside it, and where both come from."""
+    """Our number with its spread, the published one beside it, and where both come from.
+
+    `seeds` count in the mean. `coverage` and `bounds` (over all test clips) are there where a clip is absent.
+    """
 
     state: CellState
     mean: float | None = None
@@ -45,22 +33,9 @@ class Cell:
     notes: tuple[int, ...] = ()
     published_notes: tuple[int, ...] = ()
     exact: int | None = None
-
-    @property
-    def seeds(self) -> int:
-        """Number of runs that count in the mean."""
-        return sum(source.value is not None and source.state == "ok" for source in self.sources)
-
-    @property
-    def coverage(self) -> dict[str, dict[str, int]] | None:
-        """Coverage behind the number, where a clip is absent: of the first run that lacks one."""
-        return next((s.coverage for s in self.sources if s.state == "ok" and s.coverage), None)
-
-    @property
-    def bounds(self) -> tuple[float, float] | None:
-        """Lower and upper bound over all test clips, means over the runs that have them."""
-        found = [s.bounds for s in self.sources if s.state == "ok" and s.bounds]
-        return (sum(low for low, _ in found) / len(found), sum(up for _, up in found) / len(found)) if found else None
+    seeds: int = 0
+    coverage: dict[str, dict[str, int]] | None = None
+    bounds: tuple[float, float] | None = None
 
     @property
     def difference(self) -> float | None:
