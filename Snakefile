@@ -48,7 +48,7 @@ rule report:
         "the report is {input}"
 
 
-# One target for each experiment file: table1, table5, table6, table8, fig8.
+# One target for each experiment file: table1, table2, ..., fig4, fig8, fig9.
 for _name in TABLES:
 
     rule:

@@ -10,9 +10,10 @@ import pytest
 from slurm_rig import Cluster, missing
 from workflow_rig import ROOT
 
-from dgsct.data.prepare import prepare_ave
+from dgsct.data.prepare import prepare_set
 from dgsct.runs.run import Run
 from dgsct.settings.scales import MINI
+from dgsct.tasks import get_set
 from dgsct.tasks.ave.mini import write_mini_ave
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
@@ -33,7 +34,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
     root = folder / "results"
     write_mini_ave(root / "data/mini/ave/raw", splits={"train": 6, "val": 1, "test": 1}, progress=False)
-    prepare_ave(root / "data/mini/ave/raw", root / "data/mini/ave/packed", MINI, progress=False)
+    prepare_set(get_set("ave"), root / "data/mini/ave/raw", root / "data/mini/ave/packed", MINI, progress=False)
     for name in ("swin", "htsat"):
         for end in ("safetensors", "json"):
             path = root / "encoders/mini" / f"{name}.{end}"

@@ -8,8 +8,9 @@ import os
 import pytest
 from ave_rig import write_clip, write_release_layout
 
-from dgsct.data.prepare import prepare_ave
+from dgsct.data.prepare import prepare_set
 from dgsct.settings.scales import PAPER
+from dgsct.tasks import get_set
 from dgsct.tasks.ave.annotations import SPLIT_FILES, AveIndex, Row, write_index
 from dgsct.tasks.ave.decode import decode_clip
 from dgsct.tasks.ave.files import AVE
@@ -47,7 +48,7 @@ def test_a_folder_of_forty_on_one_core(benchmark, clip, tmp_path, layout):
     out = iter(range(9))
 
     def prepare():
-        return prepare_ave(root, tmp_path / f"out{next(out)}", PAPER, jobs=1, progress=False, layout=layout)
+        return prepare_set(get_set("ave"), root, tmp_path / f"out{next(out)}", PAPER, jobs=1, progress=False, layout=layout)
 
     assert benchmark.pedantic(prepare, rounds=2)["report"]["ready"]["count"] == 40
     benchmark.extra_info["clips/s per core"] = round(40 / benchmark.stats.stats.mean, 2)

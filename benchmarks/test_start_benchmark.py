@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
-from dgsct.data.prepare import prepare_ave
+from dgsct.data.prepare import prepare_set
 from dgsct.runs.run import Run
 from dgsct.settings.scales import MINI
+from dgsct.tasks import get_set
 from dgsct.tasks.ave.mini import write_mini_ave
 
 
@@ -15,7 +16,7 @@ from dgsct.tasks.ave.mini import write_mini_ave
 def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
     write_mini_ave(root / "raw", splits={"train": 6, "val": 1, "test": 1}, progress=False)
-    prepare_ave(root / "raw", root / "data/mini/ave/packed", MINI, progress=False)
+    prepare_set(get_set("ave"), root / "raw", root / "data/mini/ave/packed", MINI, progress=False)
     return root
 
 

@@ -23,8 +23,8 @@ from release_model import ReleaseModel, tiled
 from dgsct.encoders.frontend import log_mel_compact
 from dgsct.engine.worker import HEAP
 from dgsct.methods.dg_sct.ave import DGSCT
-from dgsct.settings.options import Options
 from dgsct.settings.scales import PAPER
+from dgsct.tasks.ave.options import AveOptions as Options
 
 WAYS = ("reference-fp32", "fast-fp32", "fast-bf16")
 TILE = 10

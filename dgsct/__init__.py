@@ -14,19 +14,11 @@ if TYPE_CHECKING:
 def build(task: str, method: str, scale: str = "paper", protocol: str = "release", **overrides: Any) -> "nn.Module":
     """The model of `method` for `task`, with random weights.
 
-    Its `forward(frames [B, T, 3, H, W], wave [B, T, N])` takes frames in [0, 1] and one-second waves at 32 kHz and
-    returns a small typed output. `overrides` are options such as S=False or alpha=0.2 (`dgsct.settings.options.Options`).
-    Raises UsageError for unknown names or values, and for yardsticks, which have no model.
+    On AVE `forward(frames [B, T, 3, H, W], wave [B, T, N])` takes frames in [0, 1] and one-second waves at 32 kHz and
+    returns a small typed output; what a method reads on another task its `Part` names (`dgsct.methods.base`). `overrides` are
+    options such as S=False or alpha=0.2. Raises UsageError for unknown names or values, and for yardsticks, which have no
+    model.
     """
-    from importlib import import_module
+    from dgsct.runs.run import Run
 
-    from dgsct.errors import UsageError
-    from dgsct.methods import get_method
-    from dgsct.runs.resolve import resolve_options
-    from dgsct.settings.scales import get_scale
-
-    info = get_method(method)
-    options = resolve_options(task, method, protocol, overrides)
-    if not info.trains:
-        raise UsageError(f"method {method!r} is a yardstick without a model; choose one that trains")
-    return import_module(info.module_for(task)).build(task, get_scale(scale), options)
+    return Run.make(task, method, overrides, protocol, scale).build()

@@ -11,9 +11,10 @@ from pathlib import Path
 
 PACKAGE = "dgsct"
 # What these decide stands, written out, in `Run.resolved()`, or in the record alone, or is when and where a run is carried out;
-# hashing their text too would train every run again whenever a method, a task or a line of the ledger is added. So is every
-# `__init__.py`, which holds names and declarations.
+# hashing their text too would train every run again whenever a method, a task or a line of the ledger is added. So do, in any
+# room, files that hold declarations and switches only.
 SETTLED_ROOMS = frozenset(("records", "runs", "settings"))
+SETTLED_FILES = frozenset(("__init__.py", "ledger.py", "options.py"))
 SETTLED = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parent
 
 def _settled(module: str, path: Path) -> bool:
     room = module.split(".")[1:2]
-    return module in SETTLED or path.name == "__init__.py" or bool(SETTLED_ROOMS.intersection(room))
+    return module in SETTLED or path.name in SETTLED_FILES or bool(SETTLED_ROOMS.intersection(room))
 
 
 def _path(module: str, root: Path) -> Path | None:
@@ -69,7 +70,7 @@ def _module(path: Path, _stamp: tuple[int, int], root: Path) -> tuple[str, froze
 def closure(*entries: str, root: Path = ROOT) -> dict[str, str]:
     """Module name -> sha256 of its syntax tree, for `entries` and every `dgsct` module they import, at any depth.
 
-    Modules whose outcome is part of a run's description anyway (`SETTLED`, `SETTLED_ROOMS`) are left out.
+    Modules whose outcome is part of a run's description anyway (`SETTLED` and its like) are left out.
     """
     seen: dict[str, str] = {}
     todo = list(entries)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dgsct.data.features import write_features
 from dgsct.data.packed import SCHEMA_VERSION
-from dgsct.methods import MethodInfo
-from dgsct.settings.options import AVS, OPTION_NAMES
+from dgsct.methods.base import Method, Part
+from dgsct.settings.options import RECIPE
 from dgsct.settings.scales import MINI
 
 SIDE, T = 16, 5
@@ -52,7 +53,7 @@ def write_packed(
         "frames": frames,
         "wave": draw.standard_normal((media, T, sizes.sample_rate), dtype=np.float32),
         "logmel": draw.standard_normal((media, T, 51, sizes.mel_bins), dtype=np.float32),
-        "vggish": draw.standard_normal((media, T, 1, 96, 64), dtype=np.float32),
+        "vggish_examples": draw.standard_normal((media, T, 1, 96, 64), dtype=np.float32),
         "masks": masks,
         "annotated": annotated,
     }
@@ -61,10 +62,12 @@ def write_packed(
     starts = np.cumsum([0, *counts.values()])
     splits = {s: list(range(a, b)) for s, a, b in zip(counts, starts, starts[1:], strict=False)}
     coverage = {s: {"present": sum(i < media for i in of), "total": len(of)} for s, of in splits.items()}
+    axes = {name: "row" if name == "annotated" else "clip" for name in arrays}
     manifest = {
-        "schema": SCHEMA_VERSION, "task": task, "scale": "mini", "image_size": SIDE, "categories": ["dog_barking"],
-        "front_end": {"tile": 5, **sizes.front_end}, "rows": rows, "splits": splits, "clips": {}, "coverage": coverage,
-        "arrays": {name: {"shape": list(a.shape), "dtype": str(a.dtype)} for name, a in arrays.items()},
+        "schema": SCHEMA_VERSION, "dataset": task, "scale": "mini", "image_size": SIDE, "categories": ["dog_barking"],
+        "front_end": {"tile": 5, **sizes.front_end}, "rows": rows, "splits": splits, "coverage": coverage,
+        "clips": {row["id"]: {"status": "ready", "media": row["media"], "notes": {}} for row in rows},
+        "arrays": {n: {"axis": axes[n], "shape": list(a.shape), "dtype": str(a.dtype)} for n, a in arrays.items()},
     }  # fmt: skip
     folder.mkdir(parents=True)
     for name, array in arrays.items():
@@ -88,16 +91,16 @@ class Pixels(nn.Module):
         nn.init.zeros_(self.layer.weight)
         nn.init.zeros_(self.layer.bias)
 
-    def forward(self, frames: Tensor, audio: Tensor) -> PixelOutput:
-        return PixelOutput(40 * self.layer(frames.movedim(2, -1) - 0.6).squeeze(-1) + 0 * audio.mean())
+    def forward(self, frames: Tensor, vggish: Tensor) -> PixelOutput:
+        return PixelOutput(40 * self.layer(frames.movedim(2, -1) - 0.6).squeeze(-1) + 0 * vggish.mean())
 
-    def losses(self, output: PixelOutput, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, output: PixelOutput, targets: dict[str, Tensor], epoch: int = 0) -> dict[str, Tensor]:
         seen = targets["annotated"]
         return {"bce": F.binary_cross_entropy_with_logits(output.logits[seen], targets["masks"][seen])}
 
     @staticmethod
-    def predict(output: PixelOutput) -> Tensor:
-        return output.logits.sigmoid()
+    def predict(output: PixelOutput) -> dict[str, Tensor]:
+        return {"masks": output.logits.sigmoid()}
 
 
 def build(task: str, scale, options) -> Pixels:
@@ -105,4 +108,14 @@ def build(task: str, scale, options) -> Pixels:
     return Pixels()
 
 
-PIXELS = MethodInfo("pixels", "avs_rig", "a linear layer a pixel", AVS, options=OPTION_NAMES, audio="vggish")
+_PART = Part("avs_rig", options=RECIPE, inputs=("frames", "features/vggish"))
+PIXELS = Method("pixels", "a linear layer a pixel", {"avs-s4": _PART, "avs-ms3": _PART})
+
+
+def write_world(root: Path, task: str = "avs-s4", **counts) -> Path:
+    """A results folder with a prepared set of `write_packed` and features of its clips."""
+    folder = write_packed(root / "data" / "mini" / task / "packed", task, **counts)
+    ids = [row["id"] for row in json.loads((folder / "manifest.json").read_text())["rows"] if row["media"] is not None]
+    features = np.random.default_rng(2).random((len(ids), T, MINI.vggish.embed_dim), dtype=np.float32)
+    write_features(root / "features" / "mini" / task / "vggish", features, ids, {"dataset": task, "extractor": "vggish"})
+    return root

@@ -19,7 +19,7 @@ from dgsct.models.adapter import Adapter
 from dgsct.models.interaction import AdapterPair
 from dgsct.progress import display
 from dgsct.runs.run import Run
-from dgsct.settings.options import Options
+from dgsct.tasks.ave.options import AveOptions as Options
 
 CLIPS = 4
 LAST = 2  # the last of the mini scale's three places

@@ -11,8 +11,8 @@ from dgsct.encoders.frontend import LogMel
 from dgsct.encoders.public import module_of, public_key, stored_buffers
 from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.keys import to_public
-from dgsct.settings.options import Options
 from dgsct.settings.scales import MINI, PAPER, PvtSizes, ResnetSizes, Scale, SwinSizes, VggishSizes
+from dgsct.tasks.ave.options import AveOptions as Options
 
 # The paper's depths, so that windows are shifted and masks stored, with few channels.
 TINY = replace(

@@ -16,8 +16,8 @@ from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.heads.events import EventHead, EventOutput
 from dgsct.models.keys import to_public
 from dgsct.models.temporal import TemporalAttention
-from dgsct.settings.options import Options
 from dgsct.settings.scales import Scale
+from dgsct.tasks.ave.options import AveOptions as Options
 
 ALPHA, BETA = 0.3, 0.05
 

@@ -6,7 +6,8 @@ from dgsct.atomic import write_json_atomic
 from dgsct.checksum import sha256_json
 from dgsct.engine.run_lock import RunLock
 from dgsct.errors import DgsctError
-from dgsct.publish.render import Cell, Column, Row, Source, Table
+from dgsct.publish.cells import Source
+from dgsct.publish.render import Cell, Column, Row, Table
 from dgsct.records.failures import failed_record, note_failure
 from dgsct.records.provenance import processor
 from dgsct.records.results import efficiency_key, write_record
@@ -157,8 +158,8 @@ def table_of_all_states() -> Table:
         return Source(f"runs/x/s{seed}/record.json", key, seed, state, value)
 
     cells = {
-        "ok": Cell("ok", 81.26, 0.34, (source(0, value=81.5), source(1, value=81.02)), 82.2, "Table 0"),
-        "partial": Cell("partial", 80.0, None, (source(0), source(1, "missing", None)), 79.0, "Table 0", notes=(1,)),
+        "ok": Cell("ok", 81.26, 0.34, (source(0, value=81.5), source(1, value=81.02)), 82.2, "Table 0", seeds=2),
+        "partial": Cell("partial", 80.0, None, (source(0), source(1, "missing", None)), 79.0, "Table 0", (1,), seeds=1),
         "failed": Cell("failed", None, None, (source(0, "failed", None),), 78.6, "Table 0", (2,), (3,)),
         "stale": Cell("stale", None, None, (source(0, "stale", 80.0),), 78.6, "Table 0", (4,)),
         "corrupt": Cell("corrupt", None, None, (source(0, "corrupt", None),), 78.6, "Table 0", (5,)),
@@ -174,11 +175,12 @@ def table_of_all_states() -> Table:
             {"Visual": "Swin"},
             {"S": i % 2 == 0},
             "baseline",
+            design="inferred" if name == "partial" else "published",
         )
         for i, (name, cell) in enumerate(cells.items())
     ]
     counts = (Source("efficiency/dg-sct.json", "fedcba9876543210" * 4, None, "ok", 461.282531),)
-    counted = Cell("ok", 461.282531, None, counts, 461.3, "Table 6", exact=461282531)
+    counted = Cell("ok", 461.282531, None, counts, 461.3, "Table 6", exact=461282531, seeds=1)
     rows.append(Row("yard", "yardstick", {"ave": counted, "avqa": Cell("planned")}, {}, {}, "yardstick", True, (8,)))
     notes = [
         "print only",
@@ -198,7 +200,10 @@ def table_of_all_states() -> Table:
         scale="mini",
         protocol="release",
         stamp="mini scale; not a reproduction",
-        columns=(Column("ave", "Accuracy (%)", "AVE", exact=True), Column("avqa", "Avg", "AVQA", False, notes=(0,))),
+        columns=(
+            Column("ave", "Accuracy (%)", "AVE", exact=True),
+            Column("avqa", "Avg", "AVQA", False, notes=(0,), design="inferred"),
+        ),
         rows=tuple(rows),
         footnotes=tuple(notes),
         remarks=("ours: mean ± sample standard deviation",),

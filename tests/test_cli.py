@@ -1,5 +1,6 @@
 """The command line as a user meets it: real processes, their output, their exit codes, and never a traceback."""
 
+import csv
 import json
 import os
 import shutil
@@ -19,8 +20,8 @@ from dgsct.runs.run import Run
 from dgsct.tasks import TASKS
 
 COMMANDS = (
-    "ls", "run", "bundle", "prepare", "weights", "convert", "evaluate", "efficiency", "tables", "figures", "report", "status",
-    "plan", "ledger", "doctor", "masks", "retry", "soak",
+    "ls", "run", "bundle", "prepare", "weights", "convert", "evaluate", "efficiency", "tables", "figures", "cells", "report",
+    "status", "plan", "ledger", "doctor", "masks", "retry", "soak",
 )  # fmt: skip
 
 
@@ -106,6 +107,8 @@ def test_ledger_is_the_page(tmp_path, repository):
         (["tables", "table99"], "unknown experiment 'table99'; known: fig8, fig9, table1, "),
         (["tables", "fig8"], "fig8 is no table; use `dgsct figures fig8`"),
         (["figures", "table1"], "table1 is no figure; use `dgsct tables table1`"),
+        (["cells", "--json", "--csv"], "--json and --csv exclude each other; give one of them"),
+        (["cells", "table99"], "unknown experiment 'table99'; known: fig8, fig9, table1, "),
         (["report", "--scale", "huge"], "unknown scale 'huge'; choose one of: paper, mini"),
         (["tables", "--scale", "huge"], "unknown scale 'huge'; choose one of: paper, mini"),
         (["status", "--protocol", "papr"], "unknown protocol 'papr'; did you mean 'paper'?"),
@@ -236,6 +239,23 @@ def test_figures_prints_what_it_wrote(results, tmp_path):
     assert (said.code, said.err) == (0, "")
     assert said.out.split() == [f"out/{name}.{end}" for name in ("fig8", "fig9") for end in ("pdf", "png", "json")]
     assert all((tmp_path / name).stat().st_size for name in said.out.split())
+
+
+def test_cells_prints_the_numbers_for_people_and_for_programs(tmp_path):
+    for seed, value in enumerate((81.0, 82.0)):
+        place(tmp_path, Run.make("ave", "dg-sct", seed=seed), value)
+    arguments = ["cells", "table1", "--results", tmp_path, "--seeds", 3]
+    lines = dgsct(tmp_path, *arguments).out.splitlines()
+    assert lines[0].startswith("table1: mini scale: generated clips")
+    assert "  dg-sct ave 81.5 ± 0.7 partial (2 of 3); printed 82.2" in [f"  {' '.join(line.split())}" for line in lines]
+    assert len(lines) == 1 + len(load_experiments()["table1"].rows)
+    told = {cell["row"]: cell for cell in json.loads(dgsct(tmp_path, *arguments, "--json").out)}
+    assert (told["dg-sct"]["mean"], told["dg-sct"]["n"], told["dg-sct"]["state"]) == (81.5, 2, "partial")
+    flat = list(csv.DictReader(dgsct(tmp_path, *arguments, "--csv").out.splitlines()))
+    mine = [line for line in flat if line["row"] == "dg-sct"]
+    assert [(line["seed"], line["value"], line["state"]) for line in mine] == [
+        ("0", "81.0", "ok"), ("1", "82.0", "ok"), ("2", "", "missing"),
+    ]  # fmt: skip
 
 
 def test_status_counts(results, tmp_path):

@@ -76,6 +76,7 @@ def test_an_edit_trains_again_what_imports_it(package, edited, trained_again):
 def test_an_edit_of_what_reads_records_or_makes_data_trains_nothing(package):
     before = codes(package)
     names = [
+        "publish/cells",
         "publish/tables",
         "publish/figures",
         "publish/report",

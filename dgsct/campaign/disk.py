@@ -11,38 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dgsct.campaign.step_times import StepTime
-from dgsct.methods import METHODS
+from dgsct.data.features import features_folder, get_extractor
+from dgsct.runs.inputs import encoders_needed, features_of, packed_folder
 from dgsct.runs.run import Run
 from dgsct.settings.scales import get_scale
+from dgsct.tasks import get_set
 from dgsct.tasks.generate import mini_splits
-from dgsct.tasks.sets import get_set
 
-# Trainable parameters with default options; a row that switches something off has fewer. tests/campaign/test_disk.py counts
-# again.
-TRAINABLE: dict[str, dict[str, dict[str, int]]] = {
-    "paper": {
-        "ave": {"dg-sct": 201_160_647, "lavish-star": 114_766_359, "late-fusion": 12_621_783},
-        "avs-s4": {
-            "dg-sct": 365_993_560, "lavish-star": 236_688_544, "late-fusion": 54_183_753, "avs-pvt": 101_320_577,
-            "avs-r50": 91_400_961,
-        },
-        "avs-ms3": {
-            "dg-sct": 342_755_457, "lavish-star": 213_450_441, "late-fusion": 54_183_753, "avs-pvt": 101_320_577,
-            "avs-r50": 91_400_961,
-        },
-    },
-    "mini": {
-        "ave": {"dg-sct": 798_629, "lavish-star": 601_721, "late-fusion": 515_669},
-        "avs-s4": {
-            "dg-sct": 3_975_176, "lavish-star": 2_361_110, "late-fusion": 1_936_535, "avs-pvt": 1_196_145,
-            "avs-r50": 3_879_985,
-        },
-        "avs-ms3": {
-            "dg-sct": 2_753_089, "lavish-star": 1_139_023, "late-fusion": 1_936_535, "avs-pvt": 1_196_145,
-            "avs-r50": 3_879_985,
-        },
-    },
-}  # fmt: skip
 ENCODER_BYTES = {
     "paper": {
         "swin": 915_090_196, "htsat": 125_301_092, "pvt": 325_772_032, "resnet50": 182_669_712, "vggish": 288_564_736,
@@ -78,11 +53,21 @@ class Disk:
         return self.checkpoints + self.results + self.data + self.encoders
 
 
-def data_bytes(task: str, scale: str) -> int:
+def data_bytes(dataset: str, scale: str) -> int:
     """Bytes of a whole prepared set: what its clips take in the packed arrays."""
-    sizes, data_set = get_scale(scale), get_set(task)
-    videos = sum(mini_splits(task).values()) if sizes.generated_data else data_set.videos
-    return videos * data_set.bytes_of_clip(sizes)
+    sizes, data_set = get_scale(scale), get_set(dataset)
+    return _videos(dataset, scale) * data_set.bytes_of_clip(sizes)
+
+
+def _videos(dataset: str, scale: str) -> int:
+    return sum(mini_splits(dataset).values()) if get_scale(scale).generated_data else get_set(dataset).videos
+
+
+def feature_bytes(dataset: str, extractor: str, scale: str) -> int:
+    """Bytes of the features of a whole set, float32."""
+    sizes, known = get_scale(scale), get_extractor(extractor)
+    segments = get_set(dataset).forms(sizes)[known.reads][0][0]
+    return _videos(dataset, scale) * segments * known.width(sizes) * WEIGHT_BYTES
 
 
 def disk_needed(
@@ -93,16 +78,21 @@ def disk_needed(
     A run's parameters are the counted ones of its method, else those of the measurement that told its time.
     """
     root = Path(root)
-    known = [TRAINABLE[scale].get(run.task, {}).get(run.method, time and time.trainable) for run, time in runs]
+    known = [run.part.trainable.get(scale, time and time.trainable) for run, time in runs]
     counted = [(run not in passing, n) for (run, _), n in zip(runs, known, strict=True) if n is not None]
     training = sorted(n * (CHECKPOINTS * CHECKPOINT_BYTES + (0 if stays else WEIGHT_BYTES)) for stays, n in counted)
     there, data, encoders = [], 0, 0
-    for task in dict.fromkeys(run.task for run, _ in runs):
-        if (root / "data" / scale / task / "packed" / "manifest.json").exists():
-            there.append(f"prepared data of {task}")
+    for name in dict.fromkeys(run.dataset for run, _ in runs):
+        if (root / packed_folder(scale, name) / "manifest.json").exists():
+            there.append(f"prepared data of {name}")
         else:
-            data += data_bytes(task, scale)
-    for name in dict.fromkeys(name for run, _ in runs for name in METHODS[run.method].encoders):
+            data += data_bytes(name, scale)
+    for name, extractor in dict.fromkeys((run.dataset, one) for run, _ in runs for one in features_of(run)):
+        if (root / features_folder(scale, name, extractor) / "features.json").exists():
+            there.append(f"features {extractor} of {name}")
+        else:
+            data += feature_bytes(name, extractor, scale)
+    for name in dict.fromkeys(name for run, _ in runs for name in encoders_needed(run)):
         if (root / "encoders" / scale / f"{name}.safetensors").exists():
             there.append(f"encoder {name}")
         else:

@@ -28,16 +28,15 @@ from dgsct.campaign.step_times import (
 from dgsct.data.packed import read_manifest
 from dgsct.engine.checkpoint import finished, newest_state
 from dgsct.errors import DgsctError, UsageError
-from dgsct.methods import METHODS
-from dgsct.records.results import data_checksum, encoders_checksum, validity
+from dgsct.records.results import validity
 from dgsct.runs.experiments import Experiment, Settings, all_runs
-from dgsct.runs.resolve import resolve_options
+from dgsct.runs.inputs import checksums, packed_folder
 from dgsct.runs.retention import keep_of
 from dgsct.runs.run import Run
 from dgsct.runs.site import Site
 from dgsct.settings.scales import get_scale
+from dgsct.tasks import get_set, get_task
 from dgsct.tasks.generate import mini_splits
-from dgsct.tasks.sets import get_set
 
 
 @dataclass(frozen=True)
@@ -169,13 +168,14 @@ def _run_at(target: str, settings: Settings) -> Run:
 
 def splits_of(root: Path, scale: str, task: str) -> tuple[dict[str, int], str]:
     """Clips of each split and where they are known from: the prepared data, else what the set is said to have."""
-    folder = Path(root) / "data" / scale / task / "packed"
+    dataset = get_task(task).dataset
+    folder = Path(root) / packed_folder(scale, dataset)
     if (folder / "manifest.json").exists():
         found = read_manifest(folder)["coverage"]
         return {name: split["present"] for name, split in found.items()}, "the prepared data"
     if get_scale(scale).generated_data:
-        return mini_splits(task), "the generator's settings"
-    return dict(get_set(task).published), "the published splits"
+        return mini_splits(dataset), "the generator's settings"
+    return dict(get_set(dataset).published), "the published splits"
 
 
 def work_of(run: Run, root: Path, clips: Mapping[str, int]) -> Work:
@@ -183,16 +183,15 @@ def work_of(run: Run, root: Path, clips: Mapping[str, int]) -> Work:
 
     An epoch is evaluated on the split that selects, and after an improvement on the test split too: here after each.
     """
-    recipe = get_scale(run.scale).recipe(run.task, run.method)
-    options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
-    steps = batches(clips["train"], recipe.batch_size)
+    recipe, options = run.recipe, run.options
+    steps = recipe.steps(clips["train"])
     evaluations = sum(batches(clips[split], recipe.batch_size) for split in {options.selection, "test"})
     state, over = _where_it_stands(run, root)
     done, batch = state.get("epoch", 0), state.get("batch", 0)
     left = 0 if over else max(recipe.epochs - done, 0)
     return Work(
         epochs=left,
-        at_least=min(left, recipe.patience - state.get("below_best", 0)),
+        at_least=left if recipe.select == "last" else min(left, recipe.patience - state.get("below_best", 0)),
         steps=max(left * steps - batch, 0),
         evaluations=left * evaluations,
         done=done,
@@ -206,7 +205,7 @@ def _where_it_stands(run: Run, root: Path) -> tuple[dict[str, Any], bool]:
     """Progress in the newest checkpoint that the trainer would go on from, and whether its training is over."""
     folder = Path(root) / run.folder / "checkpoints"
     try:
-        key = run.key(data_checksum(root, run.scale, run.task), encoders_checksum(root, run.scale, run.method))
+        key = run.key(checksums(run, root))
     except DgsctError:  # without data nothing can be gone on from
         return {}, False
     found = newest_state(folder, key)
@@ -219,7 +218,7 @@ def judge(runs: Sequence[Run], root: Path) -> list[Item]:
     items = []
     for run in runs:
         state = validity(run, root)
-        trains = state.name != "ok" and not state.given_up and METHODS[run.method].trains
+        trains = state.name != "ok" and not state.given_up and run.kind == "trained"
         work = work_of(run, root, clips[run.task]) if trains else None
         items.append(Item(run, state.name, work, given_up=state.given_up))
     return items

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 from dgsct.campaign.plan import Item, Plan, durations
-from dgsct.methods import METHODS
 from dgsct.settings.scales import get_scale
 
 HEADS = ("task", "method", "setting", "done", "to do", "half-way", "steps/run", "eval/run", "time/run", "time", "source")
@@ -33,7 +32,7 @@ def _group(task: str, method: str, setting: str, items: list[Item]) -> dict[str,
         "task": task,
         "method": method,
         "setting": setting,
-        "trains": METHODS[method].trains,
+        "trains": any(item.run.kind == "trained" for item in items),
         "done": counts["ok"],
         "to_do": sum(item.state != "ok" and not item.given_up for item in items),
         "states": {name: counts[name] for name in STATES if counts[name]},
@@ -157,7 +156,7 @@ def total_line(plan: Plan) -> str:
     """`27 runs to train, 3 done: about 41 GPU-hours, 11 h on 4 GPUs, 96 GB of disk`."""
     train, unit = plan.to_train, _unit(plan)
     given_up = sum(item.given_up for item in plan.items)
-    yardsticks = sum(item.state != "ok" and not item.given_up and not METHODS[item.run.method].trains for item in plan.items)
+    yardsticks = sum(item.state != "ok" and not item.given_up and item.run.kind == "yardstick" for item in plan.items)
     text = f"{_runs(len(train))} to train"
     if yardsticks:
         text += f", {yardsticks} without training to compute"
@@ -221,7 +220,7 @@ def _epochs(plan: Plan) -> list[str]:
     """What an epoch is, a line for each task and recipe; methods are named where a task has more than one."""
     kinds: dict[tuple[str, str], dict[str, None]] = {}
     for item in plan.to_train:
-        recipe = get_scale(item.run.scale).recipe(item.run.task, item.run.method)
+        recipe = item.run.recipe
         until = f"at most {recipe.epochs} epochs, less where {recipe.patience} in a row stay below the best"
         words = (
             f"{item.work.steps_an_epoch} training steps of {recipe.batch_size} clips and "

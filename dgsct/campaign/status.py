@@ -14,7 +14,7 @@ from dgsct.campaign.plan_report import span
 from dgsct.campaign.queued import Queue
 from dgsct.campaign.watching import SHOWN, Pace, Standing, Watch
 from dgsct.methods import METHODS
-from dgsct.publish.tables import fill_command
+from dgsct.publish.cells import fill_command
 from dgsct.records.results import efficiency_state
 from dgsct.runs.experiments import Experiment, Settings, all_runs, expand
 from dgsct.runs.run import Run

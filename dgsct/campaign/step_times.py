@@ -16,9 +16,8 @@ from dgsct.atomic import write_json_atomic
 from dgsct.errors import DgsctError
 from dgsct.records.provenance import processor
 from dgsct.records.results import read_record
-from dgsct.runs.resolve import resolve_options
+from dgsct.runs.resolve import option_names
 from dgsct.runs.run import Run
-from dgsct.settings.options import Options
 from dgsct.settings.scales import get_scale
 
 SCHEMA_VERSION = 1
@@ -71,12 +70,12 @@ class StepTime:
 
 def cost_options(run: Run) -> dict[str, Any]:
     """The options that decide what a step of `run` costs."""
-    return _cost(asdict(resolve_options(run.task, run.method, run.protocol, dict(run.overrides))))
+    return _cost(run, asdict(run.options))
 
 
-def _cost(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of today's names only; one that a record does not know had its default."""
-    plain = asdict(Options())
+def _cost(run: Run, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The run's options of today's names; one that a record does not know has the value that the run has today."""
+    plain = {name: getattr(run.options, name) for name in option_names(run.task, run.method)}
     return {name: options.get(name, value) for name, value in plain.items() if name not in SAME_COST}
 
 
@@ -107,11 +106,7 @@ def _of_record(path: Path) -> Measured | None:
         record = read_record(path)
         run, provenance, curve = Run.from_dict(record["run"]), record["provenance"], record["curve"]
         hardware, recipe = provenance["hardware"], record["resolved"]["recipe"]
-        if (
-            not curve
-            or hardware["processes"] != 1
-            or recipe["batch_size"] != get_scale(run.scale).recipe(run.task, run.method).batch_size
-        ):
+        if not curve or hardware["processes"] != 1 or recipe["batch_size"] != run.recipe.batch_size:
             return None
         count = {split: batches(c["present"], recipe["batch_size"]) for split, c in record["coverage"].items()}
         seconds = sum(entry["seconds"] for entry in curve)
@@ -119,7 +114,7 @@ def _of_record(path: Path) -> Measured | None:
         options = record["resolved"]["options"]
         return Measured(
             run=run,
-            cost=_cost(options),
+            cost=_cost(run, options),
             device=Device(hardware["gpu"] or hardware["cpu"], hardware["gpu"] is not None),
             training={options["accumulation"]: seconds / (len(curve) * count["train"])},
             evaluation=beside / sum(count[split] for entry in curve for split in entry["metrics"]),
@@ -170,7 +165,7 @@ def _of_probe(entry: Any) -> Measured | None:
         run, learn, still = Run.from_dict(entry["run"]), entry["learn"], entry["still"]
         return Measured(
             run=run,
-            cost=_cost(entry["cost"]),
+            cost=_cost(run, entry["cost"]),
             device=Device(**entry["device"]),
             training={"release": (learn + still) / 2, "off": learn},
             evaluation=entry["evaluation"],
@@ -212,7 +207,7 @@ def closest(run: Run, known: Iterable[Measured], device: Device) -> list[Measure
 
 
 def _accumulation(run: Run) -> str:
-    return resolve_options(run.task, run.method, run.protocol, dict(run.overrides)).accumulation
+    return run.options.accumulation
 
 
 def step_time(run: Run, known: Iterable[Measured], device: Device) -> StepTime | None:

@@ -18,10 +18,9 @@ from dgsct.campaign.runtimes import read_runtimes
 from dgsct.closure import ROOT
 from dgsct.engine.run_lock import STALE_AFTER
 from dgsct.errors import DgsctError
-from dgsct.methods import METHODS
-from dgsct.records.results import STATES, data_checksum, encoders_checksum, validity
+from dgsct.records.results import STATES, validity
+from dgsct.runs.inputs import checksums, input_paths
 from dgsct.runs.run import Run
-from dgsct.settings.scales import get_scale
 
 SHOWN = (STATES[0], "running", "queued", *STATES[1:])
 WINDOW = 3600.0
@@ -65,7 +64,7 @@ class Pace:
 
         0 if nothing is left to train, None where neither tells.
         """
-        open_ = {run: s for run, s in standings.items() if s.state != "ok" and METHODS[run.method].trains}
+        open_ = {run: s for run, s in standings.items() if s.state != "ok" and run.kind == "trained"}
         if not open_:
             return 0.0
         busy = [s.share for s in open_.values() if s.state == "running"]
@@ -118,16 +117,14 @@ class Watch:
 
     def _judge(self, run: Run) -> Standing:
         state = validity(run, self.root)
-        if state.name != "ok" or not state.record or not METHODS[run.method].trains:
+        if state.name != "ok" or not state.record or run.kind != "trained":
             return Standing(state.name)  # a yardstick takes seconds, and tells nothing of how long trainings take
         told = state.record["provenance"]
         finished = _moment(told.get("finished"))
         return Standing("ok", _moment(told.get("started")), finished)
 
     def _shared(self, run: Run) -> tuple[Stamp, ...]:
-        encoders = (self.root / "encoders" / run.scale / f"{name}.json" for name in METHODS[run.method].encoders)
-        manifest = self.root / "data" / run.scale / run.task / "packed" / "manifest.json"
-        return tuple(_stamp(path) for path in (manifest, *encoders))
+        return tuple(_stamp(self.root / path) for path in input_paths(run))
 
     def _running(self, run: Run, judged: Standing) -> Standing:
         """The standing of a run whose lock is fresh: where its owner is of this machine, it must be there, too."""
@@ -148,14 +145,14 @@ class Watch:
 
     def _read(self, run: Run, checkpoint: Path) -> tuple[float, str]:
         try:
-            key = run.key(data_checksum(self.root, run.scale, run.task), encoders_checksum(self.root, run.scale, run.method))
+            key = run.key(checksums(run, self.root))
         except DgsctError:
             return 0.0, ""
         told = _json(checkpoint / "state.json")
         state = told.get("state", told)  # beside checksums, or by itself
         if state.get("key") != key:  # what lies there belongs to other code or data: this run has begun anew
             return 0.0, ""
-        epochs = get_scale(run.scale).recipe(run.task, run.method).epochs
+        epochs = run.recipe.epochs
         done = min(state.get("epoch", 0), epochs)
         return done / epochs, f"epoch {min(done + 1, epochs)}/{epochs}, step {state.get('step', '?')}"
 

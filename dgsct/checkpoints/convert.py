@@ -10,10 +10,12 @@ a run's best weights, which lack what never changed: that lies in the encoders' 
 """
 
 import json
+import sys
 from collections import OrderedDict
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +27,8 @@ from dgsct.encoders.tensor_files import TensorFile, fit, read_tensors
 from dgsct.encoders.weights import encoder_state, write_tensors
 from dgsct.engine.checkpoint import check_best
 from dgsct.errors import DgsctError, UsageError
-from dgsct.methods import get_method
-from dgsct.models.keys import Rules, ave_rules, from_public, to_public
-from dgsct.models.keys_avs import baseline_rules, segmentation_rules
+from dgsct.methods import METHODS
+from dgsct.models.keys import PublicLayout, from_public, to_public
 from dgsct.runs.run import Run
 from dgsct.settings.scales import get_scale
 
@@ -36,25 +37,21 @@ RELEASE, OURS, BEST = "release", "ours", "a run's best"
 FRONT_END_TOLERANCE = 1e-4
 
 
-class Layout(NamedTuple):
-    """A family of public checkpoints: whose they are, how their keys map to ours, which encoders lie in files of their own."""
+def public_layouts() -> dict[str, PublicLayout]:
+    """Every family of public checkpoints, by the module of our model."""
+    modules = dict.fromkeys(p.module for m in METHODS.values() for p in m.parts.values() if p.kind != "yardstick")
+    found = ((name, getattr(import_module(name), "PUBLIC", None)) for name in modules)
+    return {name: layout for name, layout in found if layout is not None}
 
-    title: str
-    rules: Rules
-    beside: tuple[str, ...] = ()
 
-
-LAYOUTS = {  # by the module of our model
-    "dgsct.methods.dg_sct.ave": Layout("the AVE release", ave_rules),
-    "dgsct.methods.dg_sct.avs": Layout("the AVS release", segmentation_rules),
-    "dgsct.methods.avsbench": Layout("AVSBench", baseline_rules, ("vggish",)),
-}
-MARKS = ("temporal_attn.", "tpavi_b1.")  # keys that only whole public checkpoints have
+def told_by(tensors: Mapping[str, Tensor]) -> dict[str, str] | None:
+    """What the entries of a public checkpoint tell of its run; None for a file of no public layout."""
+    return next((said for layout in public_layouts().values() if (said := layout.told(tensors)) is not None), None)
 
 
 def form_of(file: TensorFile) -> str:
     """Which form a whole model's file has: `RELEASE`, `OURS` or `BEST`."""
-    if any(key.startswith(MARKS) for key in file.tensors):
+    if told_by(file.tensors) is not None:
         return RELEASE
     return BEST if {"key", "epoch"} <= file.metadata.keys() else OURS
 
@@ -74,7 +71,7 @@ def run_of(path: Path, **given: Any) -> tuple[Run, Path]:
     elif path.suffix == ".safetensors" and path.is_file():
         said = _said(path)
     elif path.is_file():
-        said = _told(read_tensors(path).tensors)
+        said = told_by(read_tensors(path).tensors) or {}
     given = {name: value for name, value in given.items() if value is not None}
     results = Path(given.pop("results", results))
     return Run.from_dict({"task": "ave", "method": "dg-sct", "scale": "paper", **said, **given}), results
@@ -90,27 +87,10 @@ def _said(path: Path) -> dict[str, Any]:
         raise DgsctError(f"{path}: its header names no run of this version ({told}); convert the checkpoint again") from error
 
 
-def _told(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """What the keys of a public checkpoint tell of its run; AVSBench's two settings are the same network."""
-    if not any(key.startswith("tpavi_b1.") for key in tensors):
-        return {}
-    if any(key.startswith("resnet.") for key in tensors):
-        return {"task": "avs-s4", "method": "avs-r50"}
-    down, tokens = (tensors.get(f"vis_adapter_blocks_p1.0.{name}") for name in ("down_sampler.weight", "my_tokens"))
-    if down is None or tokens is None or tokens.dim() < 2:
-        return {"task": "avs-s4", "method": "avs-pvt"}
-    return {"task": "avs-ms3" if tokens.shape[1] == 2 * down.shape[0] else "avs-s4", "method": "dg-sct"}
-
-
-def build_model(run: Run, meta: bool = False) -> nn.Module:
-    """The model of a run, as its training starts with it; on the meta device for keys and shapes only."""
-    module = import_module(get_method(run.method).module_for(run.task))
-    from dgsct.runs.resolve import resolve_options
-
-    options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
-    with torch.device("meta" if meta else "cpu"):
-        torch.manual_seed(run.seed)
-        return module.build(run.task, get_scale(run.scale), options)
+def start_of(run: Run) -> nn.Module:
+    """The model of a run with the random weights that its training starts with."""
+    torch.manual_seed(run.seed)
+    return run.build()
 
 
 def _groups(state: dict[str, Tensor]) -> int:
@@ -123,33 +103,16 @@ def _encoders(model: nn.Module) -> tuple[str, nn.Module]:
     return next((name, module) for name, module in model.named_modules() if name.split(".")[-1] == "encoders")
 
 
-def _layout(model: nn.Module) -> Layout | None:
-    return LAYOUTS.get(type(model).__module__)
-
-
-def _inside(model: nn.Module) -> dict[str, Tensor]:
-    """The state dict without the encoders that lie beside such checkpoints."""
-    name, layout = _encoders(model)[0], _layout(model)
-    beside = tuple(f"{name}.{encoder}." for encoder in layout.beside) if layout else ()
-    return {key: tensor for key, tensor in model.state_dict().items() if not key.startswith(beside)}
-
-
-def _beside(model: nn.Module, scale: str, results: Path) -> dict[str, Tensor]:
-    """What `_inside` leaves out, from the encoders' files."""
-    (name, holder), layout = _encoders(model), _layout(model)
-    return {
-        f"{name}.{encoder}.{key}": tensor
-        for encoder in (layout.beside if layout else ())
-        for key, tensor in encoder_state(results, scale, encoder, getattr(holder, encoder).state_dict()).items()
-    }
+def _layout(model: nn.Module) -> PublicLayout | None:
+    return getattr(sys.modules[type(model).__module__], "PUBLIC", None)
 
 
 def _release_state(model: nn.Module, path: Path, given: dict[str, Tensor]) -> dict[str, Tensor]:
     """The entries of a file in a public layout under our keys."""
     layout = _layout(model)
     if layout is None:
-        raise UsageError(f"{path} is in a release's layout, which DG-SCT, LAVisH* and avs-* have; choose one of these methods")
-    expected = _inside(model)
+        raise UsageError(f"{path} is in a release's layout, which this method has none of; choose the method that it is of")
+    expected = model.state_dict()
     for encoder, module in _encoders(model)[1].named_children():
         inside = {key.removeprefix(f"{encoder}."): t for key, t in given.items() if key.startswith(f"{encoder}.")}
         kept = drop_recomputable(path, encoder, getattr(module, "sizes", None), inside)
@@ -183,11 +146,11 @@ def checkpoint_state(model: nn.Module, path: Path, scale: str = "paper", results
     file = read_tensors(path)
     form = form_of(file)
     if form == RELEASE:
-        return _release_state(model, path, file.tensors) | _beside(model, scale, results)
+        return _release_state(model, path, file.tensors)
     if form == BEST:
         return _best_state(model, path, file.tensors, scale, results)
-    fit(path, "this model", _inside(model), file.tensors)
-    return file.tensors | _beside(model, scale, results)
+    fit(path, "this model", model.state_dict(), file.tensors)
+    return file.tensors
 
 
 def load_checkpoint(model: nn.Module, path: str | Path, scale: str = "paper", results: str | Path = "results") -> None:
@@ -220,10 +183,10 @@ def release_to_ours(path: Path, out: Path, run: Run) -> int:
     file = read_tensors(path)
     if form_of(file) != RELEASE:
         raise DgsctError(
-            f"{path} is not in the release's layout (no 'temporal_attn.' or 'tpavi_b1.' entries); "
+            f"{path} is in no release's layout ({', '.join(one.title for one in public_layouts().values())}); "
             "give a file such as best_82.18.pt"
         )
-    state = _release_state(build_model(run, meta=True), path, file.tensors)
+    state = _release_state(run.build(meta=True), path, file.tensors)
     metadata = {
         "format": FORMAT,
         "run": json.dumps(run.to_dict()),
@@ -240,22 +203,20 @@ def ours_to_release(path: Path, out: Path, run: Run, results: Path) -> int:
 
     The buffers that the release stores and ours does not (19 at paper scale) are computed by timm.
     """
-    layout = LAYOUTS.get(get_method(run.method).module_for(run.task))
+    layout = public_layouts().get(run.part.module)
     if layout is None:
-        raise UsageError(
-            f"method {run.method!r} has no place in a release's layout; give a checkpoint of DG-SCT, LAVisH* or avs-*"
-        )
+        raise UsageError(f"method {run.method!r} has no place in a release's layout; no public checkpoint of it is known")
     file = read_tensors(path)
     if form_of(file) == RELEASE:
         raise DgsctError(f"{path} is already in the release's layout")
     if form_of(file) == BEST:
-        model = build_model(run)
+        model = start_of(run)
         state = _best_state(model, path, file.tensors, run.scale, results)
     else:
-        model, state = build_model(run, meta=True), file.tensors
-        fit(path, "this model", _inside(model), state)
-    inside = {key: state[key] for key in _inside(model)}
-    public = OrderedDict((k, t.contiguous()) for k, t in to_public(inside, _groups(inside), layout.rules).items())
+        model, state = run.build(meta=True), file.tensors
+        fit(path, "this model", model.state_dict(), state)
+    whole = {key: state[key] for key in model.state_dict()}
+    public = OrderedDict((k, t.contiguous()) for k, t in to_public(whole, _groups(whole), layout.rules).items())
     for encoder, module in _encoders(model)[1].named_children():
         buffers = stored_buffers(encoder, getattr(module, "sizes", None))
         public.update({f"{encoder}.{key}": buffer for key, buffer in buffers.items()})

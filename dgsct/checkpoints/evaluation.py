@@ -7,7 +7,6 @@ import csv
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,14 @@ import numpy as np
 
 from dgsct.atomic import write_bytes_atomic, write_json_atomic, write_text_atomic
 from dgsct.checksum import sha256_file
+from dgsct.data.batch import Arrays
 from dgsct.errors import DgsctError, UsageError
-from dgsct.methods import get_method
 from dgsct.progress import counted
-from dgsct.runs.resolve import resolve_options
 from dgsct.runs.run import Run
-from dgsct.settings.options import AVS
-from dgsct.settings.scales import get_scale
+from dgsct.tasks import get_task
+from dgsct.tasks.base import View
 
-DETAILS = {"ave": "dgsct.tasks.ave.details", **dict.fromkeys(AVS, "dgsct.tasks.avs.details")}
-Keep = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Keep = Callable[[Arrays, np.ndarray], Arrays]
 
 
 @dataclass(frozen=True)
@@ -43,53 +40,44 @@ class Evaluation:
         return f"{self.checkpoint.name}: {self.run.task} {self.run.method} ({self.run.setting}, {self.run.scale} scale)"
 
 
-def on_test_split(run: Run, checkpoint: Path, results: Path, keep: Keep | None = None) -> tuple[Any, np.ndarray]:
+def on_test_split(run: Run, checkpoint: Path, results: Path, keep: Keep | None = None) -> tuple[View, Arrays]:
     """Load `checkpoint` strictly and run the test split of the prepared data below `results`, on a GPU if there is one.
 
-    Returns the task, and what `keep(predictions, rows)` keeps of every batch: by default what the measures need. Precision,
-    batches and measures are those of the training's own evaluation: the same weights give the same numbers.
+    Returns the task on its data, and what `keep(predictions, rows)` keeps of every batch: by default what the measures need.
+    Precision, batches and measures are those of the training's own evaluation: the same weights give the same numbers.
     """
-    import torch
-    from accelerate import Accelerator
+    from dgsct.checkpoints.convert import checkpoint_state, start_of
+    from dgsct.engine.numerics import exact_numerics
+    from dgsct.engine.recipe import DTYPES
+    from dgsct.engine.training import accelerator_of, open_view, predictions
 
-    from dgsct.checkpoints.convert import build_model, checkpoint_state
-    from dgsct.engine.training import open_task, predictions
-
-    if not get_method(run.method).trains:
+    if run.kind == "yardstick":
         raise UsageError(f"method {run.method!r} is a yardstick without a checkpoint; choose one that trains")
     if not Path(checkpoint).is_file():
         raise DgsctError(f"{checkpoint} does not exist; give a checkpoint file")
-    options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
-    recipe = get_scale(run.scale).recipe(run.task, run.method)
-    folder = results / "data" / run.scale / run.task / "packed"
-    task = open_task(run, results)
-    import_module(DETAILS[run.task]).check(task, str(folder))
-    torch.backends.cudnn.allow_tf32 = False
-    if recipe.threads:
-        torch.set_num_threads(recipe.threads)
-    model: Any = build_model(run)
+    recipe = run.recipe
+    view = open_view(run, results)
+    exact_numerics(recipe.threads)
+    model: Any = start_of(run)
     model.load_state_dict(checkpoint_state(model, checkpoint, run.scale, results))
-    mixed = {"fp32": "no", "bf16": "bf16"}[options.precision]
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
-    rows = task.splits["test"]
+    model.to(DTYPES[recipe.dtype])
+    accelerator = accelerator_of(run)
+    rows = view.splits["test"]
     if not len(rows):
-        raise DgsctError(f"{folder} holds no test clip; prepare the data again")
-    size = recipe.batch_size
-    steps = counted(-(-len(rows) // size), f"evaluate {Path(checkpoint).name}", "batches")
-    kept = predictions(
-        accelerator.prepare(model), model.predict, task, rows, size, accelerator.device, lambda _: next(steps), keep
-    )
+        raise DgsctError(f"the prepared {run.dataset} set holds no test clip; prepare the data again")
+    steps = counted(-(-len(rows) // recipe.batch_size), f"evaluate {Path(checkpoint).name}", "batches")
+    kept = predictions(accelerator.prepare(model), model, view, rows, run, accelerator.device, lambda _: next(steps), keep)
     next(steps, None)  # the last batch is done
-    return task, kept
+    return view, kept
 
 
 def evaluate(run: Run, checkpoint: Path, results: Path) -> Evaluation:
     """Metrics and details of `checkpoint` on the test split of the prepared data below `results`."""
-    task, measured = on_test_split(run, checkpoint, results)
-    rows = task.splits["test"]
-    metrics = task.metrics(measured, rows, get_scale(run.scale).recipe(run.task, run.method).batch_size)
-    details = import_module(DETAILS[run.task]).details(task, rows, measured)
-    return Evaluation(run, Path(checkpoint), metrics, task.packed.coverage, details)
+    task = get_task(run.task)
+    view, kept = on_test_split(run, checkpoint, results)
+    units = view.units(kept, view.splits["test"], run.recipe.batch_size)
+    details = task.room("details").details(view.data.manifest, units)
+    return Evaluation(run, Path(checkpoint), task.measure_all(units), view.data.coverage, details)
 
 
 def default_folder(run: Run, checkpoint: Path, results: Path) -> Path:

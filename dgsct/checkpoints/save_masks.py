@@ -28,7 +28,7 @@ def save_masks(run: Run, results: Path) -> Path:
     if not checkpoint.is_file():
         folder = checkpoint.parent.parent
         raise DgsctError(f"{checkpoint} does not exist; delete the folder {folder}, and train the run again for its masks")
-    task, masks = on_test_split(run, checkpoint, results, lambda predicted, _: predicted > 0.5)
-    rows = task.splits["test"]
-    iou, _, objects = task.by_clip(task.measured(masks.astype(np.float32), rows))
-    return write_masks(results, run, PredictedMasks(record["key"], tuple(task.names(rows)), iou, objects, masks))
+    view, kept = on_test_split(run, checkpoint, results, lambda predicted, _: {"masks": predicted["masks"] > 0.5})
+    rows, masks = view.splits["test"], kept["masks"]
+    iou, _, objects = view.by_clip(view.keep({"masks": masks.astype(np.float32)}, rows)["frames"])
+    return write_masks(results, run, PredictedMasks(record["key"], tuple(view.names(rows)), iou, objects, masks))

@@ -13,7 +13,7 @@ GROUP = "Data and weights"
 
 @app.command(rich_help_panel=GROUP)
 def prepare(
-    task: str,
+    dataset: Annotated[str, typer.Argument(help="such as ave, avs-s4")],
     root: Annotated[Path, typer.Argument(help="the data set in its own layout")],
     out: Annotated[Path, typer.Argument(help="where the packed arrays and manifest.json go")],
     scale: Scale = "paper",
@@ -22,13 +22,33 @@ def prepare(
 ) -> None:
     """Decode a data set once into memory-mapped arrays with a manifest; stopped or killed, the same command goes on."""
     from dgsct.settings.scales import get_scale
-    from dgsct.tasks.sets import get_set
+    from dgsct.tasks import get_set
 
-    get_set(task)
+    data_set = get_set(dataset)
     sizes = get_scale(scale)
     from dgsct.data.prepare import prepare_set
 
-    prepare_set(task, root, out, sizes, jobs=jobs, layout=layout)
+    prepare_set(data_set, root, out, sizes, jobs=jobs, layout=layout)
+
+
+@app.command(rich_help_panel=GROUP)
+def features(
+    dataset: Annotated[str, typer.Argument(help="a prepared data set, such as avs-s4")],
+    extractor: Annotated[str, typer.Argument(help="such as vggish")],
+    scale: Scale = "paper",
+    results: Annotated[Path, typer.Option(help="folder of data and encoders; the features go there, too")] = Path("results"),
+    public: Annotated[Path | None, typer.Option("--from", help="import the public feature files below this folder")] = None,
+) -> None:
+    """Extract a prepared set's features once, for the methods that read them; or import the public feature files."""
+    from dgsct.data.features import get_extractor
+    from dgsct.settings.scales import get_scale
+    from dgsct.tasks import get_set
+
+    data_set, sizes = get_set(dataset), get_scale(scale)
+    get_extractor(extractor)
+    from dgsct.encoders.extract import extract
+
+    typer.echo(extract(data_set, extractor, sizes, results, public))
 
 
 @app.command(rich_help_panel=GROUP)

@@ -89,11 +89,12 @@ def masks(
 ) -> None:
     """Write the masks of a run's best weights for the test clips, which the qualitative figure shows."""
     from dgsct.runs.run import Run
-    from dgsct.settings.options import AVS
+    from dgsct.tasks import TASKS
 
     run = Run.from_folder(folder)
-    if run.task not in AVS:
-        raise UsageError(f"task {run.task!r} has no masks; give a run of one of: {', '.join(AVS)}")
+    masked = [name for name, task in TASKS.items() if "masks" in task.predictions]
+    if run.task not in masked:
+        raise UsageError(f"task {run.task!r} has no masks; give a run of one of: {', '.join(masked)}")
     from dgsct.checkpoints.save_masks import save_masks
 
     typer.echo(save_masks(run, Path(*folder.parts[:-7])))

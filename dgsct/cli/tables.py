@@ -1,12 +1,17 @@
-"""Commands that write or print results and what is known without a run: tables, figures, the report, Table 6, the ledger."""
+"""Commands that write or print results and what is known without a run: tables, figures, coverage, Table 6, the
+ledger."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dgsct.cli.common import Experiments, Out, Protocol, Results, Scale, Seeds, app, echo_paths, experiments_of, settings_of
+from dgsct.errors import UsageError
+
+if TYPE_CHECKING:
+    from dgsct.publish.cells import Cell
 
 GROUP = "Results"
 
@@ -117,6 +122,75 @@ def figures(
     folder, settings = out or Path("paper_tables", scale, protocol), settings_of(scale, protocol, seeds)
     for experiment in chosen.values():
         echo_paths(write_figure(experiment, settings, results, folder))
+
+
+@app.command(rich_help_panel=GROUP)
+def coverage(
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    seeds: Seeds = 3,
+    results: Results = Path("results"),
+    experiments: Experiments = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, with every setting and every system")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="print README's table of what is there")] = False,
+) -> None:
+    """What can be run: the paper's 25 settings, every table and figure, and ours where there is a record."""
+    from dgsct.publish.coverage import coverage as cover
+    from dgsct.publish.coverage import coverage_json, coverage_markdown, print_coverage
+
+    if as_json and as_markdown:
+        raise UsageError("--json and --markdown print different things; give one of them")
+    covered = cover(experiments_of(None, experiments), settings_of(scale, protocol, seeds), results)
+    if as_json:
+        typer.echo(json.dumps(coverage_json(covered), indent=2, ensure_ascii=False))
+    elif as_markdown:
+        typer.echo(coverage_markdown(covered), nl=False)
+    else:
+        print_coverage(covered)
+
+
+@app.command(rich_help_panel=GROUP)
+def cells(
+    names: Annotated[list[str] | None, typer.Argument(help="experiments (default: all)")] = None,
+    scale: Scale = "mini",
+    protocol: Protocol = "release",
+    seeds: Seeds = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="print all that each cell rests on, as JSON")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="print CSV, one line a cell and seed")] = False,
+    results: Results = Path("results"),
+    experiments: Experiments = None,
+) -> None:
+    """Print the numbers behind tables and figures: state, mean, spread and seeds of each cell, and what is printed."""
+    if as_json and as_csv:
+        raise UsageError("--json and --csv exclude each other; give one of them")
+    chosen, settings = experiments_of(names, experiments), settings_of(scale, protocol, seeds)
+    from dgsct.publish.cells import as_dict, cells_of, frame
+    from dgsct.publish.render.json_sidecar import finite
+
+    found = [cell for experiment in chosen.values() for cell in cells_of(experiment, settings, results)]
+    if as_json:
+        typer.echo(json.dumps(finite([as_dict(cell) for cell in found]), indent=1, ensure_ascii=False))
+    elif as_csv:
+        typer.echo(frame(found).to_csv(index=False, lineterminator="\n"), nl=False)
+    else:
+        _print_cells(found)
+
+
+def _print_cells(found: "list[Cell]") -> None:
+    """One line a cell; the stamp of its numbers stands above each experiment."""
+    from itertools import groupby
+
+    from dgsct.publish.render.model import STATE_WORDS, number, printed
+
+    for (name, stamp), group in groupby(found, key=lambda cell: (cell.experiment, cell.stamp)):
+        typer.echo(f"{name}: {stamp}")
+        for cell in group:
+            spread = "" if cell.spread is None else f" ± {number(cell.spread)}"
+            said = STATE_WORDS.get(cell.state, cell.state) if cell.mean is None else f"{number(cell.mean)}{spread} {cell.state}"
+            parts = [f"{said} ({cell.n} of {cell.n_wanted})" if cell.n_wanted else said]
+            parts += [f"printed {printed(cell.published.value)}"] if cell.published else []
+            parts += dict.fromkeys(s.reason for s in cell.sources if s.state not in ("ok", "missing"))
+            typer.echo(f"  {cell.row:24} {cell.column:12} {'; '.join(parts)}")
 
 
 @app.command(rich_help_panel=GROUP)

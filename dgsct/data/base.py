@@ -74,7 +74,8 @@ class Clip:
 
 
 class DataSet(ABC):
-    """One task's data set: its files, the layouts that they come in, and the arrays that a clip becomes.
+    """A data set, prepared once for all tasks that are views on it: its files, the layouts that they come in, and the arrays
+    that a clip becomes.
 
     `layouts` gives, in order of preference, each layout and how a clip looks in it; `statuses` and `notes` what a clip can
     be and what can be odd about it, with the words of the report; `decoder` is the module with `decode_clip(source,
@@ -82,7 +83,7 @@ class DataSet(ABC):
     `videos` how many clips that makes, each counted once.
     """
 
-    task: str
+    name: str
     layouts: Mapping[str, str]
     statuses: Mapping[str, str]
     notes: Mapping[str, str]
@@ -126,6 +127,14 @@ class DataSet(ABC):
     @abstractmethod
     def forms(self, scale: Scale) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape of one clip in each array, and its dtype."""
+
+    @abstractmethod
+    def pretend(self, scale: Scale, count: int, classes: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Random arrays of `count` clips, each with one annotation row: what a probe reads in place of prepared data."""
+
+    def public_features(self, root: Path, video_id: str, extractor: str) -> Path | None:
+        """The public file of a clip's pre-extracted features in the folder `root`; None where the set has none of that kind."""
+        return None
 
     def made_for(self, scale: Scale) -> list[Any]:
         """The scale's part in what is prepared."""
@@ -176,3 +185,11 @@ def stamp(path: Path) -> list[int] | None:
 def compact_frames(sizes: HtsatSizes, tile: int) -> int:
     """Spectrogram frames of a tiled second in compact form (`dgsct.encoders.frontend.log_mel_compact`)."""
     return min(tile, 2) * (sizes.sample_rate // sizes.hop) + 1
+
+
+def pretended_sound(
+    forms: Mapping[str, tuple[tuple[int, ...], str]], count: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Random waves and log-mel spectrograms of `count` clips, in the range of real ones."""
+    noise = {name: rng.standard_normal((count, *forms[name][0]), dtype=np.float32) for name in ("wave", "logmel")}
+    return {"wave": 0.1 * noise["wave"], "logmel": 10 * noise["logmel"] - 40}

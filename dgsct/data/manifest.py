@@ -22,7 +22,7 @@ def describe(
         for name, indices in splits.items()
     }
     return {
-        "task": data_set.task,
+        "dataset": data_set.name,
         "scale": scale.name,
         "layout": layout,
         "image_size": data_set.image_size(scale),

@@ -27,31 +27,29 @@ from dgsct.data.packed import Packed
 from dgsct.data.writer import JOURNAL, PackedWriter, manifest_text
 from dgsct.errors import DgsctError, Stopped
 from dgsct.settings.scales import Scale
-from dgsct.tasks.sets import get_set
 
 SOURCE = "source.json"
 SHOWN = 3
 OVERHEAD = 600  # bytes a clip in the manifest, its copy and the journal; generous
 
 
-def prepare_ave(
-    root: Path, out: Path, scale: Scale, jobs: int | None = None, progress: bool = True, layout: str | None = None
-) -> dict[str, Any]:
-    """`prepare_set` of the AVE-like set in `root`."""
-    return prepare_set("ave", root, out, scale, jobs, progress, layout)
-
-
 def prepare_set(
-    task: str, root: Path, out: Path, scale: Scale, jobs: int | None = None, progress: bool = True, layout: str | None = None
+    data_set: DataSet,
+    root: Path,
+    out: Path,
+    scale: Scale,
+    jobs: int | None = None,
+    progress: bool = True,
+    layout: str | None = None,
 ) -> dict[str, Any]:
-    """Prepare the data set of `task` in `root` for `scale` into the folder `out`; returns the manifest.
+    """Prepare the data set in `root` for `scale` into the folder `out`; returns the manifest.
 
     Decodes with `jobs` processes (default: all cores); `layout` is one of the set's (default: what is there). A folder
     prepared from the same sources is left as it is. Stopped on SIGTERM or Ctrl-C; the same call goes on. DgsctError if a
     file of the set is missing or malformed, if a split has no usable clip, if the disk is too small, or if another process
     writes `out`.
     """
-    root, out, jobs, data_set = Path(root), Path(out), processes(jobs), get_set(task)
+    root, out, jobs = Path(root), Path(out), processes(jobs)
     index = data_set.read_index(root)
     layout, sources = data_set.find_sources(root, index, layout)
     source = _fingerprint(data_set, index, scale, layout, sources)

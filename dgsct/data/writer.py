@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from dgsct.data.packed import SCHEMA_VERSION
+from dgsct.data.packed import CLIP, ROW, SCHEMA_VERSION
 
 JOURNAL = "journal.jsonl"
 Entry = dict[str, Any]
@@ -116,20 +116,20 @@ class PackedWriter:
         self.entries.append(entry)
 
     def finish(self, of_rows: dict[str, np.ndarray], manifest: dict[str, Any]) -> dict[str, Any]:
-        """Complete the arrays, add those by annotation row and write the manifest; it holds dtype, shape and sha256 (of
-        the data) of every array.
+        """Complete the arrays, add those by annotation row and write the manifest; it holds axis, dtype, shape and
+        sha256 (of the data) of every array.
         """
         for name in self.files:
             self._header(name)
         self._flush()
         described = {
-            name: {"dtype": dtype, "shape": [self.count, *shape], "sha256": self.hashes[name].hexdigest()}
+            name: {"axis": CLIP, "dtype": dtype, "shape": [self.count, *shape], "sha256": self.hashes[name].hexdigest()}
             for name, (shape, dtype) in self.media.items()
         }
         for name, array in of_rows.items():
             np.save(self.folder / f"{name}.npy", array)
             checksum = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
-            described[name] = {"dtype": str(array.dtype), "shape": list(array.shape), "sha256": checksum}
+            described[name] = {"axis": ROW, "dtype": str(array.dtype), "shape": list(array.shape), "sha256": checksum}
         manifest = {"schema": SCHEMA_VERSION, **manifest, "arrays": described}
         (self.folder / "manifest.json").write_text(manifest_text(manifest), encoding="utf-8")
         return manifest

@@ -4,6 +4,7 @@ All of it lies in the run's folder and is no declared output of the DAG, which d
 
     checkpoints/step-XXXXXXXX/   weights, optimiser, schedule, random generators, progress; the two newest
     checkpoints/best.safetensors the trained weights of the best epoch (frozen encoders are not repeated)
+    checkpoints/units.npz        what its test metrics are computed from, until the record takes a copy
     checkpoints/finished.json    the outcome of a training that is over; the checkpoints are gone by then, and behind the
                                  record, where nothing but that is to stay (`Execution.keep`), the best weights too
     failed.json                  how the last attempts failed (`dgsct.records.failures`)
@@ -25,6 +26,8 @@ from typing import Any
 
 from dgsct.atomic import write_bytes_atomic, write_json_atomic
 from dgsct.checksum import sha256_file, sha256_json
+from dgsct.data.units import NAME as UNITS
+from dgsct.data.units import Units, write_units
 from dgsct.errors import DgsctError, MachineError
 
 KEEP = 2
@@ -116,13 +119,30 @@ def _verified(path: Path, key: str) -> dict[str, Any] | None:
     return told["state"]
 
 
-def save_best(folder: Path, weights: dict[str, Any], key: str, epoch: int) -> None:
-    """Write the best epoch's weights to `best.safetensors`, with the run's key, the epoch and a checksum in its header."""
+def save_best(folder: Path, weights: dict[str, Any], key: str, epoch: int, units: Units) -> str:
+    """Write the best epoch's weights to `best.safetensors`, with the run's key, the epoch and two checksums in its header: of
+    the tensors alone, by which other runs know that they start from the same weights, and of the whole file. Beside it lie
+    the units of the epoch's test metrics, whose checksum is returned.
+    """
     from safetensors.torch import save
 
     tensors, told = {k: t.contiguous() for k, t in weights.items()}, {"key": key, "epoch": str(epoch)}
+    told["tensors_sha256"] = _digest(save(tensors))
     content = save(tensors, {**told, "sha256": _digest(save(tensors, told))})
+    checksum = write_units(folder / UNITS, units)
     write_bytes_atomic(folder / "best.safetensors", content)
+    return checksum
+
+
+def best_weights(path: Path) -> dict[str, Any]:
+    """A run's best weights by name; DgsctError if they are not there, or not what was written."""
+    from safetensors.torch import load
+
+    try:
+        check_best(path)
+    except FileNotFoundError:
+        raise DgsctError(f"{path} does not exist; delete the record beside its folder, and train that run again") from None
+    return load(path.read_bytes())
 
 
 def check_best(path: Path) -> str:

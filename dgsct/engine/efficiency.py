@@ -22,14 +22,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from dgsct.encoders.frontend import LogMel
 from dgsct.errors import UsageError
 from dgsct.methods import METHODS, get_method
-from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.adapter import GroupedLinear, Prompt
 from dgsct.models.attention import DualGuidedAttention, Guidance, SpatialAttention, pooling_map
 from dgsct.models.heads.events import EventHead
 from dgsct.models.temporal import Gated
 from dgsct.records.results import efficiency_key
-from dgsct.runs.resolve import resolve_options
-from dgsct.settings.scales import get_scale
+from dgsct.runs.run import Run
 
 SEGMENTS = 10
 BLOCKS = (SwinTransformerBlock, SwinTransformerV2Block)
@@ -101,7 +99,7 @@ def module_macs(model: nn.Module, *inputs: torch.Tensor) -> int:
     return sum(counted)
 
 
-def dispatch_macs(model: DGSCT, *inputs: torch.Tensor, discarded: bool = False) -> int:
+def dispatch_macs(model: nn.Module, *inputs: torch.Tensor, discarded: bool = False) -> int:
     """MACs of every matrix product and convolution that torch dispatches.
 
     With `discarded` also of what the release computes and throws away: each adapter's pooled tokens, and the head's
@@ -128,7 +126,7 @@ def dispatch_macs(model: DGSCT, *inputs: torch.Tensor, discarded: bool = False) 
     return counter.get_total_flops() // 2
 
 
-def components(model: DGSCT) -> dict[str, int]:
+def components(model: nn.Module) -> dict[str, int]:
     """Parameters by component, in the release's terms."""
 
     def count(*modules: nn.Module) -> int:
@@ -147,7 +145,7 @@ def components(model: DGSCT) -> dict[str, int]:
     return {**result, "temporal_attention": count(model.temporal), "head": count(model.head)}
 
 
-def adapter_parts(model: DGSCT) -> dict[str, int]:
+def adapter_parts(model: nn.Module) -> dict[str, int]:
     """Parameters of all adapters by kind."""
     adapters = [adapter for m in (model.backbone.p1, model.backbone.p2) for pair in m for adapter in (pair.a2v, pair.v2a)]
     kinds = {
@@ -180,7 +178,7 @@ def _kind(name: str) -> str:
     return next((kind for start, kind in starts if name.startswith(start)), "gates")
 
 
-def without_gradient(model: DGSCT) -> int:
+def without_gradient(model: nn.Module) -> int:
     """Trainable parameters that the forward pass never uses."""
     adapters = [adapter for m in (model.backbone.p1, model.backbone.p2) for pair in m for adapter in (pair.a2v, pair.v2a)]
     head = model.head
@@ -194,14 +192,13 @@ def without_gradient(model: DGSCT) -> int:
 
 def efficiency(method: str, scale: str = "paper", **overrides: Any) -> dict[str, Any]:
     """Everything of Table 6 for one method, as exact integers. UsageError for methods without adapters."""
-    info = get_method(method)
-    if not info.counted:
+    if not get_method(method).counted:
         known = ", ".join(name for name, m in METHODS.items() if m.counted)
         raise UsageError(f"efficiency is counted for {known}, not for {method!r}")
-    options = resolve_options("ave", method, "release", overrides)
-    sizes = get_scale(scale)
+    run = Run.make("ave", method, overrides, scale=scale)
+    sizes = run.sizes
+    ours, release = run.build(meta=True).eval(), run.build(meta=True, release_order=True).eval()
     with torch.device("meta"):
-        ours, release = DGSCT(sizes, options).eval(), DGSCT(sizes, options, release_order=True).eval()
         side = sizes.swin.image_size
         inputs = (torch.empty(1, SEGMENTS, 3, side, side), torch.empty(1, SEGMENTS, sizes.htsat.sample_rate))
         macs = {

@@ -10,21 +10,22 @@ import os
 import sys
 import time
 import traceback
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from dgsct.atomic import write_json_atomic
+from dgsct.atomic import write_bytes_atomic, write_json_atomic
+from dgsct.data.units import NAME as UNITS
+from dgsct.data.units import Units, checksum, read_units, to_bytes
 from dgsct.engine.checkpoint import drop_weights, finish, finished
 from dgsct.engine.execution import HERE, Execution, execution_of, execution_parser
+from dgsct.engine.numerics import exact_numerics
 from dgsct.engine.run_lock import RunLock
 from dgsct.engine.stopping import StopRequest
-from dgsct.engine.training import Training, open_task
+from dgsct.engine.training import Training, accelerator_of, open_view, predictions, start_model
 from dgsct.errors import DgsctError, GivenUp, Stopped, exit_code
-from dgsct.methods import get_method
 from dgsct.progress import display
 from dgsct.records.failures import (
     GIVE_UP_AFTER,
@@ -36,19 +37,14 @@ from dgsct.records.failures import (
     read_failure,
 )
 from dgsct.records.provenance import describe_environment
-from dgsct.records.results import (
-    SCHEMA_VERSION,
-    data_checksum,
-    encoders_checksum,
-    read_record,
-    write_record,
-)
-from dgsct.runs.resolve import resolve_options
+from dgsct.records.results import PLAN, SCHEMA_VERSION, read_record, write_record
+from dgsct.runs.inputs import checksums
 from dgsct.runs.run import Run
-from dgsct.settings.scales import get_scale
 from dgsct.tasks import get_task
+from dgsct.tasks.base import View
 
 ALONE_AFTER = 3.0  # seconds in which the first process of a run would have noted a failure of all processes
+UNTRAINED = {"parameters": 0, "trainable": 0, "seconds_per_update": None, "peak_memory_bytes": None}
 
 
 def _train(run: Run, root: Path, key: str, stop: StopRequest, started: float, execution: Execution) -> dict[str, Any]:
@@ -58,29 +54,28 @@ def _train(run: Run, root: Path, key: str, stop: StopRequest, started: float, ex
         return result
     training = Training(run, root, key, stop, execution)
     told = training.resume()
-    p, epochs = training.progress, training.recipe.epochs
+    p, recipe = training.progress, training.recipe
     earlier = p.wall
-    steps = -(-len(training.task.splits["train"]) // training.recipe.batch_size)
-    over = p.epoch >= epochs or p.below_best >= training.recipe.patience
-    with display(str(run.folder), epochs * steps, p.step, show=training.accelerator.is_main_process) as show:
+    steps = recipe.epochs * recipe.steps(len(training.view.splits["train"]))
+    with display(str(run.folder), steps, p.step, show=training.accelerator.is_main_process) as show:
         if told:
             show.say(told)
-        while not over:
+        while not training.over:
             training.train_epoch(show)
             p.wall = earlier + time.time() - started
             training.save()  # before the evaluation, which a stopped run repeats
-            over = training.end_epoch(show)
-    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+            training.end_epoch(show)
     seconds = sum(e["seconds"] for e in p.curve)
     result = {
         "metrics": p.best_metrics,
         "best_epoch": p.best_epoch,
         "curve": p.curve,
-        "coverage": training.task.packed.coverage,
+        "coverage": training.view.data.coverage,
+        "units": {"sha256": p.best_units},
         "efficiency": {
             **training.parameters,
             "seconds_per_update": seconds / max(p.updates, 1),
-            "peak_memory_bytes": peak,
+            "peak_memory_bytes": _peak_memory(),
         },
         "provenance": describe_environment(started, p.resumed, earlier),
     }
@@ -90,22 +85,46 @@ def _train(run: Run, root: Path, key: str, stop: StopRequest, started: float, ex
     return result
 
 
-def _yardstick(run: Run, root: Path, stop: StopRequest, started: float, execution: Execution) -> dict[str, Any]:
-    scale = get_scale(run.scale)
-    module = import_module(get_method(run.method).module_for(run.task))
-    task = open_task(run, root, execution.scratch, stop)
-    rows = task.splits["test"]
-    size = scale.recipe(run.task, run.method).batch_size
-    predict = module.fit(run.method, task)
-    measured = np.concatenate([task.measured(predict(some), some) for some in np.split(rows, range(size, len(rows), size))])
-    return {
-        "metrics": task.metrics(measured, rows, size),
+def _peak_memory() -> int | None:
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+
+
+def _frozen(run: Run, root: Path, stop: StopRequest, started: float, execution: Execution) -> tuple[dict[str, Any], Units]:
+    """Evaluate a model that nothing is trained of: its encoders' files, and its parents' weights where it has any."""
+    exact_numerics(run.recipe.threads)
+    accelerator, view = accelerator_of(run), open_view(run, root, execution.scratch, stop)
+    plain: Any = start_model(run, root)
+    rows = view.splits["test"]
+
+    def go_on(_done: int) -> None:
+        if stop:
+            raise Stopped(f"{run.folder} stopped in its evaluation; start it again")
+
+    kept = predictions(accelerator.prepare(plain), plain, view, rows, run, accelerator.device, go_on)
+    counted = {"parameters": sum(p.numel() for p in plain.parameters()), "peak_memory_bytes": _peak_memory()}
+    return _untrained(run, view, view.units(kept, rows, run.recipe.batch_size), started, {**UNTRAINED, **counted})
+
+
+def _yardstick(run: Run, root: Path, stop: StopRequest, started: float, execution: Execution) -> tuple[dict[str, Any], Units]:
+    view = open_view(run, root, execution.scratch, stop)
+    rows, size = view.splits["test"], run.recipe.batch_size
+    predict = get_task(run.task).room("yardsticks").fit(run.method, view)
+    kept = [view.keep(predict(some), some) for some in np.split(rows, range(size, len(rows), size))]
+    whole = {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
+    return _untrained(run, view, view.units(whole, rows, size), started, UNTRAINED)
+
+
+def _untrained(run: Run, view: View, units: Units, started: float, efficiency: dict[str, Any]) -> tuple[dict[str, Any], Units]:
+    result = {
+        "metrics": get_task(run.task).measure_all(units),
         "best_epoch": None,
         "curve": [],
-        "coverage": task.packed.coverage,
-        "efficiency": {"parameters": 0, "trainable": 0, "seconds_per_update": None, "peak_memory_bytes": None},
+        "coverage": view.data.coverage,
+        "units": {"sha256": checksum(to_bytes(units))},
+        "efficiency": efficiency,
         "provenance": describe_environment(started, 0),
     }
+    return result, units
 
 
 def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
@@ -117,26 +136,23 @@ def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
     """
     started = time.time()
     folder = root / run.folder
-    parts = {
-        "plan": run.plan_key(),
-        "data": data_checksum(root, run.scale, run.task),
-        "encoders": encoders_checksum(root, run.scale, run.method),
-    }
-    key = run.key(parts["data"], parts["encoders"])
+    inputs = checksums(run, root)
+    key, parts = run.key(inputs), {PLAN: run.plan_key(), **inputs}
     path = folder / "record.json"
     if _done(path, key):
         _retain(folder, execution)
         return path
     stop = StopRequest(execution.deadline)
-    if int(os.environ.get("RANK", "0")):
+    if not _first():
         return _beside(run, root, key, parts, stop, started, execution)
     with RunLock(folder, (lambda: not stop) if execution.waits else None) as stop.lock:
         if _done(path, key):  # by the copy that was waited for
             return path
-        for leftover in (*folder.glob(".record.json.*"), *folder.glob(".failed.json.*")):
-            leftover.unlink(missing_ok=True)
+        for name in ("record.json", "failed.json", UNITS):
+            for leftover in folder.glob(f".{name}.*"):
+                leftover.unlink(missing_ok=True)
         try:
-            result = _result(run, root, key, stop, started, execution)
+            result, units = _result(run, root, key, stop, started, execution)
         except Stopped:
             raise
         except Exception as error:
@@ -145,6 +161,7 @@ def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
                 _note(run, path, key, parts, error)
             raise
         stop.may_write()
+        write_bytes_atomic(folder / UNITS, to_bytes(units))
         write_record(path, _record(run, key, parts, result))
         (folder / "failed.json").unlink(missing_ok=True)
         _retain(folder, execution)
@@ -207,22 +224,34 @@ def _done(path: Path, key: str) -> bool:
     return True
 
 
-def _result(run: Run, root: Path, key: str, stop: StopRequest, started: float, execution: Execution) -> dict[str, Any]:
-    if get_method(run.method).trains:
-        return _train(run, root, key, stop, started, execution)
-    return _yardstick(run, root, stop, started, execution)
+def _result(
+    run: Run, root: Path, key: str, stop: StopRequest, started: float, execution: Execution
+) -> tuple[dict[str, Any], Units | None]:
+    """The outcome of a run, and the units of its metrics (in every process but the first of several: None)."""
+    match run.kind:
+        case "trained":
+            result = _train(run, root, key, stop, started, execution)
+            units = root / run.folder / "checkpoints" / UNITS
+            return result, read_units(units, result["units"]["sha256"]) if _first() else None
+        case "frozen":
+            return _frozen(run, root, stop, started, execution)
+        case _:
+            return _yardstick(run, root, stop, started, execution)
+
+
+def _first() -> bool:
+    return not int(os.environ.get("RANK", "0"))
 
 
 def _record(run: Run, key: str, parts: dict[str, str], result: dict[str, Any]) -> dict[str, Any]:
-    options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
     return {
         "schema": SCHEMA_VERSION,
         "run": run.to_dict(),
         "resolved": run.resolved(),
         "key": key,
         "key_parts": parts,
-        "reported": get_task(run.task).metric("reported", options),
-        "selection": options.selection if get_method(run.method).trains else None,
+        "reported": run.reported,
+        "selection": run.options.selection if run.kind == "trained" else None,
         **result,
     }
 

@@ -41,15 +41,16 @@ def make_world(root: Path) -> Path:
     """A results folder with a small prepared AVE set and untrained encoders; returns it."""
     import torch
 
-    from dgsct.data.prepare import prepare_ave
+    from dgsct.data.prepare import prepare_set
     from dgsct.encoders.htsat import HTSAT
     from dgsct.encoders.swin import SwinV2
     from dgsct.encoders.weights import encoder_file, publish
     from dgsct.settings.scales import MINI
+    from dgsct.tasks import get_set
     from dgsct.tasks.ave.mini import write_mini_ave
 
     write_mini_ave(root / "data/mini/ave/raw", splits=SPLITS, progress=False)
-    prepare_ave(root / "data/mini/ave/raw", root / "data/mini/ave/packed", MINI, progress=False)
+    prepare_set(get_set("ave"), root / "data/mini/ave/raw", root / "data/mini/ave/packed", MINI, progress=False)
     torch.manual_seed(0)
     for name, model in (("swin", SwinV2(MINI.swin)), ("htsat", HTSAT(MINI.htsat))):
         publish(encoder_file(root, "mini", name), model, {"encoder": name})

@@ -8,26 +8,32 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
+from dgsct.data.batch import Arrays, Batch
+from dgsct.data.features import features_folder
+from dgsct.data.prepared import Prepared
+from dgsct.data.units import Units
 from dgsct.encoders.weights import load_encoders
-from dgsct.engine.checkpoint import newest_checkpoint, newest_state, save_best, save_checkpoint
+from dgsct.engine.checkpoint import best_weights, newest_checkpoint, newest_state, save_best, save_checkpoint
 from dgsct.engine.execution import HERE, Execution
 from dgsct.engine.loading import batches_ahead
+from dgsct.engine.numerics import exact_numerics
+from dgsct.engine.recipe import DTYPES, Updates, build_optimizer, build_schedule, clip, draw_of, epoch_batches
 from dgsct.engine.stopping import StopRequest
 from dgsct.errors import DgsctError, MachineError, Stopped
-from dgsct.methods import get_method
+from dgsct.methods.base import Model
 from dgsct.ops.batch_norm import share_batch_norms
 from dgsct.progress import Display
-from dgsct.runs.resolve import resolve_options, sound_of
+from dgsct.runs.inputs import BEST, features_of, packed_folder
 from dgsct.runs.run import Run
-from dgsct.settings.scales import get_scale
 from dgsct.tasks import get_task
+from dgsct.tasks.base import View
 
 
 @dataclass
@@ -45,6 +51,7 @@ class Progress:
     best_epoch: int = 0
     below_best: int = 0
     best_metrics: dict[str, float] = field(default_factory=dict)
+    best_units: str = ""
     curve: list[dict[str, Any]] = field(default_factory=list)
     resumed: int = 0
     wall: float = 0.0
@@ -57,97 +64,122 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def epoch_batches(rows: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """The shuffled batches of one epoch; a function of seed and epoch alone, so that a resumed run sees the same."""
-    order = np.random.default_rng([seed, epoch]).permutation(len(rows))
-    return [rows[order[i : i + batch_size]] for i in range(0, len(rows), batch_size)]
+def open_view(run: Run, root: Path, scratch: str | None = None, stop: StopRequest | None = None) -> View:
+    """A run's task on its prepared data and features below the results folder `root`.
 
-
-def open_task(run: Run, root: Path, scratch: str | None = None, stop: StopRequest | None = None) -> Any:
-    """The prepared data of a run below the results folder `root`, with its targets and measures.
-
-    With `scratch` they are read from a copy below that folder of this machine's own disk.
+    With `scratch` the packed arrays are read from a copy below that folder of this machine's own disk.
     """
-    scale, options = get_scale(run.scale), resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
-    folder = root / "data" / run.scale / run.task / "packed"
+    folder = root / packed_folder(run.scale, run.dataset)
     if scratch:
         from dgsct.engine.scratch import local_copy
 
         folder = local_copy(folder, scratch, lambda: bool(stop))
-    return import_module(get_task(run.task).module).open_task(folder, scale, options, sound_of(run.method, options))
+    features = {name: root / features_folder(run.scale, run.dataset, name) for name in features_of(run)}
+    return get_task(run.task).room("task").open_task(Prepared.open(folder, features), run.sizes, run.options, run.reads)
+
+
+def start_model(run: Run, root: Path) -> Model:
+    """The run's model as its training starts: random weights by its seed, its encoders' files, its parents' best weights."""
+    seed_everything(run.seed)
+    model: Any = run.build()
+    load_encoders(model, run.scale, root)
+    for name, parent in run.parents.items():
+        path = root / parent.folder / BEST
+        try:
+            model.start_from(name, best_weights(path))
+        except (ValueError, RuntimeError, KeyError) as error:
+            told = " ".join(str(error).split())
+            raise DgsctError(f"{path} does not fit {run.method} on {run.task} ({told}); train that run again") from None
+    return model.to(DTYPES[run.recipe.dtype])
+
+
+def accelerator_of(run: Run) -> Any:
+    """Accelerate's view of this machine, in the run's precision."""
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+
+    mixed = {"fp32": "no", "bf16": "bf16"}[run.options.precision]
+    # Some parameters exist only because the release has them: gradients must not be waited for.
+    ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed, kwargs_handlers=[ddp])
+
+
+def in_dtype(batch: Batch, dtype: torch.dtype) -> Batch:
+    """A batch for a model of that dtype; float32 models get it as it is."""
+    if dtype == torch.float32:
+        return batch
+    parts = ({k: t.to(dtype) if t.is_floating_point() else t for k, t in part.items()} for part in batch)
+    return Batch(*parts)
 
 
 @torch.no_grad()
 def predictions(
-    model: torch.nn.Module,
-    decode: Callable[[Any], torch.Tensor],
-    task: Any,
+    model: nn.Module,
+    plain: Model,
+    view: View,
     rows: np.ndarray,
-    size: int,
+    run: Run,
     device: torch.device,
     before: Callable[[int], object] = lambda done: None,
-    keep: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
-) -> np.ndarray:
-    """What `task.measured` keeps of the predictions of `model` in evaluation mode for annotation rows `rows`, [N, ...].
+    keep: Callable[[Arrays, np.ndarray], Arrays] | None = None,
+) -> Arrays:
+    """What `view.keep` keeps of the predictions of `model` in evaluation mode for rows `rows`, [N, ...] by name.
 
-    In batches of `size`, in their order; no more than one batch of predictions is in memory. `keep(predicted, rows)` may
-    keep something else. `before` is called ahead of every batch with the number of clips that are done; what it raises
-    ends the work.
+    In batches of the recipe's size, in their order; no more than one batch of predictions is in memory. `plain` is the model
+    without accelerate's wrapper. `keep(predicted, rows)` may keep something else. `before` is called ahead of every batch
+    with the number of rows that are done; what it raises ends the work.
     """
     model.eval()
-    keep = keep or task.measured
-    kept: list[np.ndarray] = []
-    batches = (rows[i : i + size] for i in range(0, len(rows), size))
-    for i, (some, (frames, audio, _targets)) in enumerate(batches_ahead(task.batch, batches, device)):
-        before(i * size)
-        kept.append(keep(decode(model(frames, audio)).cpu().numpy(), some))
-    return np.concatenate(kept)
+    keep, size, dtype = keep or view.keep, run.recipe.batch_size, DTYPES[run.recipe.dtype]
+    kept: list[Arrays] = []
+    batches = [(i, rows[i : i + size]) for i in range(0, len(rows), size)]
+
+    def read(item: tuple[int, np.ndarray]) -> Batch:
+        return in_dtype(view.batch(item[1], draw_of(run.seed, -1, item[0])), dtype)
+
+    for (i, some), batch in batches_ahead(read, batches, device):
+        before(i)
+        predicted = plain.predict(model(**batch.inputs))
+        kept.append(keep({name: t.cpu().numpy() for name, t in predicted.items()}, some))
+    return {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
 
 
 class Training:
     """The state of one training run."""
 
     def __init__(self, run: Run, root: Path, key: str, stop: StopRequest | None = None, execution: Execution = HERE) -> None:
-        from accelerate import Accelerator, DistributedDataParallelKwargs
-
         self.run, self.root, self.key, self.stop = run, root, key, stop
         self.folder = root / run.folder
-        self.scale = get_scale(run.scale)
-        self.recipe = self.scale.recipe(run.task, run.method)
-        self.options = resolve_options(run.task, run.method, run.protocol, dict(run.overrides))
-        _exact_numerics()
-        if self.recipe.threads:
-            torch.set_num_threads(self.recipe.threads)
-        mixed = {"fp32": "no", "bf16": "bf16"}[self.options.precision]
-        # Some parameters exist only because the release has them: gradients must not be waited for.
-        ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed, kwargs_handlers=[ddp])
-        self.task = open_task(run, root, execution.scratch, stop)
-        seed_everything(run.seed)
-        model = import_module(get_method(run.method).module_for(run.task)).build(run.task, self.scale, self.options)
-        load_encoders(model, run.scale, root)
+        self.task, self.recipe, self.options = get_task(run.task), run.recipe, run.options
+        exact_numerics(self.recipe.threads)
+        self.accelerator = accelerator_of(run)
+        self.view = open_view(run, root, execution.scratch, stop)
+        model = start_model(run, root)
         _execute_as(model, self.options.precision, execution)
         if self.accelerator.num_processes > 1:
             share_batch_norms(model)
-        trainable = [p for p in model.parameters() if p.requires_grad]
         self.parameters = {
             "parameters": sum(p.numel() for p in model.parameters()),
-            "trainable": sum(p.numel() for p in trainable),
+            "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
         }
-        optimizer = torch.optim.Adam(trainable, lr=self.recipe.lr, fused=True)
-        self.schedule = torch.optim.lr_scheduler.StepLR(optimizer, self.recipe.lr_step, self.recipe.lr_gamma)
+        optimizer = build_optimizer(model, self.recipe)
+        self.schedule = build_schedule(optimizer, self.recipe, self.recipe.steps(len(self.view.splits["train"])))
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.accelerator.register_for_checkpointing(self.schedule)
         self.frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
         self.accelerator.register_save_state_pre_hook(lambda _m, weights, _d: _drop_frozen(weights, self.frozen))
         self.accelerator.register_load_state_pre_hook(lambda models, folder: _load_partial(models, folder, self.frozen))
-        self.reported = get_task(run.task).metric("reported", self.options)
         self.progress = Progress(key)
 
     @property
-    def plain(self) -> torch.nn.Module:
+    def plain(self) -> Any:
         """The model without accelerate's wrapper."""
         return self.accelerator.unwrap_model(self.model)
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to train."""
+        patient = self.recipe.select == "best" and self.progress.below_best >= self.recipe.patience
+        return self.progress.epoch >= self.recipe.epochs or patient
 
     def resume(self) -> str:
         """Continue from the newest intact checkpoint of this very run; says what was done, if anything.
@@ -185,26 +217,28 @@ class Training:
     def train_epoch(self, show: Display) -> None:
         """The rest of the current epoch, from the batch at which the progress stands."""
         p = self.progress
-        batches = epoch_batches(self.task.splits["train"], self.recipe.batch_size, self.run.seed, p.epoch)
+        batches = epoch_batches(self.view.splits["train"], self.recipe, self.run.seed, p.epoch)
+        updates = Updates(self.options.accumulation, self.recipe.accumulate, len(batches))
         self.model.train()
         started = time.perf_counter()
-        for rows, batch in batches_ahead(self._read, batches[p.batch :], self.accelerator.device):
-            # The release zeroes gradients before every batch and steps on every second one and on the last: the other
-            # batches only move normalisation statistics, so their gradients are not computed here.
-            learns = self.options.accumulation == "off" or p.batch % 2 == 1 or p.batch == len(batches) - 1
-            terms = self._step(rows, batch, learns)
+        waiting = list(enumerate(batches))[p.batch :]
+        for (number, rows), batch in batches_ahead(self._read, waiting, self.accelerator.device):
+            # Batches at which the release does not step only move normalisation statistics: no gradients there.
+            terms = self._step(rows, batch, updates, number)
             for name, value in terms.items():
                 p.loss[name] = p.loss.get(name, 0.0) + value
             p.batch += 1
             p.step += 1
-            p.updates += learns
+            p.updates += updates.steps(number)
             p.seconds += time.perf_counter() - started
             show.at(p.step)
             every = self.recipe.checkpoint_every
-            if self._any(bool(self.stop)):
+            # Between two steps of one update the gradients are in no checkpoint.
+            whole = updates.faulty or updates.steps(number)
+            if whole and self._any(bool(self.stop)):
                 self.save()
                 raise self._stopped()
-            if every and p.step % every == 0 and p.batch < len(batches):
+            if whole and every and p.step % every == 0 and p.batch < len(batches):
                 self.save()
             started = time.perf_counter()
 
@@ -223,85 +257,98 @@ class Training:
         return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device)).item())
 
     def _share(self, rows: np.ndarray) -> np.ndarray:
-        """This process's clips of a batch: with n processes every n-th."""
+        """This process's rows of a batch: with n processes every n-th."""
         return rows[self.accelerator.process_index :: self.accelerator.num_processes]
 
-    def _read(self, rows: np.ndarray) -> Any:
+    def _read(self, item: tuple[int, np.ndarray]) -> Batch:
+        number, rows = item
         share = self._share(rows)
-        return self.task.batch(share if len(share) else rows[:1])
+        draw = draw_of(self.run.seed, self.progress.epoch, number, self.accelerator.process_index)
+        return in_dtype(self.view.batch(share if len(share) else rows[:1], draw), DTYPES[self.recipe.dtype])
 
-    def _step(self, rows: np.ndarray, batch: Any, learns: bool) -> dict[str, float]:
-        """One step on this process's share `batch` of the clips `rows`."""
-        frames, audio, targets = batch
-        self.optimizer.zero_grad()  # first, so that gradients take no room beside what the forward pass keeps
+    def _step(self, rows: np.ndarray, batch: Batch, updates: Updates, number: int) -> dict[str, float]:
+        """One step on this process's share `batch` of the rows `rows`, the epoch's batch `number`."""
+        if updates.starts(number):
+            self.optimizer.zero_grad()  # first, so that gradients take no room beside what the forward pass keeps
+        learns = updates.learns(number)
         with torch.set_grad_enabled(learns):
-            terms = self.plain.losses(self.model(frames, audio), targets)
-        # Gradients are averaged over processes, so each loss weighs as many clips as its process holds.
+            terms = self.plain.losses(self.model(**batch.inputs), batch.targets, self.progress.epoch)
+        # Gradients are averaged over processes, so each loss weighs as many rows as its process holds.
         weight = len(self._share(rows)) * self.accelerator.num_processes / len(rows)
         loss = torch.stack(list(terms.values())).sum() * weight
         if self._any(not torch.isfinite(loss)):
             whole = self.accelerator.reduce(loss.detach(), "mean").item()
             raise DgsctError(f"{self.run.folder}: the loss is {whole} at step {self.progress.step}; lower the learning rate")
         if learns:
-            self.accelerator.backward(loss)
+            self.accelerator.backward(loss * updates.weight(number) if updates.each > 1 else loss)
+        if learns and updates.steps(number):
+            clip(self.model.parameters(), self.recipe)
             self.optimizer.step()
+        if self.recipe.lr_per == "iteration":
+            self.schedule.step()
         values = torch.stack([value.detach() for value in terms.values()])
         if self.accelerator.num_processes > 1:
             values = self.accelerator.reduce(values * weight, "mean")
         return dict(zip(terms, values.tolist(), strict=True))
 
-    def evaluate(self, split: str) -> dict[str, float]:
-        """Metrics of the model as it is, on one split, in its stored order. Raises Stopped when asked to stop."""
-        rows = self.task.splits[split]
+    def evaluate(self, split: str) -> Units:
+        """What the metrics of one split are computed from, with the model as it is. Raises Stopped when asked to stop."""
+        rows = self.view.splits[split]
 
         def go_on(_done: int) -> None:
             if self._any(bool(self.stop)):
                 raise self._stopped()
 
-        size = self.recipe.batch_size
-        measured = predictions(self.model, self.plain.predict, self.task, rows, size, self.accelerator.device, go_on)
-        return self.task.metrics(measured, rows, size)
+        kept = predictions(self.model, self.plain, self.view, rows, self.run, self.accelerator.device, go_on)
+        return self.view.units(kept, rows, self.recipe.batch_size)
 
-    def end_epoch(self, show: Display) -> bool:
-        """Evaluate, select, move the schedule; True when training is over."""
-        p = self.progress
+    def end_epoch(self, show: Display) -> None:
+        """Evaluate where the recipe says so, select, move the schedule."""
+        p, last = self.progress, self.progress.epoch + 1 >= self.recipe.epochs
         lr = self.schedule.get_last_lr()[0]
-        split = self.options.selection
-        metrics = {split: self.evaluate(split)}
-        score = metrics[split][self.reported]
-        if score > p.best or (score == p.best and self.task.last_of_equals):
-            p.best, p.best_epoch, p.below_best = score, p.epoch + 1, 0
-            if split != "test":
-                metrics["test"] = self.evaluate("test")
-            p.best_metrics = metrics["test"]
-            if self.accelerator.is_main_process:
-                self._may_write()
-                weights = [self.plain.state_dict()]
-                _drop_frozen(weights, self.frozen)
-                save_best(self.folder / "checkpoints", weights[0], self.key, p.best_epoch)
-        else:
-            p.below_best += 1
+        metrics: dict[str, dict[str, float]] = {}
+        told = ""
+        if last or (p.epoch + 1) % self.recipe.evaluate_every == 0:
+            metrics = self._select(last)
+            score = metrics[self.options.selection][self.run.reported]
+            told = f"  {self.options.selection} {score:.2f} (best {p.best:.2f} at {p.best_epoch})"
         batches = max(p.batch, 1)
         terms = {name: value / batches for name, value in p.loss.items()}
         entry = {"epoch": p.epoch + 1, "loss": sum(terms.values()), "loss_terms": terms, "lr": lr, "seconds": p.seconds}
         p.curve.append({**entry, "metrics": metrics})
-        show.say(
-            f"epoch {p.epoch + 1}/{self.recipe.epochs}  loss {entry['loss']:.4f}  {split} {score:.2f} "
-            f"(best {p.best:.2f} at {p.best_epoch})  {p.seconds:.1f} s"
-        )
-        self.schedule.step()
+        show.say(f"epoch {p.epoch + 1}/{self.recipe.epochs}  loss {entry['loss']:.4f}{told}  {p.seconds:.1f} s")
+        if self.recipe.lr_per == "epoch":
+            self.schedule.step()
         p.epoch, p.batch, p.loss, p.seconds = p.epoch + 1, 0, {}, 0.0
-        return p.epoch >= self.recipe.epochs or p.below_best >= self.recipe.patience
+
+    def _select(self, last: bool) -> dict[str, dict[str, float]]:
+        """Measure the split that selects, and the test split where this epoch is chosen; what is chosen is kept."""
+        p, split = self.progress, self.options.selection
+        units = {split: self.evaluate(split)}
+        metrics = {split: self.task.measure_all(units[split])}
+        better = self.task.measured(self.run.reported)
+        score = metrics[split][self.run.reported]
+        signed, best = (score, p.best) if better.higher else (-score, -p.best)
+        first = not p.best_epoch
+        equal = score == p.best and self.task.keeps_last
+        chosen = last if self.recipe.select == "last" else first or signed > best or equal
+        if not chosen:
+            p.below_best += 1
+            return metrics
+        p.best, p.best_epoch, p.below_best = score, p.epoch + 1, 0
+        if split != "test":
+            units["test"] = self.evaluate("test")
+            metrics["test"] = self.task.measure_all(units["test"])
+        p.best_metrics = metrics["test"]
+        if self.accelerator.is_main_process:
+            self._may_write()
+            weights = [self.plain.state_dict()]
+            _drop_frozen(weights, self.frozen)
+            p.best_units = save_best(self.folder / "checkpoints", weights[0], self.key, p.best_epoch, units["test"])
+        return metrics
 
 
-def _exact_numerics() -> None:
-    """TF32 and the choice of kernels by timing are off, whatever the environment says; the ledger's `numerics`."""
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.benchmark = False
-
-
-def _execute_as(model: torch.nn.Module, precision: str, execution: Execution) -> None:
+def _execute_as(model: Any, precision: str, execution: Execution) -> None:
     """How a model is run on this machine, which changes no result beyond rounding (docs/performance.md).
 
     Frozen weights are kept in the precision in which they are used.
@@ -316,13 +363,13 @@ def _execute_as(model: torch.nn.Module, precision: str, execution: Execution) ->
                 module.compile_stages()
 
 
-def _drop_frozen(weights: list[dict[str, torch.Tensor]], frozen: set[str]) -> None:
+def _drop_frozen(weights: list[dict[str, Tensor]], frozen: set[str]) -> None:
     """Frozen weights come from the encoders' files; statistics that drift (bn0) stay in the checkpoint."""
     for i, state in enumerate(weights):
         weights[i] = {name: t for name, t in state.items() if name.removeprefix("module.") not in frozen}
 
 
-def _load_partial(models: list[torch.nn.Module], folder: str, frozen: set[str]) -> None:
+def _load_partial(models: list[nn.Module], folder: str, frozen: set[str]) -> None:
     """Everything but the frozen weights must be there; ValueError names what is not."""
     from safetensors.torch import load_file
 

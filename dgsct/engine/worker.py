@@ -45,9 +45,8 @@ def preload() -> None:
     """Import everything that a run needs; no tensor is touched, so no thread or device exists that a fork would break."""
     for name in ("accelerate", "timm", "torchaudio.functional", "dgsct.engine.execute"):
         import_module(name)
-    for method in METHODS.values():
-        for name in (method.module, *method.modules.values()):
-            import_module(name)
+    for module in dict.fromkeys(part.module for method in METHODS.values() for part in method.parts.values()):
+        import_module(module)
     for task in TASKS.values():
         import_module(task.module)
 

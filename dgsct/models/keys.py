@@ -5,7 +5,8 @@ The release's state dict holds the whole model: `swin.` in timm 0.6 naming, `hts
 A rule is (public key template, our key template, how the shape changes).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -116,6 +117,18 @@ _LISTS = {"a2v": "vis_adapter_blocks", "v2a": "audio_adapter_blocks"}
 
 
 Rules = Callable[[list[str], int], Iterator[tuple[str, str, Layout]]]
+
+
+class PublicLayout(NamedTuple):
+    """A family of public checkpoints, declared as `PUBLIC` in the module of the model that they are of.
+
+    `rules` map its keys to ours; `told(keys)` says what a file's entries tell of its run (task, method), None where they are
+    not of this family.
+    """
+
+    title: str
+    rules: Rules
+    told: Callable[[Mapping[str, Tensor]], dict[str, str] | None]
 
 
 def encoder_rule(key: str, adapters: dict[str, tuple[str, Layout]]) -> tuple[str, str, Layout]:

@@ -20,11 +20,10 @@ from matplotlib.figure import Figure
 
 from dgsct.data.packed import Packed
 from dgsct.errors import DgsctError
+from dgsct.publish.cells import Cell, cells_of, fill_command, stamp
 from dgsct.publish.render.json_sidecar import finite
-from dgsct.publish.tables import fill_command, stamp
 from dgsct.records.masks import PredictedMasks, choose_clips, masks_path, read_masks
-from dgsct.records.results import validity
-from dgsct.runs.experiments import Cell, Column, Experiment, Settings, expand
+from dgsct.runs.experiments import Column, Experiment, Settings
 
 WIDTH, DPI = 7.6, 200
 WORDS = ("best", "median", "worst")
@@ -67,19 +66,17 @@ def _shown(cell: Cell, label: str, root: Path) -> Shown:
     """The masks behind a cell, if they are those of a valid record."""
     if not cell.runs:
         return Shown(label, "", "planned", "not in the harness yet, or left out by the filters")
-    run = cell.runs[0]
-    record = (run.folder / "record.json").as_posix()
-    state = validity(run, root)
-    if state.name != "ok":
-        return Shown(label, record, state.name, state.reason)
+    path, source = masks_path(cell.runs[0]), cell.sources[0]
+    if source.state != "ok":
+        return Shown(label, source.record, source.state, source.reason)
     try:
-        masks = read_masks(root / masks_path(run))
+        masks = read_masks(root / path)
     except DgsctError as error:
-        name = "corrupt" if (root / masks_path(run)).exists() else "missing"
-        return Shown(label, record, name, str(error).replace(f"{root}/", ""))
-    if masks.key != state.record["key"]:
-        return Shown(label, record, "stale", "the masks are those of an earlier run")
-    return Shown(label, record, "ok", "", masks)
+        name = "corrupt" if (root / path).exists() else "missing"
+        return Shown(label, source.record, name, str(error).replace(f"{root}/", ""))
+    if masks.key != source.key:
+        return Shown(label, source.record, "stale", "the masks are those of an earlier run")
+    return Shown(label, source.record, "ok", "", masks)
 
 
 def _setting(column: Column, rows: list[Shown], scale: str, root: Path) -> Setting:
@@ -108,7 +105,7 @@ def _setting(column: Column, rows: list[Shown], scale: str, root: Path) -> Setti
 def settings_of(experiment: Experiment, settings: Settings, results_root: Path) -> list[Setting]:
     """What the figure shows of each column, from what lies in the results folder."""
     root, labels = Path(results_root), {row.id: row.label for row in experiment.rows}
-    cells = expand(experiment, settings)
+    cells = cells_of(experiment, settings, root)
     found = []
     for column in experiment.columns:
         rows = [_shown(cell, labels[cell.row], root) for cell in cells if cell.column == column.id]

@@ -1,31 +1,16 @@
-"""Tables from records: each cell of an experiment becomes our number, the printed one, and what fills an empty one.
+"""Tables from cells: each becomes our number, the printed one, and what fills an empty one."""
 
-Reads records (and the efficiency files) only; always builds, whatever is missing.
-"""
-
-import re
-import statistics
-from collections.abc import Iterable
 from dataclasses import replace
-from math import isfinite
 from pathlib import Path
 
-from dgsct.methods import METHODS
-from dgsct.publish.render import Cell, Column, Row, Source, Table
-from dgsct.publish.render.model import CellState, number
-from dgsct.records.results import efficiency_state, validity
-from dgsct.runs.experiments import Cell as Wanted
-from dgsct.runs.experiments import Column as WantedColumn
-from dgsct.runs.experiments import Experiment, Settings, expand
-from dgsct.runs.experiments import Row as WantedRow
+from dgsct.publish.cells import COUNTED_STAMP, cells_of, fill_command, measured_how, stamp
+from dgsct.publish.cells import Cell as Found
+from dgsct.publish.render import Cell, Column, Row, Table
+from dgsct.publish.render.model import number
+from dgsct.runs.experiments import Experiment, Settings
 from dgsct.runs.protocols import option_values
-from dgsct.runs.run import Run
 from dgsct.settings.scales import get_scale
 from dgsct.tasks import TASKS
-
-# The first of these that occurs names a cell without any good seed.
-WORST_FIRST: tuple[CellState, ...] = ("failed", "corrupt", "stale", "missing")
-MINI_STAMP = "mini scale: generated clips, tiny encoders; not a reproduction of the published numbers"
 
 
 class Footnotes:
@@ -42,44 +27,7 @@ class Footnotes:
         return tuple(dict.fromkeys(self.texts.index(text) for text in texts if text))
 
 
-def stamp(scale: str, protocol: str) -> str:
-    """What stands on every rendering, so that a number of a small scale is never read as a reproduction."""
-    what = MINI_STAMP if get_scale(scale).generated_data else f"{scale} scale"
-    return f"{what}; protocol {protocol}"
-
-
-def fill_command(experiment: Experiment, settings: Settings) -> str:
-    """The command that makes what is missing in an experiment's table or figure."""
-    config = f"scale={settings.scale} protocol={settings.protocol} seeds={settings.seeds}"
-    return f"snakemake {experiment.name} --config {config}"
-
-
-def source_of(run: Run, metric: str, root: Path) -> Source:
-    """What a run contributes to a cell: its value, or its state and why there is none."""
-    state = validity(run, root)
-    path = (run.folder / "record.json").as_posix()
-    if state.record is None:
-        return Source(path, None, run.seed, state.name, None, _relative(state.reason, root))
-    key, value = state.record["key"], state.record["metrics"].get(metric)
-    if state.name == "ok" and (value is None or not isfinite(value)):
-        return Source(path, key, run.seed, "corrupt", None, f"{path} has no finite metric {metric!r}")
-    return Source(path, key, run.seed, state.name, value, _relative(state.reason, root), *absent_clips(state.record, metric))
-
-
-# The metric that bounds over all annotated clips are known of, where it is not the metric itself.
-BOUNDED = {"acc_batch8": "acc_exact", "miou_batch4": "miou"}
-
-
-def absent_clips(record: dict, metric: str) -> tuple[dict[str, dict[str, int]] | None, tuple[float, float] | None]:
-    """Coverage of a record's splits, where a clip is absent, and the metric's bounds over all test clips; else None."""
-    coverage, metrics = record["coverage"], record["metrics"]
-    if all(of["present"] == of["total"] for of in coverage.values()):
-        return None, None
-    bounds = [metrics.get(f"{BOUNDED.get(metric, metric)}_{end}") for end in ("lower", "upper")]
-    return coverage, None if None in bounds else tuple(bounds)
-
-
-def coverage_notes(cell: Cell) -> list[str]:
+def coverage_notes(cell: Found) -> list[str]:
     """Footnotes of a number behind which clips are absent: how many, and between which bounds it lies over all."""
     if cell.mean is None or not cell.coverage:
         return []
@@ -103,37 +51,15 @@ def coverage_notes(cell: Cell) -> list[str]:
     return notes
 
 
-def _relative(text: str, root: Path) -> str:
-    """Reasons name files; in a table they stand relative to the results folder."""
-    return re.sub(rf"(?<![\w./-]){re.escape(str(root))}/", "", text)
-
-
-def mean_and_spread(sources: Iterable[Source]) -> tuple[float | None, float | None]:
-    """Mean and sample standard deviation over the good seeds; no deviation below two."""
-    values = [s.value for s in sources if s.state == "ok" and s.value is not None]
-    if not values:
-        return None, None
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
-
-
-def state_of(sources: tuple[Source, ...]) -> CellState:
-    """State of a cell from the states of its runs."""
-    names = {source.state for source in sources}
-    if not names:
-        return "planned"
-    if names == {"ok"}:
-        return "ok"
-    return "partial" if "ok" in names else next(name for name in WORST_FIRST if name in names)
-
-
-def state_notes(sources: tuple[Source, ...], command: str) -> list[str]:
-    """Footnotes of a cell that lacks a seed: what is wrong and what fills it."""
+def state_notes(cell: Found, command: str) -> list[str]:
+    """Footnotes of a cell that lacks a seed: what is wrong and what fills it; of a planned one, why it is empty."""
+    if cell.state == "planned":
+        return [cell.why_planned]
     notes = []
-    good = sum(source.state == "ok" for source in sources)
-    bad = [source for source in sources if source.state != "ok"]
-    if good and bad:
+    bad = [source for source in cell.sources if source.state != "ok"]
+    if cell.n and bad:
         gone = ", ".join(f"seed {s.seed} {s.state}" for s in bad)
-        notes.append(f"mean of {good} of {good + len(bad)} seeds ({gone})")
+        notes.append(f"mean of {cell.n} of {cell.n_wanted} seeds ({gone})")
     for source in bad:
         if source.state == "missing":
             notes.append(f"missing: fill with {command}")
@@ -147,69 +73,25 @@ def state_notes(sources: tuple[Source, ...], command: str) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _planned_note(task: str | None, method: str | None) -> str:
-    """Why nothing is planned for a cell: harness or filters."""
-    if method in METHODS and task is None:
-        return "not run yet: this method is not counted yet; only the printed number is shown"
-    if method not in METHODS:
-        return "not run yet: this method is not in the harness yet; only the printed number is shown"
-    if task is not None and task not in METHODS[method].tasks:
-        return "not run yet: this task is not in the harness yet; only printed numbers are shown"
-    return "not run yet: left out by the filters (tasks, methods) of this command"
-
-
-def _accuracy_cell(wanted: Wanted, row: WantedRow, column: WantedColumn, root: Path, command: str, note: Footnotes) -> Cell:
-    sources = tuple(source_of(run, str(wanted.metric), root) for run in wanted.runs)
-    mean, std = mean_and_spread(sources)
-    texts = state_notes(sources, command) if sources else [_planned_note(column.task, row.method)]
-    cell = Cell(state_of(sources), mean, std, sources, **_published(wanted, note))
-    return replace(cell, notes=note(*texts, *coverage_notes(cell)))
-
-
-def _published(wanted: Wanted, note: Footnotes) -> dict:
-    if wanted.published is None:
-        return {}
-    found = wanted.published
-    return {"published": found.value, "published_source": found.source, "published_notes": note(found.note)}
-
-
-def _efficiency_cell(wanted: Wanted, row: WantedRow, root: Path, command: str, note: Footnotes) -> Cell:
-    """One number of Table 6; counted, so there are no seeds."""
-    published = _published(wanted, note)
-    if row.method not in METHODS or not METHODS[row.method].counted:
-        return Cell("planned", notes=note(_planned_note(None, row.method)), **published)
-    path = Path("efficiency", f"{row.method}.json")
-    state = efficiency_state(str(row.method), root)
-    if state.name == "missing":
-        return Cell("missing", notes=note(f"missing: fill with {command}"), **published)
-    if state.name == "stale":
-        return Cell("stale", notes=note(f"stale: {state.reason}; make it again with {command}"), **published)
-    counted, reason = state.record or {}, _relative(state.reason, root)
-    try:
-        value, exact, remark = _count(counted, str(wanted.metric))
-    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-        what = reason or f"{path} has no readable {wanted.metric} ({type(error).__name__})"
-        text = f"corrupt: {what}; delete it in the results folder, then {command}"
-        return Cell("corrupt", notes=note(text), **published)
-    source = Source(path.as_posix(), counted["key"], None, "ok", value)
-    return Cell("ok", value, None, (source,), exact=exact, notes=note(remark), **published)
-
-
-def _count(counted: dict, metric: str) -> tuple[float, int | None, str]:
-    """Value in the table's unit, exact count where it is worth reading, and what else must be known."""
-    total, trainable = counted["parameters"]["total"], counted["parameters"]["trainable"]
-    if metric == "params_m":
-        return total / 1e6, total, ""
-    if metric == "trainable_percent":
-        main = counted["trainable_parts"]["conv_linear"]
-        parts = f"{100 * main / total:.1f} + {100 * (trainable - main) / total:.1f}"
-        unused = counted["parameters"]["without_gradient"]
-        text = f"counted {parts}: {main:,} in token convolutions and linear layers, {trainable - main:,} elsewhere"
-        return 100 * trainable / total, trainable, f"{text}; {unused:,} of the trainable never get a gradient"
-    macs = counted["macs"]
-    name = metric.removeprefix("macs_").removesuffix("_g")
-    remark = f"as computed here: {macs['ours'] / 1e9:.1f} G, FFT not counted" if name == "release_order" else ""
-    return macs[name] / 1e9, None, remark
+def _cell(found: Found, command: str, note: Footnotes) -> Cell:
+    """A cell as it is rendered, its texts as footnotes."""
+    published = found.published
+    published_notes = note(published.note) if published else ()
+    return Cell(
+        found.state,
+        found.mean,
+        found.spread,
+        # A count that does not hold is no run whose value a reader could look at.
+        found.sources if found.runs else found.good,
+        published.value if published else None,
+        published.source if published else "",
+        note(*state_notes(found, command), found.remark, *coverage_notes(found)),
+        published_notes,
+        found.exact,
+        found.n,
+        found.coverage,
+        found.bounds,
+    )
 
 
 def _columns(experiment: Experiment, cells: dict[tuple[str, str], Cell], note: Footnotes) -> tuple[Column, ...]:
@@ -220,7 +102,7 @@ def _columns(experiment: Experiment, cells: dict[tuple[str, str], Cell], note: F
         # A column that only shows print carries its footnote once, at its head.
         why = () if measured else tuple(dict.fromkeys(n for cell in mine for n in cell.notes))
         exact = any(cell.exact is not None for cell in mine)
-        columns.append(Column(c.id, c.label, c.group, measured, exact, tuple(sorted({*note(c.note), *why}))))
+        columns.append(Column(c.id, c.label, c.group, measured, exact, tuple(sorted({*note(c.note), *why})), c.design))
     return tuple(columns)
 
 
@@ -231,7 +113,7 @@ def _rows(experiment: Experiment, cells: dict[tuple[str, str], Cell], note: Foot
         mine = {c.id: cells[row.id, c.id] for c in experiment.columns}
         texts = {name.capitalize(): text for name, text in row.encoders.items()}
         rule = row.group != previous
-        rows.append(Row(row.id, row.label, mine, texts, dict(row.marks), row.group, rule, note(row.note)))
+        rows.append(Row(row.id, row.label, mine, texts, dict(row.marks), row.group, rule, note(row.note), row.design))
         previous = row.group
     return tuple(rows)
 
@@ -260,36 +142,27 @@ def _in_reading_order(table: Table) -> Table:
     return replace(table, columns=tuple(columns), rows=tuple(rows), footnotes=texts)
 
 
-MEASURED = {
-    ("accuracy", "batch8"): "AVE accuracy is the mean over test batches of 8",
-    ("accuracy", "exact"): "AVE accuracy is over all test segments",
-    ("f_protocol", "batch4"): "mIoU and F-score of AVS are means over test batches of 4 clips, each with its own best "
-    "threshold of the F-score",
-    (
-        "f_protocol",
-        "frame",
-    ): "mIoU and F-score of AVS are over all test frames, the latter over those with an object and at one threshold",
-}
-
-
 def _measured_how(experiment: Experiment, settings: Settings) -> str:
     """How the protocol selects and reports what is measured here; the published numbers are read the same way."""
     told = []
     for task in dict.fromkeys(c.task for c in experiment.columns if c.task in TASKS):
-        chosen = option_values(settings.protocol, str(task))
-        split = {"test": "test split, as in the release", "val": "validation split"}[chosen["selection"]]
-        measure = TASKS[str(task)].measure
-        told.append(f"{MEASURED[measure, chosen[measure]]}, at the best epoch on the {split}")
+        options = TASKS[str(task)].options()
+        chosen = {n: v for n, v in option_values(settings.protocol, str(task)).items() if n in options.names()}
+        options = options.replace(**chosen)
+        split = {"test": "test split, as in the release", "val": "validation split"}[options.selection]
+        told.append(f"{measured_how(str(task), options)}, at the best epoch on the {split}")
     return f"protocol {settings.protocol}: {'; '.join(dict.fromkeys(told))}" if told else ""
 
 
 def _how_many_seeds(experiment: Experiment, settings: Settings) -> str:
     """Over how many seeds our numbers are means; columns may have fewer."""
-    counts: dict[int, list[str]] = {}
+    counts: dict[int, list[str]] = {}  # empty where no task of the table is in the harness
     for column in experiment.columns:
         if column.task in TASKS:
             counts.setdefault(experiment.count_seeds(settings, column), []).append(column.group or column.label)
     words = {n: f"mean ± sample standard deviation over {n} seeds" if n > 1 else "one seed" for n in counts}
+    if not counts:
+        return ""
     if len(counts) == 1:
         return f"ours: {next(iter(words.values()))}"
     return "ours: " + "; ".join(f"{', '.join(dict.fromkeys(names))} {words[n]}" for n, names in counts.items())
@@ -297,17 +170,9 @@ def _how_many_seeds(experiment: Experiment, settings: Settings) -> str:
 
 def build_table(experiment: Experiment, settings: Settings, results_root: Path) -> Table:
     """The neutral table of an experiment (kind `table` or `efficiency`) from what lies in the results folder."""
-    root, note, cells = Path(results_root), Footnotes(), {}
-    command = fill_command(experiment, settings)
-    rows, columns = {r.id: r for r in experiment.rows}, {c.id: c for c in experiment.columns}
+    note, command = Footnotes(), fill_command(experiment, settings)
+    cells = {(c.row, c.column): _cell(c, command, note) for c in cells_of(experiment, settings, results_root)}
     counted = experiment.kind == "efficiency"
-    for wanted in expand(experiment, settings):
-        row, column = rows[wanted.row], columns[wanted.column]
-        cells[wanted.row, wanted.column] = (
-            _efficiency_cell(wanted, row, root, command, note)
-            if counted
-            else _accuracy_cell(wanted, row, column, root, command, note)
-        )
     encoders = [name for name in ("visual", "audio") if any(name in row.encoders for row in experiment.rows)]
     how = "ours: counted at full size, without data or weights; exact counts in brackets"
     how = how if counted else _how_many_seeds(experiment, settings)
@@ -321,9 +186,7 @@ def build_table(experiment: Experiment, settings: Settings, results_root: Path) 
         source=experiment.source,
         scale="paper" if counted else settings.scale,
         protocol="release" if counted else settings.protocol,
-        stamp="paper scale, protocol release: counted, nothing trained"
-        if counted
-        else stamp(settings.scale, settings.protocol),
+        stamp=COUNTED_STAMP if counted else stamp(settings.scale, settings.protocol),
         columns=_columns(experiment, cells, note),
         rows=_rows(experiment, cells, note),
         footnotes=tuple(note.texts),

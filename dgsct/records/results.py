@@ -4,11 +4,9 @@ Everything to the right of a record (tables, figures, status) reads records thro
 the trainer on a bare GPU machine writes records with it.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,13 @@ from dgsct.atomic import write_json_atomic
 from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
 from dgsct.errors import DgsctError
-from dgsct.methods import get_method
 from dgsct.records.failures import given_up, read_failed_record, read_failure
 from dgsct.records.failures import reason as reason_of_failure
+from dgsct.runs.inputs import inputs_of
 from dgsct.runs.run import Run
 
-SCHEMA_VERSION = 1
-KEY_PARTS = ("plan", "data", "encoders")
+SCHEMA_VERSION = 2
+PLAN = "plan"  # beside the names of the inputs among a record's `key_parts`
 FIELDS: dict[str, type | tuple[type, ...]] = {
     "schema": int,
     "run": dict,
@@ -37,6 +35,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "coverage": dict,
     "efficiency": dict,
     "provenance": dict,
+    "units": dict,
 }
 STATES = ("ok", "failed", "stale", "missing", "corrupt")
 
@@ -72,9 +71,8 @@ def _problem(record: Any) -> str | None:
             return f"the field {name!r} is missing"
         if not isinstance(record[name], kind) or isinstance(record[name], bool):
             return f"the field {name!r} has the wrong type"
-    for name in KEY_PARTS:
-        if not isinstance(record["key_parts"].get(name), str):
-            return f"the checksum {name!r} is missing in 'key_parts'"
+    if not isinstance(record["key_parts"].get(PLAN), str):
+        return f"the checksum {PLAN!r} is missing in 'key_parts'"
     for name, value in record["metrics"].items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return f"the metric {name!r} is no number"
@@ -107,34 +105,6 @@ def _json_or_none(path: Path) -> Any:
         return None
 
 
-def data_checksum(root: Path, scale: str, task: str) -> str:
-    """sha256 of the prepared data's manifest; DgsctError where there is none."""
-    path = Path(root) / "data" / scale / task / "packed" / "manifest.json"
-    try:
-        stat = path.stat()
-        return _canonical_checksum(path, (stat.st_mtime_ns, stat.st_size))
-    except (OSError, ValueError):
-        remedy = f"make it with `snakemake {path}`, or from your own copy with `dgsct prepare {task} ROOT {path.parent}`"
-        raise DgsctError(f"{path} is missing or unreadable; {remedy}") from None
-
-
-@cache
-def _canonical_checksum(path: Path, _stamp: tuple[int, int]) -> str:
-    """Checksum of a JSON file's content; a table asks for the same manifest once a run, so it is read once."""
-    return sha256_json(json.loads(path.read_text(encoding="utf-8")))
-
-
-def encoders_checksum(root: Path, scale: str, method: str) -> str:
-    """sha256 over the checksums of the method's encoders; `none` for methods that do not train."""
-    if not get_method(method).trains:
-        return "none"
-    parts = []
-    for name in get_method(method).encoders:
-        info = _json_or_none(Path(root) / "encoders" / scale / f"{name}.json")
-        parts.append(str(info.get("sha256")) if isinstance(info, dict) else "none")
-    return "none" if "none" in parts else hashlib.sha256(" ".join(parts).encode()).hexdigest()
-
-
 def _there(path: Path) -> bool:
     try:
         return path.exists()
@@ -143,9 +113,9 @@ def _there(path: Path) -> bool:
 
 
 def validity(run: Run, root: Path) -> State:
-    """Judge a run's record against today's code, data and encoders.
+    """Judge a run's record against today's code and inputs.
 
-    Where data or encoders are absent on this machine the record's own checksums stand in for them.
+    Where an input is absent on this machine the record's own checksum stands in for it.
     """
     root = Path(root)
     folder = root / run.folder
@@ -157,15 +127,9 @@ def validity(run: Run, root: Path) -> State:
         except DgsctError as error:
             return State("corrupt", reason=str(error))
     known = record or failed
-    parts = known["key_parts"] if known else dict.fromkeys(KEY_PARTS, "none")
-    try:
-        data = data_checksum(root, run.scale, run.task)
-    except DgsctError:
-        data = parts["data"]
-    encoders = encoders_checksum(root, run.scale, run.method)
-    if encoders == "none":
-        encoders = parts["encoders"]
-    key = run.key(data, encoders)
+    parts = known["key_parts"] if known else {}
+    now = {one.name: one.checksum or parts.get(one.name, "none") for one in inputs_of(run, root)}
+    key = run.key(now)
     if failed is not None and failed["key"] == key:
         return State("failed", reason=reason_of_failure(failed), given_up=True)
     if record is None or record["key"] != key:
@@ -175,18 +139,26 @@ def validity(run: Run, root: Path) -> State:
     if record is None:
         return State("missing", reason="not run yet")
     if record["key"] != key:
-        now = {"plan": run.plan_key(), "data": data, "encoders": encoders}
-        words = {"plan": "the run's description or code", "data": "the data", "encoders": "the encoders"}
-        changed = " and ".join(words[name] for name in KEY_PARTS if parts[name] != now[name])
-        return State("stale", record, f"{changed or 'the key'} changed since this run")
+        return State("stale", record, f"{_changed(parts, {PLAN: run.plan_key(), **now})} changed since this run")
     return State("ok", record)
+
+
+def _changed(before: dict[str, str], now: dict[str, str]) -> str:
+    """What differs, in words: `the run's description or code and the data (ave)`."""
+    words = {"data": "the data", "encoders": "the encoder", "features": "the features", "runs": "the weights of its parent"}
+
+    def told(name: str) -> str:
+        kind, _, which = name.partition("/")
+        return "the run's description or code" if name == PLAN else f"{words[kind]} ({which})"
+
+    return " and ".join(told(name) for name in now if before.get(name) != now[name]) or "the key"
 
 
 def efficiency_key(method: str, scale: str = "paper") -> str:
     """Hash of what a count of Table 6 depends on: the model's description, and the code that counts."""
     run = Run.make("ave", method, scale=scale)
     described = {name: run.resolved()[name] for name in ("options", "sizes")}
-    return sha256_json({**described, "code": code_hash("dgsct.engine.efficiency", get_method(method).module)})
+    return sha256_json({**described, "code": code_hash("dgsct.engine.efficiency", run.part.module)})
 
 
 def efficiency_state(method: str, root: Path) -> State:
@@ -211,6 +183,6 @@ def outdated(runs: Iterable[Run], methods: Iterable[str], root: Path) -> list[Pa
     for run in runs:
         record = _json_or_none(root / run.folder / "record.json")
         parts = record.get("key_parts") if isinstance(record, dict) else None
-        if isinstance(parts, dict) and parts.get("plan") != run.plan_key():
+        if isinstance(parts, dict) and parts.get(PLAN) != run.plan_key():
             found.append(root / run.folder / "record.json")
     return found + [root / "efficiency" / f"{m}.json" for m in methods if efficiency_state(m, root).name == "stale"]

@@ -1,32 +1,44 @@
 """The options of one run, from its task, its method, its protocol and what was set."""
 
+from collections.abc import Mapping
+from dataclasses import make_dataclass
+from functools import cache
 from typing import Any
 
 from dgsct.errors import UsageError
 from dgsct.methods import get_method
 from dgsct.runs.protocols import option_values
-from dgsct.settings.options import Options, parse_option
+from dgsct.settings.options import Options
+from dgsct.tasks import get_task
 
 
-def resolve_options(task: str, method: str, protocol: str, overrides: dict[str, Any]) -> Options:
-    """The options of one run: release defaults, then the protocol's ledger values, the method's preset, the overrides.
+@cache
+def options_class(task: str, method: str) -> type[Options]:
+    """The options of a method on a task: the task's own, and those that the method brings."""
+    own, base = get_method(method).on(task).own, get_task(task).options
+    return base if own is None else make_dataclass(own.__name__, (), bases=(base, own), frozen=True)
 
-    Options that the method does not have keep their defaults, so that a run's key does not depend on them.
-    UsageError if the task does not fit the method or an override is not one of its options.
+
+@cache
+def option_names(task: str, method: str) -> tuple[str, ...]:
+    """The options that a method has on a task: those that it names, and how the task is measured."""
+    named = {*get_method(method).on(task).options, *get_task(task).shared}
+    known = options_class(task, method).names()
+    if unknown := sorted(named - set(known)):
+        raise ValueError(f"method {method!r} names the option {unknown[0]!r}, which task {task!r} and it do not have")
+    return tuple(name for name in known if name in named)
+
+
+def resolve_options(task: str, method: str, protocol: str, overrides: Mapping[str, Any]) -> Options:
+    """The options of one run: the task's defaults, then the protocol's ledger values, the method's preset, the overrides.
+
+    Options that the method does not have keep their defaults. UsageError if the task does not fit the method or an
+    override is not one of its options.
     """
-    info = get_method(method)
-    if task not in info.tasks:
-        raise UsageError(f"method {method!r} does not run on task {task!r}; it runs on: {', '.join(info.tasks)}")
-    known = info.options_for(task)
+    part, options, known = get_method(method).on(task), options_class(task, method), option_names(task, method)
     for name, value in overrides.items():
-        parse_option(name, value)
+        options.parse(name, value)
         if name not in known:
             raise UsageError(f"method {method!r} has no option {name!r}; its options: {', '.join(known)}")
     chosen = {n: v for n, v in option_values(protocol, task).items() if n in known}
-    return Options.of(task).replace(**chosen).replace(**info.preset).replace(**overrides)
-
-
-def sound_of(method: str, options: Options) -> str:
-    """Which prepared sound a method reads: `vggish` examples, the `logmel` made at preparation, or the `wave` itself, where
-    the spectrogram's own weights are trained."""
-    return "wave" if options.audio_encoder == "trained" else get_method(method).audio
+    return options().replace(**chosen).replace(**part.preset).replace(**overrides)

@@ -2,19 +2,28 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
 from dgsct.errors import UsageError
 from dgsct.methods import get_method
+from dgsct.methods.base import Inputs, Kind, Part
 from dgsct.runs.protocols import check_protocol
-from dgsct.runs.resolve import resolve_options
-from dgsct.settings.options import known_options, parse_option
-from dgsct.settings.scales import describe, get_scale
+from dgsct.runs.resolve import option_names, options_class, resolve_options
+from dgsct.settings.keys import described
+from dgsct.settings.options import Options
+from dgsct.settings.recipe import Recipe
+from dgsct.settings.scales import Scale, get_scale
 from dgsct.tasks import get_task
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def format_value(value: Any) -> str:
@@ -27,7 +36,7 @@ def format_value(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """One training (or one yardstick), fully described. `make` checks names and values."""
+    """One training (or evaluation, or yardstick), fully described. `make` checks names and values."""
 
     task: str
     method: str
@@ -41,7 +50,7 @@ class Run:
         cls,
         task: str,
         method: str,
-        overrides: dict[str, Any] | None = None,
+        overrides: Mapping[str, Any] | None = None,
         protocol: str = "release",
         scale: str = "mini",
         seed: int = 0,
@@ -52,14 +61,16 @@ class Run:
         get_scale(scale)
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
             raise UsageError(f"seed {seed!r} must be a whole number of at least 0")
-        chosen = {name: parse_option(name, value) for name, value in (overrides or {}).items()}
-        resolve_options(task, method, protocol, chosen)
+        options = options_class(task, method)
+        chosen = {name: options.parse(name, value) for name, value in (overrides or {}).items()}
+        resolved = resolve_options(task, method, protocol, chosen)
         plain = asdict(resolve_options(task, method, protocol, {}))
         kept = tuple(sorted((name, value) for name, value in chosen.items() if plain[name] != value))
-        return cls(task, method, kept, protocol, scale, seed if get_method(method).trains else 0)
+        drawn = get_method(method).on(task).kind_of(resolved) == "trained"
+        return cls(task, method, kept, protocol, scale, seed if drawn else 0)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Run":
+    def from_dict(cls, data: Mapping[str, Any]) -> "Run":
         """The Run of a record's or a spec file's `run` entry."""
         return cls.make(**{**data, "overrides": dict(data.get("overrides") or {})})
 
@@ -92,37 +103,108 @@ class Run:
         """Folder relative to the results folder: `runs/mini/release/ave/dg-sct/default/s0`."""
         return Path("runs", self.scale, self.protocol, self.task, self.method, self.setting, f"s{self.seed}")
 
+    @property
+    def dataset(self) -> str:
+        """The prepared set that it reads."""
+        return get_task(self.task).dataset
+
+    @property
+    def part(self) -> Part:
+        """What its method declares for its task."""
+        return get_method(self.method).on(self.task)
+
+    @cached_property
+    def options(self) -> Options:
+        """All switches, those that it does not have at their defaults."""
+        return resolve_options(self.task, self.method, self.protocol, dict(self.overrides))
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it is trained; UsageError where nobody has said it for its scale."""
+        recipes = {**get_task(self.task).recipes, **self.part.recipes}
+        if self.scale not in recipes:
+            raise UsageError(f"{self.method} has no recipe for task {self.task!r} at scale {self.scale!r}")
+        return recipes[self.scale]
+
+    @property
+    def kind(self) -> Kind:
+        """Whether a model is trained, one is evaluated as it is, or there is none."""
+        return self.part.kind_of(self.options)
+
+    @property
+    def sizes(self) -> Scale:
+        """Its scale, as its task has it."""
+        return get_task(self.task).at(get_scale(self.scale))
+
+    @property
+    def reads(self) -> Inputs:
+        """The inputs of its model, by name."""
+        return self.part.inputs_of(self.options)
+
+    @property
+    def reported(self) -> str:
+        """The metric by which its epochs are selected, as it stands in records."""
+        return get_task(self.task).metric("reported", self.options)
+
+    @cached_property
+    def parents(self) -> dict[str, "Run"]:
+        """The runs whose best weights it starts from, by name."""
+        found = {}
+        for parent in self.part.parents(self.options):
+            known = option_names(parent.task, parent.method)
+            shared = {n: v for n, v in self.overrides if n in parent.options and n in known}
+            found[parent.name] = Run.make(parent.task, parent.method, shared, self.protocol, self.scale, self.seed)
+        return found
+
+    def build(self, meta: bool = False, **options: Any) -> "nn.Module":
+        """Its model with random weights, or on the meta device for keys and shapes only.
+
+        `options` go to the part's `build` (`release_order` for counting). UsageError for a yardstick.
+        """
+        if self.kind == "yardstick":
+            raise UsageError(f"method {self.method!r} is a yardstick without a model; choose one that trains")
+        import torch
+
+        module = import_module(self.part.module)
+        with torch.device("meta" if meta else torch.get_default_device()):
+            return module.build(self.task, self.sizes, self.options, **options)
+
     def resolved(self) -> dict[str, Any]:
         """Everything that defines the run, with all defaults written out (JSON types)."""
-        scale, task = get_scale(self.scale).of(self.task), get_task(self.task)
-        sizes = {name: describe(getattr(scale, name)) for name in task.sizes}
-        if self.task in scale.classes:
-            sizes["classes"] = scale.classes[self.task]
-        options = resolve_options(self.task, self.method, self.protocol, dict(self.overrides))
-        return json.loads(
-            json.dumps(
-                {
-                    "task": self.task,
-                    "method": self.method,
-                    "protocol": self.protocol,
-                    "scale": self.scale,
-                    "seed": self.seed,
-                    "options": {name: getattr(options, name) for name in known_options(self.task)},
-                    "reported": task.metric("reported", options),
-                    "recipe": describe(scale.recipe(self.task, self.method)),
-                    "sizes": sizes,
-                }
-            )
-        )
+        task, scale = get_task(self.task), self.sizes
+        sizes = {name: described(getattr(scale, name)) for name in self.part.sizes}
+        if self.scale in task.classes:
+            sizes["classes"] = scale.classes
+        described_ = {
+            "task": self.task,
+            "method": self.method,
+            "protocol": self.protocol,
+            "scale": self.scale,
+            "seed": self.seed,
+            "kind": self.kind,
+            "options": described(self.options, option_names(self.task, self.method)),
+            "preset": dict(self.part.preset),
+            "reported": self.reported,
+            "recipe": described(self.recipe),
+            "sizes": sizes,
+            "inputs": [self.dataset, *self.reads],
+            "encoders": list(self.part.encoders),
+        }
+        return json.loads(json.dumps(described_))
 
     def plan_key(self) -> str:
-        """sha256 over the resolved description and the code it imports: what is known before any data exist."""
-        return sha256_json({"run": self.resolved(), "code": self.code()})
+        """sha256 over the resolved description, the code it imports and its parents' plan keys: what is known before any data
+        exist."""
+        key = {"run": self.resolved(), "code": self.code()}
+        if self.parents:
+            key["parents"] = {name: parent.plan_key() for name, parent in self.parents.items()}
+        return sha256_json(key)
 
     def code(self) -> str:
         """Hash of the code that this run imports."""
-        return code_hash("dgsct.engine.execute", get_method(self.method).module_for(self.task), get_task(self.task).module)
+        task = get_task(self.task)
+        return code_hash("dgsct.engine.execute", self.part.module, task.module, f"dgsct.tasks.{task.folder}.measures")
 
-    def key(self, data: str, encoders: str) -> str:
-        """The record's key: the plan key, the data manifest's and the encoder weights' checksums."""
-        return sha256_json({"plan": self.plan_key(), "data": data, "encoders": encoders})
+    def key(self, inputs: Mapping[str, str]) -> str:
+        """The record's key: the plan key, and the checksums of all inputs by name (`dgsct.runs.inputs`)."""
+        return sha256_json({"plan": self.plan_key(), "inputs": dict(inputs)})

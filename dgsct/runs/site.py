@@ -13,24 +13,23 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from dgsct.data.features import EXTRACTORS
 from dgsct.encoders.sources import WEIGHTS
 from dgsct.errors import UsageError
 from dgsct.methods import METHODS, get_method
+from dgsct.runs.resolve import options_class
 from dgsct.runs.run import Run
 from dgsct.settings.resources import SHORT, Resources, halves, layers, matching, resolve
 from dgsct.settings.scales import get_scale
-from dgsct.tasks import TASKS, get_task
-from dgsct.tasks.sets import SETS
+from dgsct.tasks import HOMES, TASKS, get_task
 
 SITE = Path(__file__).resolve().parents[2] / "workflow" / "config" / "site.yaml"
 
 
 def declared(task: str, method: str) -> tuple[str, Resources, Resources]:
     """The kind of a method's runs, and what task and method declare that these ask for: all that is read of them here."""
-    info = get_method(method)
-    kind = "trained" if info.trains else "yardstick"
-    of_task, of_method = (getattr(one, "resources", None) or Resources() for one in (get_task(task), info))
-    return kind, of_task, of_method
+    part = get_method(method).on(task)
+    return part.kind_of(options_class(task, method)()), get_task(task).resources, part.resources
 
 
 class _Part(BaseModel):
@@ -105,6 +104,7 @@ class Site(_Part):
     """A site file; without one everything is as the harness has it, and no data set is there."""
 
     data: Annotated[dict[str, Folder], _EMPTY] = {}
+    features: Annotated[dict[str, Folder], _EMPTY] = {}
     weights: Annotated[Any, BeforeValidator(_weights)] = None
     run: Annotated[Running, _EMPTY] = Running()
     runs: Annotated[dict[str, Asked], _EMPTY] = {}
@@ -114,9 +114,19 @@ class Site(_Part):
     @classmethod
     def _sets(cls, data: dict[str, Any]) -> dict[str, Any]:
         for name in data:
-            if name not in SETS:
-                raise ValueError(f"unknown key data.{name}; known: {', '.join(SETS)}")
+            if name not in HOMES:
+                raise ValueError(f"unknown key data.{name}; known: {', '.join(HOMES)}")
         return data
+
+    @field_validator("features")
+    @classmethod
+    def _features(cls, features: dict[str, Any]) -> dict[str, Any]:
+        for name in features:
+            dataset, _, extractor = name.partition("/")
+            if dataset not in HOMES or extractor not in EXTRACTORS:
+                told = f"it must be DATASET/FEATURES: one of {', '.join(HOMES)} and one of {', '.join(EXTRACTORS)}"
+                raise ValueError(f"unknown key features.{name}; {told}")
+        return features
 
     @field_validator("runs")
     @classmethod

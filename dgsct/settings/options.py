@@ -1,12 +1,14 @@
-"""Every switch of the models and of the recipe, typed, in one flat namespace (`--set name=value`).
+"""The switches that every task has, typed, in one flat namespace (`--set name=value`); no torch.
 
-Defaults are the release's; a protocol changes some of them through the deviation ledger (`dgsct.runs.protocols`), an
-experiment's row or `--set` changes others. No torch here.
+A task's folder brings a subclass with its own switches and the defaults of its release, a method may bring more (`own` of
+its part). A protocol changes some through the deviation ledger, an experiment's row or `--set` changes others. Which of
+them a run has is what its method names.
 """
 
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from math import isfinite
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from dgsct.errors import UsageError
 
@@ -15,34 +17,17 @@ AudioBlock = Literal["whole", "split"]
 SpatialPrompt = Literal["pooled", "map"]
 FreezeMode = Literal["train", "eval"]
 Pooling = Literal["attention", "mean"]
-Head = Literal["release", "cmbs_full"]
-GateLoss = Literal["double_sigmoid", "probability"]
 Accumulation = Literal["release", "off"]
 Selection = Literal["test", "val"]
-Accuracy = Literal["batch8", "exact"]
 Modality = Literal["both", "audio", "visual"]
 Precision = Literal["fp32", "bf16"]
-FProtocol = Literal["batch4", "clip", "frame"]
 AudioEncoder = Literal["frozen", "trained"]
-VisualBackbone = Literal["pvt", "resnet50"]
 
-AVS = ("avs-s4", "avs-ms3")
-# Options that only some tasks know; all others hold for every task.
-LIMITED: dict[str, tuple[str, ...]] = {
-    "head": ("ave",),
-    "gate_loss": ("ave",),
-    "accuracy": ("ave",),
-    "f_protocol": AVS,
-    "audio_encoder": AVS,
-    "mixup": AVS,
-    "av_weight": AVS,
-    "visual_backbone": AVS,
-}
-# What the release of a task sets in place of the defaults below (avs.md, section 5).
-SETTINGS: dict[str, dict[str, Any]] = {
-    "avs-s4": {"gamma": 0.05, "tile": 5},
-    "avs-ms3": {"alpha": 0.2, "beta": 0.1, "tile": 5, "av_weight": 0.5},
-}
+# What the options of a walk through two encoders are; a method on them names these.
+ATTENTION = ("S", "C", "T", "A2V", "V2A", "alpha", "beta", "gamma")
+ADAPTER = ("keep_tokens", "residual", "audio_block", "spatial_prompt", "pooling")
+ENCODERS = ("tile", "freeze_mode")
+RECIPE = ("selection", "accumulation", "precision")
 
 
 @dataclass(frozen=True)
@@ -67,54 +52,51 @@ class Options:
     pooling: Pooling = "attention"
     tile: int = 10
     freeze_mode: FreezeMode = "train"
-    head: Head = "release"
-    gate_loss: GateLoss = "double_sigmoid"
     modality: Modality = "both"
     selection: Selection = "test"
-    accuracy: Accuracy = "batch8"
     accumulation: Accumulation = "release"
     precision: Precision = "fp32"
-    f_protocol: FProtocol = "batch4"
     audio_encoder: AudioEncoder = "frozen"
     mixup: bool = False
-    av_weight: float = 0.0
-    visual_backbone: VisualBackbone = "pvt"
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with `changes` applied and checked; UsageError names an unknown option or a bad value."""
+        return type(self)(**{**asdict(self), **{name: self.parse(name, value) for name, value in changes.items()}})
 
     @classmethod
-    def of(cls, task: str) -> "Options":
-        """The defaults, as the release of `task` sets them."""
-        return cls(**SETTINGS.get(task, {}))
+    def names(cls) -> tuple[str, ...]:
+        """Names of all options of this class."""
+        return tuple(f.name for f in fields(cls))
 
-    def replace(self, **changes: Any) -> "Options":
-        """A copy with `changes` applied and checked; UsageError names an unknown option or a bad value."""
-        return Options(**{**asdict(self), **{name: parse_option(name, value) for name, value in changes.items()}})
-
-
-OPTION_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Options))
-_TYPES = get_type_hints(Options)
-
-
-def known_options(task: str) -> tuple[str, ...]:
-    """Names of the options that `task` has."""
-    return tuple(name for name in OPTION_NAMES if task in LIMITED.get(name, (task,)))
-
-
-def parse_option(name: str, value: Any) -> Any:
-    """`value` (typed, or text as in `--set name=value`) as the option's own type; UsageError says what is allowed."""
-    if name not in _TYPES:
-        raise UsageError(f"unknown option {name!r}; known options: {', '.join(OPTION_NAMES)}")
-    kind = _TYPES[name]
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise UsageError(f"option {name}={value!r} must be one of: {', '.join(get_args(kind))}")
-        return value
-    if kind is bool:
-        words = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
-        if isinstance(value, bool):
+    @classmethod
+    def parse(cls, name: str, value: Any) -> Any:
+        """`value` (typed, or text as in `--set name=value`) as the option's own type; UsageError says what is allowed."""
+        types = _types(cls)
+        if name not in types:
+            raise UsageError(f"unknown option {name!r}; known options: {', '.join(types)}")
+        kind = types[name]
+        if get_origin(kind) is Literal:
+            if value not in get_args(kind):
+                raise UsageError(f"option {name}={value!r} must be one of: {', '.join(map(str, get_args(kind)))}")
             return value
-        if str(value).lower() in words:
-            return words[str(value).lower()]
-        raise UsageError(f"option {name}={value!r} must be on or off")
+        return _truth(name, value) if kind is bool else _number(name, value, whole=kind is int)
+
+
+@cache
+def _types(options: type[Options]) -> dict[str, Any]:
+    return {name: kind for name, kind in get_type_hints(options).items() if name in options.names()}
+
+
+def _truth(name: str, value: Any) -> bool:
+    words = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in words:
+        return words[str(value).lower()]
+    raise UsageError(f"option {name}={value!r} must be on or off")
+
+
+def _number(name: str, value: Any, whole: bool) -> float | int:
     if isinstance(value, bool):
         raise UsageError(f"option {name}={value!r} must be a number")
     try:
@@ -123,8 +105,8 @@ def parse_option(name: str, value: Any) -> Any:
         raise UsageError(f"option {name}={value!r} must be a number") from None
     if not isfinite(number):
         raise UsageError(f"option {name}={value!r} must be a finite number")
-    if kind is int:
-        if number != int(number) or number < 1:
-            raise UsageError(f"option {name}={value!r} must be a whole number of at least 1")
-        return int(number)
-    return number
+    if not whole:
+        return number
+    if number != int(number) or number < 1:
+        raise UsageError(f"option {name}={value!r} must be a whole number of at least 1")
+    return int(number)

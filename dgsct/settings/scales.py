@@ -3,7 +3,7 @@
 Plain dataclasses without torch, so that the DAG, the CLI and the trainer read the same table.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 from dgsct.errors import UsageError
@@ -97,22 +97,12 @@ class HeadSizes:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Sizes of the training recipe of one task; a protocol's switches are options, not sizes."""
-
-    epochs: int
-    patience: int
-    batch_size: int
-    lr: float
-    lr_step: int
-    lr_gamma: float
-    threads: int | None = None
-    checkpoint_every: int | None = None
-
-
-@dataclass(frozen=True)
 class Scale:
-    """One scale: the sizes of encoders, adapters, heads and recipes, and how its runs are started."""
+    """One scale: the sizes of encoders, adapters and heads, and how its runs are started.
+
+    `classes` is the number of classes of the task that it was made for (`dgsct.tasks.Task.at`), which may also set sizes of
+    its own in place of the common ones.
+    """
 
     name: str
     swin: SwinSizes
@@ -122,26 +112,13 @@ class Scale:
     reduction: int
     groups: int
     frame_size: int  # side of AVSBench's frames and masks in pixels
-    classes: dict[str, int]
-    recipes: dict[str, Recipe]
     generated_data: bool
     short_runs: bool
     gpus: int = 1
     pvt: PvtSizes = PvtSizes((64, 128, 320, 512), (1, 2, 5, 8), (3, 6, 40, 3))
     resnet50: ResnetSizes = ResnetSizes((3, 4, 6, 3))
     vggish: VggishSizes = VggishSizes((64, 128, 256, 512), 4096)
-    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def of(self, task: str) -> "Scale":
-        """The scale with the sizes that `task` sets in place of the common ones (`settings`)."""
-        return replace(self, **self.settings.get(task, {}))
-
-    def recipe(self, task: str, method: str | None = None) -> Recipe:
-        """The recipe of `task` at this scale, or the method's own (`task/method`); UsageError if the task has none yet."""
-        if task not in self.recipes:
-            known = ", ".join(name for name in self.recipes if "/" not in name)
-            raise UsageError(f"scale {self.name!r} has no recipe for task {task!r}; known: {known}")
-        return self.recipes.get(f"{task}/{method}", self.recipes[task])
+    classes: int = 0
 
 
 PAPER = Scale(
@@ -153,19 +130,8 @@ PAPER = Scale(
     reduction=8,
     groups=2,
     frame_size=224,
-    classes={"ave": 28},
-    recipes={
-        "ave": Recipe(epochs=50, patience=20, batch_size=8, lr=5e-4, lr_step=3, lr_gamma=0.35),
-        "avs-s4": Recipe(epochs=15, patience=15, batch_size=8, lr=3e-4, lr_step=1, lr_gamma=1.0),
-        "avs-s4/avs-pvt": Recipe(epochs=15, patience=15, batch_size=4, lr=1e-4, lr_step=1, lr_gamma=1.0),
-        "avs-s4/avs-r50": Recipe(epochs=15, patience=15, batch_size=4, lr=1e-4, lr_step=1, lr_gamma=1.0),
-        "avs-ms3": Recipe(epochs=30, patience=30, batch_size=2, lr=1.5e-4, lr_step=1, lr_gamma=1.0),
-        "avs-ms3/avs-pvt": Recipe(epochs=30, patience=30, batch_size=4, lr=1e-4, lr_step=1, lr_gamma=1.0),
-        "avs-ms3/avs-r50": Recipe(epochs=30, patience=30, batch_size=4, lr=1e-4, lr_step=1, lr_gamma=1.0),
-    },
     generated_data=False,
     short_runs=False,
-    settings={"avs-ms3": {"reduction": 2}},
 )
 
 MINI = Scale(
@@ -177,24 +143,11 @@ MINI = Scale(
     reduction=4,
     groups=2,
     frame_size=32,
-    classes={"ave": 6},
-    recipes={
-        "ave": Recipe(epochs=10, patience=10, batch_size=8, lr=2e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=10),
-        # A higher rate spoils the spectrogram's own weights, which S4 trains in protocol release.
-        "avs-s4": Recipe(6, 6, batch_size=4, lr=1e-3, lr_step=4, lr_gamma=0.3, threads=1, checkpoint_every=40),
-        "avs-ms3": Recipe(6, 6, batch_size=4, lr=1e-3, lr_step=4, lr_gamma=0.3, threads=1, checkpoint_every=40),
-        # The baseline is trained whole, from less pre-training: more steps, at one rate.
-        "avs-s4/avs-pvt": Recipe(8, 8, batch_size=4, lr=1e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=40),
-        "avs-s4/avs-r50": Recipe(8, 8, batch_size=4, lr=1e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=40),
-        "avs-ms3/avs-pvt": Recipe(12, 12, batch_size=4, lr=1e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=40),
-        "avs-ms3/avs-r50": Recipe(12, 12, batch_size=4, lr=1e-3, lr_step=1, lr_gamma=1.0, threads=1, checkpoint_every=40),
-    },
     generated_data=True,
     short_runs=True,
     pvt=PvtSizes((16, 24, 40, 64), (1, 2, 5, 8), (1, 1, 2, 1)),
     resnet50=ResnetSizes((1, 1, 1, 1), width_per_group=16, expansion=1),
     vggish=VggishSizes((4, 8, 16, 32), 64),
-    settings={"avs-ms3": {"reduction": 2}},
 )
 
 SCALES: dict[str, Scale] = {"paper": PAPER, "mini": MINI}
@@ -205,10 +158,3 @@ def get_scale(name: str) -> Scale:
     if name not in SCALES:
         raise UsageError(f"unknown scale {name!r}; choose one of: {', '.join(SCALES)}")
     return SCALES[name]
-
-
-def describe(value: Any) -> Any:
-    """A scale (or any part of it) as plain JSON types, for keys and records."""
-    from dataclasses import asdict, is_dataclass
-
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

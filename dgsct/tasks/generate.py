@@ -13,6 +13,11 @@ from dgsct.errors import exit_code
 GENERATORS = {"ave": "dgsct.tasks.ave.mini", "avs-s4": "dgsct.tasks.avs.mini", "avs-ms3": "dgsct.tasks.avs.mini"}
 
 
+def generator_module(name: str) -> str:
+    """The module that generates the set `name`."""
+    return GENERATORS[name]
+
+
 def mini_splits(task: str) -> dict[str, int]:
     """Clips of train, val and test in the mini set of `task`."""
     module = import_module(GENERATORS[task])

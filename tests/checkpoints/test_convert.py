@@ -30,8 +30,8 @@ from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.keys import to_public
 from dgsct.records.results import encoders_checksum
 from dgsct.runs.run import Run
-from dgsct.settings.options import Options
 from dgsct.settings.scales import MINI, PAPER, SCALES
+from dgsct.tasks.ave.options import AveOptions as Options
 
 ENCODERS = ("swin", "htsat")
 MINI_RUN = Run.make("ave", "dg-sct", scale="mini")

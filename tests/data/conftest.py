@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from ave_rig import write_ave_world
 
-from dgsct.data.prepare import prepare_ave
+from dgsct.data.prepare import prepare_set
 from dgsct.settings.scales import MINI
+from dgsct.tasks import get_set
 
 
 @pytest.fixture(scope="session")
@@ -19,5 +20,5 @@ def ave_world(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def ave_undisturbed(ave_world) -> Path:
     out = ave_world.parent / "packed"
-    prepare_ave(ave_world, out, MINI, progress=False)
+    prepare_set(get_set("ave"), ave_world, out, MINI, progress=False)
     return out

@@ -13,10 +13,11 @@ import torch
 from dgsct.checksum import sha256_json
 from dgsct.data.media import read_audio, read_frames, write_mp4
 from dgsct.data.packed import Packed, read_manifest
-from dgsct.data.prepare import prepare_ave
+from dgsct.data.prepare import prepare_set
 from dgsct.encoders.frontend import log_mel_compact
 from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import MINI
+from dgsct.tasks import get_set
 from dgsct.tasks.ave.annotations import read_index
 from dgsct.tasks.ave.mini import write_mini_ave
 
@@ -32,7 +33,7 @@ def raw(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def packed(raw) -> Path:
-    prepare_ave(raw, raw.parent / "packed", MINI, progress=False)
+    prepare_set(get_set("ave"), raw, raw.parent / "packed", MINI, progress=False)
     return raw.parent / "packed"
 
 
@@ -84,22 +85,22 @@ def test_manifest(raw, packed):
 
 def test_prepared_again_it_is_left_alone_until_the_sources_change(own, tmp_path, capsys):
     out = tmp_path / "packed"
-    first = prepare_ave(own, out, MINI, progress=False)
+    first = prepare_set(get_set("ave"), own, out, MINI, progress=False)
     before = (out / "manifest.json").stat().st_mtime_ns
     capsys.readouterr()
-    assert prepare_ave(own, out, MINI, progress=False) == first
+    assert prepare_set(get_set("ave"), own, out, MINI, progress=False) == first
     assert "already prepared" in capsys.readouterr().out
     assert (out / "manifest.json").stat().st_mtime_ns == before
     # A touched file is decoded again; equal content gives an equal manifest, so that no result becomes stale.
     os.utime(next((own / "AVE").iterdir()))
-    assert prepare_ave(own, out, MINI, jobs=1, progress=False) == first
+    assert prepare_set(get_set("ave"), own, out, MINI, jobs=1, progress=False) == first
     assert "already prepared" not in capsys.readouterr().out
     # A damaged array is made anew.
     (out / "wave.npy").write_bytes((out / "wave.npy").read_bytes()[:1000])
-    prepare_ave(own, out, MINI, progress=False)
+    prepare_set(get_set("ave"), own, out, MINI, progress=False)
     assert Packed.open(out).manifest == first
     larger = replace(MINI, swin=replace(MINI.swin, image_size=48))
-    assert prepare_ave(own, out, larger, progress=False)["arrays"]["frames"]["shape"] == [12, 10, 3, 48, 48]
+    assert prepare_set(get_set("ave"), own, out, larger, progress=False)["arrays"]["frames"]["shape"] == [12, 10, 3, 48, 48]
 
 
 def test_bad_clips_are_counted_and_left_out(own, tmp_path, capsys):
@@ -111,7 +112,7 @@ def test_bad_clips_are_counted_and_left_out(own, tmp_path, capsys):
     clips[3].write_bytes(b"")
     clips[7].write_text("this is no video")
     clips[8].rename(own / clips[8].name)  # the other public layout: beside the annotations
-    manifest = prepare_ave(own, tmp_path / "packed", MINI, progress=False)
+    manifest = prepare_set(get_set("ave"), own, tmp_path / "packed", MINI, progress=False)
     status = [manifest["clips"][row.video_id]["status"] for row in index.rows]
     assert status[:4] == ["missing", "truncated", "no_audio", "empty"]
     assert status[7:9] == ["unreadable", "ready"]
@@ -141,7 +142,7 @@ def test_rows_of_one_video_share_its_media(own, tmp_path):
     extra = f"{other}&{video_id}&good&0&3"
     (own / "Annotations.txt").write_text("\n".join([*lines, extra]) + "\n")
     (own / "testSet.txt").write_text((own / "testSet.txt").read_text() + extra + "\n")
-    prepare_ave(own, tmp_path / "packed", MINI, progress=False)
+    prepare_set(get_set("ave"), own, tmp_path / "packed", MINI, progress=False)
     data = Packed.open(tmp_path / "packed")
     assert len(data.frames) == 12
     assert len(data.labels) == 13
@@ -154,13 +155,13 @@ def test_a_split_without_a_clip_is_an_error_that_leaves_nothing(own, tmp_path):
     for i in index.splits["val"]:
         (own / "AVE" / f"{index.rows[i].video_id}.mp4").unlink()
     with pytest.raises(DgsctError, match=r"no clip of split 'val' is usable \(2 missing\); put its videos into .*AVE"):
-        prepare_ave(own, tmp_path / "out" / "packed", MINI, progress=False)
+        prepare_set(get_set("ave"), own, tmp_path / "out" / "packed", MINI, progress=False)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_foreign_folder_is_never_replaced(raw, own):
     with pytest.raises(UsageError, match="holds something else"):
-        prepare_ave(raw, own, MINI, progress=False)
+        prepare_set(get_set("ave"), raw, own, MINI, progress=False)
     assert (own / "Annotations.txt").exists()
 
 
@@ -198,7 +199,7 @@ def test_a_damaged_packed_folder_says_prepare_again(own_packed, harm, message):
 def test_a_disk_that_is_too_small_is_said_before_starting(raw, small_disk):
     told = r"preparing needs 16\.5 MB more on the disk of .*packed, of which 3\.15 MB are free; free space or give"
     with pytest.raises(DgsctError, match=told) as caught:
-        prepare_ave(raw, small_disk / "packed", MINI, progress=False)
+        prepare_set(get_set("ave"), raw, small_disk / "packed", MINI, progress=False)
     assert "\n" not in str(caught.value)
     assert not (small_disk / "packed").exists()
 

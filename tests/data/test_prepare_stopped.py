@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from dgsct.data.packed import Packed
-from dgsct.data.prepare import prepare_ave
+from dgsct.data.prepare import prepare_set
 from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import MINI
+from dgsct.tasks import get_set
 from dgsct.tasks.ave.annotations import read_index
 from dgsct.tasks.ave.mini import write_mini_ave
 
@@ -52,7 +53,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def finish(raw: Path, out: Path, undisturbed: Path, capsys) -> int:
     """Started once more it ends well, and nothing else is left; how many clips were taken up."""
     capsys.readouterr()
-    prepare_ave(raw, out, MINI, progress=False)
+    prepare_set(get_set("ave"), raw, out, MINI, progress=False)
     assert content(out) == content(undisturbed)
     assert sorted(path.name for path in out.parent.iterdir()) == [out.name]
     return taken_up(capsys.readouterr().out)
@@ -143,7 +144,7 @@ def raw(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(raw) -> Path:
-    prepare_ave(raw, raw.parent / "packed", MINI, progress=False)
+    prepare_set(get_set("ave"), raw, raw.parent / "packed", MINI, progress=False)
     return raw.parent / "packed"
 
 
@@ -154,7 +155,7 @@ def stopped(raw, tmp_path) -> Path:
     clip = tmp_path / "raw/AVE" / f"{read_index(raw).rows[7].video_id}.mp4"
     clip.write_bytes(clip.read_bytes()[:3000])
     with pytest.raises(DgsctError, match=r"no clip of split 'val' is usable \(1 truncated\)"):
-        prepare_ave(tmp_path / "raw", tmp_path / "packed", MINI, jobs=1, progress=False)
+        prepare_set(get_set("ave"), tmp_path / "raw", tmp_path / "packed", MINI, jobs=1, progress=False)
     shutil.copy2(raw / "AVE" / clip.name, clip)
     return tmp_path
 
@@ -197,7 +198,7 @@ def test_only_what_still_holds_is_taken_up(raw, whole, stopped, capsys, harm, ke
         touched = sorted((stopped / "raw/AVE").iterdir())[0].stem
         kept = min(7, [row.video_id for row in read_index(raw).rows].index(touched))
     capsys.readouterr()
-    prepare_ave(stopped / "raw", stopped / "packed", MINI, jobs=1, progress=False)
+    prepare_set(get_set("ave"), stopped / "raw", stopped / "packed", MINI, jobs=1, progress=False)
     said = capsys.readouterr().out
     assert (f"{kept} of 10 clips are taken up from an earlier call" in said) == bool(kept)
     assert ("taken up" in said) == bool(kept)
@@ -216,7 +217,7 @@ def test_other_sizes_begin_anew_and_the_old_folder_stays_until_the_end(raw, whol
     clip = stopped / "raw/AVE" / f"{index.rows[7].video_id}.mp4"
     clip.write_bytes(b"")
     with pytest.raises(DgsctError, match="1 empty"):
-        prepare_ave(stopped / "raw", out, MINI, jobs=1, progress=False)
+        prepare_set(get_set("ave"), stopped / "raw", out, MINI, jobs=1, progress=False)
     assert Packed.open(out).coverage["val"] == {"present": 1, "total": 1}
 
 
@@ -227,9 +228,9 @@ def test_killed_between_the_two_renames(raw, whole, tmp_path, capsys):
     clip = tmp_path / "raw/AVE" / f"{read_index(raw).rows[7].video_id}.mp4"
     clip.write_bytes(b"0")
     with pytest.raises(DgsctError, match="no clip of split 'val' is usable"):
-        prepare_ave(tmp_path / "raw", tmp_path / "packed", MINI, jobs=1, progress=False)
+        prepare_set(get_set("ave"), tmp_path / "raw", tmp_path / "packed", MINI, jobs=1, progress=False)
     shutil.copy2(raw / "AVE" / clip.name, clip)
-    prepare_ave(tmp_path / "raw", tmp_path / "packed", MINI, jobs=1, progress=False)
+    prepare_set(get_set("ave"), tmp_path / "raw", tmp_path / "packed", MINI, jobs=1, progress=False)
     assert content(tmp_path / "packed") == content(whole)
     assert not (tmp_path / ".packed.old").exists()
 
@@ -237,7 +238,7 @@ def test_killed_between_the_two_renames(raw, whole, tmp_path, capsys):
 def test_a_place_that_cannot_be_written_is_one_sentence(raw, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DgsctError, match=r"cannot write .*file/packed \(.*\); check the folder and its rights") as caught:
-        prepare_ave(raw, tmp_path / "file/packed", MINI)
+        prepare_set(get_set("ave"), raw, tmp_path / "file/packed", MINI)
     assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match=r"file holds something else"):
-        prepare_ave(raw, tmp_path / "file", MINI)
+        prepare_set(get_set("ave"), raw, tmp_path / "file", MINI)

@@ -12,9 +12,10 @@ from PIL import Image
 
 from dgsct.data.media import read_audio, read_frames, sampled_indices
 from dgsct.data.packed import Packed, read_manifest
-from dgsct.data.prepare import prepare_ave
+from dgsct.data.prepare import prepare_set
 from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import MINI
+from dgsct.tasks import get_set
 from dgsct.tasks.ave.annotations import AveIndex, Row, read_index, write_index
 from dgsct.tasks.ave.decode import resize
 
@@ -76,7 +77,7 @@ def test_the_report_is_printed(ave_world, ave_undisturbed, tmp_path, capsys):
             shutil.copy(path, few / "AVE")
     order = np.argsort([row.video_id.startswith("clip") for row in rows], kind="stable")
     write_index(few, AveIndex(rows, index.categories, {"train": order[:-2], "val": order[-2:-1], "test": order[-1:]}))
-    prepare_ave(few, tmp_path / "out", MINI, jobs=1)
+    prepare_set(get_set("ave"), few, tmp_path / "out", MINI, jobs=1)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("17 of 18 clips are there (videos); 23.")
     assert any(line.startswith("about ") and line.endswith(" to go, by the first 8 clips") for line in lines)
@@ -107,7 +108,7 @@ def release(tmp_path_factory) -> Path:
 def test_both_layouts_give_the_same_sound_and_almost_the_same_frames(release, tmp_path):
     data = {}
     for layout in ("videos", "frames"):
-        manifest = prepare_ave(release / layout, tmp_path / layout, MINI, jobs=1, progress=False)
+        manifest = prepare_set(get_set("ave"), release / layout, tmp_path / layout, MINI, jobs=1, progress=False)
         assert manifest["layout"] == layout
         assert manifest["report"]["ready"]["count"] == 5
         data[layout] = Packed.open(tmp_path / layout)
@@ -129,8 +130,8 @@ def test_four_digits_and_the_folder_ave_are_read_too(release, tmp_path):
     index = read_index(release / "videos")
     write_release_layout(index, release / "videos/AVE", tmp_path / "raw/AVE", digits=4)
     write_index(tmp_path / "raw", index)
-    prepare_ave(tmp_path / "raw", tmp_path / "four", MINI, jobs=1, progress=False)
-    prepare_ave(release / "frames", tmp_path / "eight", MINI, jobs=1, progress=False)
+    prepare_set(get_set("ave"), tmp_path / "raw", tmp_path / "four", MINI, jobs=1, progress=False)
+    prepare_set(get_set("ave"), release / "frames", tmp_path / "eight", MINI, jobs=1, progress=False)
     for name in ("frames.npy", "wave.npy", "manifest.json"):
         assert (tmp_path / "four" / name).read_bytes() == (tmp_path / "eight" / name).read_bytes()
 
@@ -140,18 +141,18 @@ def test_where_both_layouts_are_there_the_fuller_one_is_used(release, tmp_path, 
     shutil.copytree(release / "videos", root)
     shutil.copytree(release / "frames/frames", root / "frames")
     shutil.copytree(release / "frames/wave", root / "wave")
-    assert prepare_ave(root, tmp_path / "a", MINI, progress=False)["layout"] == "videos"
+    assert prepare_set(get_set("ave"), root, tmp_path / "a", MINI, progress=False)["layout"] == "videos"
     assert (
         "5 clips as mp4 and 5 as frames and wave: videos are used (--layout frames takes the others)" in capsys.readouterr().out
     )
     # Another layout is another content: what was prepared from the mp4 files does not pass for it.
-    assert prepare_ave(root, tmp_path / "a", MINI, progress=False, layout="frames")["layout"] == "frames"
+    assert prepare_set(get_set("ave"), root, tmp_path / "a", MINI, progress=False, layout="frames")["layout"] == "frames"
     (root / "AVE/two.mp4").unlink()
-    assert prepare_ave(root, tmp_path / "b", MINI, progress=False)["layout"] == "frames"
+    assert prepare_set(get_set("ave"), root, tmp_path / "b", MINI, progress=False)["layout"] == "frames"
     with pytest.raises(UsageError, match="unknown layout 'pictures'; choose one of: videos, frames"):
-        prepare_ave(root, tmp_path / "c", MINI, layout="pictures")
+        prepare_set(get_set("ave"), root, tmp_path / "c", MINI, layout="pictures")
     with pytest.raises(UsageError, match="has no folder 'frames'"):
-        prepare_ave(release / "videos", tmp_path / "c", MINI, layout="frames")
+        prepare_set(get_set("ave"), release / "videos", tmp_path / "c", MINI, layout="frames")
 
 
 def first(folder: Path) -> Path:
@@ -181,7 +182,7 @@ def test_bad_files_of_the_release_layout(release, tmp_path, capsys, harm, status
     root = tmp_path / "raw"
     shutil.copytree(release / "frames", root)
     harm(root / "frames/three", root / "wave/three.npy")
-    manifest = prepare_ave(root, tmp_path / "out", MINI, jobs=1, progress=False)
+    manifest = prepare_set(get_set("ave"), root, tmp_path / "out", MINI, jobs=1, progress=False)
     assert manifest["clips"]["three"] == {"status": status, "media": None, "notes": {}}
     assert manifest["report"][status] == {"count": 1, "ids": ["three"]}
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out")]
@@ -196,7 +197,7 @@ def test_a_wave_of_any_shape_and_float_is_taken_as_it_is(release, tmp_path):
     wave = np.load(root / "wave/three.npy")
     np.save(root / "wave/three.npy", wave.astype(np.float64).reshape(10, 32000))
     np.save(root / "wave/two.npy", np.zeros((1, 320000), np.float32))
-    manifest = prepare_ave(root, tmp_path / "out", MINI, jobs=1, progress=False)
+    manifest = prepare_set(get_set("ave"), root, tmp_path / "out", MINI, jobs=1, progress=False)
     assert np.array_equal(Packed.open(tmp_path / "out").wave[2].ravel(), wave)
     assert manifest["report"]["silent"]["ids"] == ["two"]
 
@@ -204,29 +205,29 @@ def test_a_wave_of_any_shape_and_float_is_taken_as_it_is(release, tmp_path):
 def test_only_what_is_used_counts_as_a_change(release, tmp_path, capsys):
     root, out = tmp_path / "raw", tmp_path / "out"
     shutil.copytree(release / "frames", root)
-    prepare_ave(root, out, MINI, jobs=1, progress=False)
+    prepare_set(get_set("ave"), root, out, MINI, jobs=1, progress=False)
     names = sorted(path.name for path in (root / "frames/three").iterdir())
     used = {names[i] for i in sampled_indices(len(names))}
     os.utime(root / "frames/three" / next(name for name in names if name not in used))
     capsys.readouterr()
-    prepare_ave(root, out, MINI, jobs=1, progress=False)
+    prepare_set(get_set("ave"), root, out, MINI, jobs=1, progress=False)
     assert "already prepared" in capsys.readouterr().out
     os.utime(root / "frames/three" / names[0])
-    prepare_ave(root, out, MINI, jobs=1, progress=False)
+    prepare_set(get_set("ave"), root, out, MINI, jobs=1, progress=False)
     assert "already prepared" not in capsys.readouterr().out
 
 
 def test_a_lost_manifest_is_written_anew_without_decoding(release, tmp_path, capsys):
     """Snakemake deletes the declared output before it makes it again, for whatever reason."""
     out = tmp_path / "out"
-    prepare_ave(release / "videos", out, MINI, jobs=1, progress=False)
+    prepare_set(get_set("ave"), release / "videos", out, MINI, jobs=1, progress=False)
     before = (out / "manifest.json").read_bytes()
     (out / "manifest.json").unlink()
-    prepare_ave(release / "videos", out, MINI, jobs=1, progress=False)
+    prepare_set(get_set("ave"), release / "videos", out, MINI, jobs=1, progress=False)
     assert "already prepared" in capsys.readouterr().out
     assert (out / "manifest.json").read_bytes() == before
     (out / "manifest.json").write_text(json.dumps({**json.loads(before), "rows": []}))
-    prepare_ave(release / "videos", out, MINI, jobs=1, progress=False)
+    prepare_set(get_set("ave"), release / "videos", out, MINI, jobs=1, progress=False)
     assert (out / "manifest.json").read_bytes() == before
 
 
@@ -235,6 +236,6 @@ def test_a_set_without_media_is_one_sentence_and_leaves_nothing(release, tmp_pat
     root.mkdir()
     write_index(root, read_index(release / "videos"))
     with pytest.raises(DgsctError, match=r"no clip of split 'train' is usable \(3 missing\); put its videos into") as caught:
-        prepare_ave(root, tmp_path / "out", MINI)
+        prepare_set(get_set("ave"), root, tmp_path / "out", MINI)
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]

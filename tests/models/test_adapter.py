@@ -7,7 +7,7 @@ from golden_rig import assert_golden, fill, wave_cos, wave_sin
 from dgsct.models.adapter import Adapter
 from dgsct.models.attention import pooling_map
 from dgsct.models.keys import adapter_keys
-from dgsct.settings.options import Options
+from dgsct.tasks.ave.options import AveOptions as Options
 
 A2V = {"shape": (36, 32), "guide": (16, 16)}
 V2A = {"shape": (16, 16), "guide": (36, 32)}

@@ -7,7 +7,7 @@ from avs_golden import assert_begins, cosines, load_filled, sines
 from dgsct.methods.dg_sct.avs import FORMS
 from dgsct.models.adapter import Adapter, Form
 from dgsct.models.keys_avs import segmentation_adapter_keys
-from dgsct.settings.options import Options
+from dgsct.tasks.avs.options import AvsOptions as Options
 
 GOLDEN = {
     ("avs-s4", True): (

@@ -10,8 +10,8 @@ from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.interaction import DualBackbone
 from dgsct.models.keys import from_public, to_public
 from dgsct.runs.resolve import resolve_options
-from dgsct.settings.options import Options
 from dgsct.settings.scales import MINI
+from dgsct.tasks.ave.options import AveOptions as Options
 
 
 def tiny(**options) -> DualBackbone:

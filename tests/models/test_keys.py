@@ -7,8 +7,8 @@ import torch
 
 from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.keys import from_public, to_public
-from dgsct.settings.options import Options
 from dgsct.settings.scales import MINI, PAPER
+from dgsct.tasks.ave.options import AveOptions as Options
 
 LISTS = [f"{kind}_adapter_blocks_{place}" for kind in ("vis", "audio") for place in ("p1", "p2")]
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")

@@ -7,8 +7,8 @@ from golden_rig import assert_golden, fill, wave_cos, wave_sin
 from dgsct.models.heads.events import EventHead, EventOutput, decode
 from dgsct.models.keys import head_keys, temporal_keys
 from dgsct.models.temporal import Gated, TemporalAttention
-from dgsct.settings.options import Options
 from dgsct.settings.scales import PAPER
+from dgsct.tasks.ave.options import AveOptions as Options
 
 
 def load(module, keys):

@@ -6,8 +6,8 @@ from avs_golden import cosines, fill_sorted, sines
 
 from dgsct.models.keys_avs import scale_gates_keys
 from dgsct.models.temporal_pyramid import PyramidTemporalAttention
-from dgsct.settings.options import Options
 from dgsct.settings.scales import PAPER
+from dgsct.tasks.avs.options import AvsOptions as Options
 
 KEYS = {public: (f"scales.{i}.{ours}", layout) for i in range(4) for public, (ours, layout) in scale_gates_keys(i).items()}
 GOLDEN = {

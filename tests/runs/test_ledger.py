@@ -17,7 +17,7 @@ from ledger_rig import evaluated, opened, share, trained
 
 from dgsct.runs.protocols import LEDGER as ALL
 from dgsct.runs.run import Run
-from dgsct.settings.options import Options
+from dgsct.tasks.ave.options import AveOptions as Options
 
 LEDGER = [entry for entry in ALL if "ave" in entry.tasks]  # those of segmentation: test_ledger_avs
 SWITCHED = {e.option: e for e in LEDGER if e.option}

@@ -12,9 +12,9 @@ from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.attention import SpatialAttention, TemporalGate
 from dgsct.runs.protocols import PROTOCOLS
 from dgsct.runs.run import Run
-from dgsct.settings.options import Options
 from dgsct.settings.scales import PAPER, HtsatSizes
 from dgsct.tasks.ave.decode import resize
+from dgsct.tasks.ave.options import AveOptions as Options
 
 
 @pytest.fixture(scope="module")

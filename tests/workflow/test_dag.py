@@ -4,13 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from dgsct.tasks.sets import SETS
 from results_rig import place, place_stale
 from workflow_rig import ROOT, blocked, snakemake, stub_world
 
 from dgsct.publish.render import write_table
 from dgsct.publish.tables import build_table
 from dgsct.runs.experiments import Settings, all_runs, load_experiments
-from dgsct.tasks.sets import SETS
 
 EVERYTHING = {"mini_world": 3, "prepare": 3, "pretrain": 5, "efficiency": 2, "masks": 4}
 LATEX = shutil.which("pdflatex") is not None

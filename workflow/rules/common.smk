@@ -14,8 +14,8 @@ if str(BASE) not in sys.path:
 
 from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
-from dgsct.tasks.generate import GENERATORS
-from dgsct.tasks.sets import SETS
+from dgsct.data.features import EXTRACTORS
+from dgsct.tasks.generate import generator_module
 from dgsct.encoders.sources import WEIGHTS, place_of, remedy
 from dgsct.engine.execution import Execution
 from dgsct.errors import DgsctError
@@ -29,12 +29,14 @@ from dgsct.records.masks import masks_path
 from dgsct.methods import METHODS
 from dgsct.runs.protocols import PROTOCOLS
 from dgsct.records.results import efficiency_key, outdated
+from dgsct.runs.inputs import encoder_path, encoders_needed, input_paths
 from dgsct.runs.retention import keep_of, runs_with_needed_weights
 from dgsct.runs.run import Run
 from dgsct.runs.site import SITE as SITE_HERE, declared, read_site
 from dgsct.campaign.runtimes import minutes_to_ask, read_runtimes
-from dgsct.settings.scales import SCALES, describe, get_scale
-from dgsct.tasks import TASKS
+from dgsct.settings.keys import described
+from dgsct.settings.scales import SCALES, get_scale
+from dgsct.tasks import HOMES, TASKS, get_set
 
 
 configfile: str(BASE / "workflow/config/config.yaml")
@@ -81,7 +83,9 @@ def one_of(names):
 wildcard_constraints:
     scale=one_of(SCALES),
     protocol=one_of(PROTOCOLS),
-    task=one_of(dict.fromkeys([*TASKS, *SETS])),
+    task=one_of(TASKS),
+    dataset=one_of(HOMES),
+    extractor=one_of(EXTRACTORS),
     method=one_of(METHODS),
     setting=r"default|[A-Za-z0-9_]+=[^/,]+",
     seed=r"\d+",
@@ -90,21 +94,13 @@ wildcard_constraints:
     figure=one_of(FIGURES),
 
 
-def raw_folder(scale, task):
+def raw_folder(scale, dataset):
     """The data set in its own layout: generated, or the site's."""
     return (
-        f"results/data/{scale}/{task}/raw"
+        f"results/data/{scale}/{dataset}/raw"
         if get_scale(scale).generated_data
-        else site_path(task)
+        else site_path(dataset)
     )
-
-
-def encoder_files(scale, method):
-    """Weights of the method's encoders: pretrained here, or converted from the site's public files."""
-    return [
-        f"results/encoders/{scale}/{name}.safetensors"
-        for name in METHODS[method].encoders
-    ]
 
 
 # The public files that are there. Where one is not, its converted file may have come from elsewhere and is taken as it is.
@@ -115,12 +111,13 @@ PUBLIC = {
 }
 
 
-def need_encoders(scale, method):
+def need_encoders(run):
     """Say in a sentence which public weights are missing, where full size asks for them."""
-    for name, path in zip(METHODS[method].encoders, encoder_files(scale, method)):
-        if name not in PUBLIC and not Path(path).exists():
+    for name in encoders_needed(run):
+        path = Path("results", encoder_path(run.scale, name))
+        if name not in PUBLIC and not path.exists():
             raise WorkflowError(
-                f"scale {scale} needs {path} or the public file that it is made from: {remedy(name, SITE.weights)}"
+                f"scale {run.scale} needs {path} or the public file that it is made from: {remedy(name, SITE.weights)}"
             )
 
 
@@ -139,11 +136,9 @@ def run_of(wildcards):
 
 
 def run_inputs(wildcards):
-    """Packed data, and the encoders where a model is trained; never an experiment file."""
-    run = run_of(wildcards)
-    manifest = f"results/data/{run.scale}/{run.task}/packed/manifest.json"
-    trains = METHODS[run.method].trains
-    return [manifest, *(encoder_files(run.scale, run.method) if trains else [])]
+    """What the run starts from (dgsct.runs.inputs): prepared data, features, encoders, other runs' records; never an experiment
+    file."""
+    return [f"results/{path.as_posix()}" for path in input_paths(run_of(wildcards))]
 
 
 def records(name):
@@ -194,24 +189,31 @@ def made_from_records(name):
     return [*(figure_files(name) if drawn else table_files(name)), *made_from(name)]
 
 
-def data_key(scale, task):
+def data_key(scale, dataset):
     """Hash of what prepared data depend on: the code, the sizes that they are made for, and a site's own files."""
-    sizes, data_set = get_scale(scale), SETS[task]
+    sizes, data_set = get_scale(scale), get_set(dataset)
     files = []
     if not sizes.generated_data:
-        files = data_set.source_stamps(Path(raw_folder(scale, task)))
+        files = data_set.source_stamps(Path(raw_folder(scale, dataset)))
     return sha256_json([code_hash(*data_set.decides), data_set.made_for(sizes), files])
+
+
+def features_key(scale, extractor):
+    """Hash of what features depend on besides the prepared set and the encoder's weights."""
+    known, sizes = EXTRACTORS[extractor], get_scale(scale)
+    made_for = [known.reads, known.encoder, known.width(sizes)]
+    return sha256_json([code_hash("dgsct.encoders.extract"), made_for])
 
 
 def encoder_key(encoder):
     """Hash of what a mini encoder depends on."""
-    sizes = describe(getattr(get_scale("mini"), encoder))
+    sizes = described(getattr(get_scale("mini"), encoder))
     return sha256_json([code_hash("dgsct.encoders.pretrain"), sizes])
 
 
 def converted_key(encoder):
     """Hash of what a converted public encoder depends on besides its file."""
-    sizes = describe(getattr(get_scale("paper"), encoder))
+    sizes = described(getattr(get_scale("paper"), encoder))
     return sha256_json([code_hash("dgsct.encoders.public"), sizes])
 
 
@@ -236,9 +238,8 @@ def asked_runs():
 # Said here, in a sentence: an error inside an input function comes with Snakemake's own traceback.
 if not get_scale(SETTINGS.scale).generated_data and workflow.is_main_process:
     for _run in asked_runs():
-        raw_folder(_run.scale, _run.task)
-        if METHODS[_run.method].trains:
-            need_encoders(_run.scale, _run.method)
+        raw_folder(_run.scale, _run.dataset)
+        need_encoders(_run)
 
 # The DAG judges a file by its age and by Snakemake's notes of how it was made. Without notes (a record that `dgsct run`
 # made, or that was copied here) a stale one would pass: it is dated back, and so older than what it is made from.

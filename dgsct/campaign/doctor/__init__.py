@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dgsct.errors import DgsctError
-from dgsct.methods import METHODS
 from dgsct.runs.experiments import Settings
+from dgsct.runs.inputs import encoders_needed
 from dgsct.runs.run import Run
 from dgsct.runs.site import Site
 
@@ -54,14 +54,14 @@ class Campaign:
         return max((self.site.resources_of(run).gpus for run in self.runs), default=0)
 
     @property
-    def tasks(self) -> list[str]:
-        """The tasks of the runs."""
-        return list(dict.fromkeys(run.task for run in self.runs))
+    def datasets(self) -> list[str]:
+        """The data sets that the runs read."""
+        return list(dict.fromkeys(run.dataset for run in self.runs))
 
     @property
     def encoders(self) -> list[str]:
         """The encoders that the runs need."""
-        return list(dict.fromkeys(name for run in self.runs for name in METHODS[run.method].encoders))
+        return list(dict.fromkeys(name for run in self.runs for name in encoders_needed(run)))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from dgsct.data.packed import Packed
 from dgsct.encoders.states import state_of
 from dgsct.errors import UsageError
 from dgsct.settings.scales import get_scale
-from dgsct.tasks.sets import get_set
+from dgsct.tasks import get_set
 
 BASE = ROOT.parent
 PROFILE_FOLDERS = (Path(), BASE / "workflow" / "profiles", Path.home() / ".config" / "snakemake", Path("/etc/xdg/snakemake"))
@@ -97,40 +97,40 @@ def data(campaign: Campaign, read_all: bool) -> Iterator[Finding]:
     Checksums are compared where a set is small, or with `read_all`.
     """
     scale = campaign.settings.scale
-    for task in campaign.tasks:
-        folder = campaign.root / "data" / scale / task / "packed"
+    for name in campaign.datasets:
+        folder = campaign.root / "data" / scale / name / "packed"
         if (folder / "manifest.json").exists():
-            yield _prepared(task, folder, read_all)
+            yield _prepared(name, folder, read_all)
         elif get_scale(scale).generated_data:
-            yield Finding("ok", f"{task}: not there yet; the DAG generates and prepares it")
+            yield Finding("ok", f"{name}: not there yet; the DAG generates and prepares it")
         else:
-            yield _raw(task, campaign)
+            yield _raw(name, campaign)
 
 
-def _prepared(task: str, folder: Path, read_all: bool) -> Finding:
+def _prepared(name: str, folder: Path, read_all: bool) -> Finding:
     packed = Packed.open(folder)
     count = sum(array.nbytes for array in packed.arrays.values())
-    clips = f"{len(packed.frames)} clips, {size(count)}"
+    clips = f"{packed.clips} clips, {size(count)}"
     if count > READ_AT_MOST and not read_all:
-        return Finding("ok", f"{task}: {clips}, of the manifest's form; checksums not compared (--checksums does)")
-    for name, array in packed.arrays.items():
+        return Finding("ok", f"{name}: {clips}, of the manifest's form; checksums not compared (--checksums does)")
+    for part, array in packed.arrays.items():
         digest = hashlib.sha256()
         for i in range(len(array)):
             digest.update(array[i : i + 1].tobytes())
-        if digest.hexdigest() != packed.manifest["arrays"][name]["sha256"]:
+        if digest.hexdigest() != packed.manifest["arrays"][part]["sha256"]:
             remedy = f"delete {folder} and prepare the data again"
-            return Finding("error", f"{task}: {folder / name}.npy is not what its manifest describes", remedy)
-    return Finding("ok", f"{task}: {clips}, checksums right")
+            return Finding("error", f"{name}: {folder / part}.npy is not what its manifest describes", remedy)
+    return Finding("ok", f"{name}: {clips}, checksums right")
 
 
-def _raw(task: str, campaign: Campaign) -> Finding:
-    root = campaign.site.data.get(task)
+def _raw(name: str, campaign: Campaign) -> Finding:
+    root = campaign.site.data.get(name)
     if not root:
-        return Finding("error", f"{task}: no data", f"name its folder in {campaign.site_file}, data.{task} (docs/data.md)")
-    index = get_set(task).index_file(Path(root))
+        return Finding("error", f"{name}: no data", f"name its folder in {campaign.site_file}, data.{name} (docs/data.md)")
+    index = get_set(name).index_file(Path(root))
     if not index.is_file():
-        return Finding("error", f"{task}: {index} does not exist", f"correct data.{task} in {campaign.site_file}")
-    return Finding("ok", f"{task}: not prepared yet; the DAG does it from {root}")
+        return Finding("error", f"{name}: {index} does not exist", f"correct data.{name} in {campaign.site_file}")
+    return Finding("ok", f"{name}: not prepared yet; the DAG does it from {root}")
 
 
 def weights(campaign: Campaign, read_all: bool) -> Iterator[Finding]:

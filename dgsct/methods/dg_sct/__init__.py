@@ -1,1 +1,64 @@
 """DG-SCT, and LAVisH* as its ablation: one file a task."""
+
+from dataclasses import replace
+
+from dgsct.methods.base import Method, Part, frames_and_sound
+from dgsct.settings.options import ADAPTER, ATTENTION, ENCODERS, RECIPE
+
+_SIZES = ("swin", "htsat", "head", "num_tokens", "reduction", "groups")
+_AVS = ("audio_encoder", "mixup", "av_weight")
+# LAVisH*: without S, C and T; what is left of an adapter are its latent tokens and its place.
+_BARE = ("audio_block", "residual")
+_OFF = {"S": False, "C": False, "T": False}
+
+_AVE = Part(
+    "dgsct.methods.dg_sct.ave",
+    options=(*ATTENTION, *ADAPTER, *ENCODERS, "head", "gate_loss", *RECIPE),
+    inputs=frames_and_sound,
+    encoders=("swin", "htsat"),
+    sizes=_SIZES,
+    trainable={"paper": 201_160_647, "mini": 798_629},
+    counted=True,
+)
+# The release builds the AVSBench model's PVT-v2 too, and never calls it.
+_S4 = Part(
+    "dgsct.methods.dg_sct.avs",
+    options=(*ATTENTION, *ADAPTER, *ENCODERS, *_AVS, *RECIPE),
+    inputs=frames_and_sound,
+    encoders=("swin", "htsat"),
+    sizes=(*_SIZES, "pvt"),
+    trainable={"paper": 365_993_560, "mini": 3_975_176},
+)
+_MS3 = replace(_S4, trainable={"paper": 342_755_457, "mini": 2_753_089})
+
+METHODS = (
+    Method(
+        "dg-sct",
+        "dual-guided spatial-channel-temporal attention between two frozen encoders",
+        {"ave": _AVE, "avs-s4": _S4, "avs-ms3": _MS3},
+    ),
+    Method(
+        "lavish-star",
+        "LAVisH*: the same adapters without S and C, mean pooling, gamma 0 (inferred from its parameter count)",
+        {
+            "ave": replace(
+                _AVE,
+                options=(*_BARE, *ENCODERS, "head", "gate_loss", *RECIPE),
+                preset=_OFF,
+                trainable={"paper": 114_766_359, "mini": 601_721},
+            ),
+            "avs-s4": replace(
+                _S4,
+                options=(*_BARE, *ENCODERS, *_AVS, *RECIPE),
+                preset=_OFF,
+                trainable={"paper": 236_688_544, "mini": 2_361_110},
+            ),
+            "avs-ms3": replace(
+                _MS3,
+                options=(*_BARE, *ENCODERS, *_AVS, *RECIPE),
+                preset=_OFF,
+                trainable={"paper": 213_450_441, "mini": 1_139_023},
+            ),
+        },
+    ),
+)

@@ -6,14 +6,18 @@ The settings are different networks. S4 resizes prompts, has reduction 8 and, in
 prompts over tokens and has reduction 2. Both have bare adapters, of which only the visual ones are gated.
 """
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from dgsct.encoders.pvt import Pvt
 from dgsct.models.adapter import Form
 from dgsct.models.heads.masks import MaskOutput, PyramidHead, mask_losses, mask_probabilities, unused_bridges
 from dgsct.models.interaction import DualBackbone
-from dgsct.settings.options import Options
+from dgsct.models.keys import PublicLayout
+from dgsct.models.keys_avs import segmentation_rules
 from dgsct.settings.scales import Scale
+from dgsct.tasks.avs.options import AvsOptions
 
 FORMS = {
     "avs-s4": Form(prompt="resize", bottleneck="bare", off="absent"),
@@ -24,7 +28,7 @@ FORMS = {
 class DGSCTSegmentation(nn.Module):
     """The model of the paper for AVS (release: 594,766,109 parameters in S4, 602,853,149 in MS3, at paper scale)."""
 
-    def __init__(self, task: str, scale: Scale, options: Options, release_order: bool = False) -> None:
+    def __init__(self, task: str, scale: Scale, options: AvsOptions, release_order: bool = False) -> None:
         super().__init__()
         self.av_weight = options.av_weight
         self.backbone = DualBackbone(scale, options, release_order, FORMS[task])
@@ -35,20 +39,31 @@ class DGSCTSegmentation(nn.Module):
         self.unused = unused_bridges(visual, scale.pvt.dims, scale.head.width)
         self.unused["pvt"] = Pvt(scale.pvt)
 
-    def forward(self, frames: Tensor, audio: Tensor) -> MaskOutput:
-        """Frames [B, T, 3, H, H] in [0, 1]; `audio` as waves [B, T, samples] at 32 kHz, or their compact log-mel."""
-        return self.head(self.backbone.pyramid(frames, audio), frames.shape[-1])
+    def forward(self, frames: Tensor, wave: Tensor | None = None, logmel: Tensor | None = None) -> MaskOutput:
+        """Frames [B, T, 3, H, H] in [0, 1]; `wave` [B, T, samples] at 32 kHz, or its compact `logmel` [B, T, F, mel]."""
+        return self.head(self.backbone.pyramid(frames, wave if logmel is None else logmel), frames.shape[-1])
 
-    def losses(self, output: MaskOutput, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, output: MaskOutput, targets: Mapping[str, Tensor], epoch: int = 0) -> dict[str, Tensor]:
         """Loss terms of weight one; the training loss is their sum."""
         return mask_losses(output, targets, self.av_weight)
 
     @staticmethod
-    def predict(output: MaskOutput) -> Tensor:
-        """Probabilities [B, T, H, W]."""
-        return mask_probabilities(output)
+    def predict(output: MaskOutput) -> dict[str, Tensor]:
+        """`masks`: probabilities [B, T, H, W]."""
+        return {"masks": mask_probabilities(output)}
 
 
-def build(task: str, scale: Scale, options: Options, release_order: bool = False) -> DGSCTSegmentation:
+def _told(tensors: Mapping[str, Tensor]) -> dict[str, str] | None:
+    """The settings differ in the reduction of their adapters."""
+    down, tokens = (tensors.get(f"vis_adapter_blocks_p1.0.{name}") for name in ("down_sampler.weight", "my_tokens"))
+    if not any(key.startswith("tpavi_b1.") for key in tensors) or down is None or tokens is None or tokens.dim() < 2:
+        return None
+    return {"task": "avs-ms3" if tokens.shape[1] == 2 * down.shape[0] else "avs-s4", "method": "dg-sct"}
+
+
+PUBLIC = PublicLayout("the AVS release", segmentation_rules, _told)
+
+
+def build(task: str, scale: Scale, options: AvsOptions, release_order: bool = False) -> DGSCTSegmentation:
     """The model for setting `task`."""
-    return DGSCTSegmentation(task, scale.of(task), options, release_order)
+    return DGSCTSegmentation(task, scale, options, release_order)

@@ -3,18 +3,24 @@
 Input are the gated segments of the temporal module; output one event score a class and clip, one relevance a segment.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgsct.models.temporal import Gated
-from dgsct.settings.options import Options
 from dgsct.settings.scales import HeadSizes
 
 AV_WEIGHT = 0.3
 TOP_SEGMENTS = 4
+
+
+class EventOptions(Protocol):
+    """The switches that the head reads."""
+
+    head: Literal["release", "cmbs_full"]
+    gate_loss: Literal["double_sigmoid", "probability"]
 
 
 class EventOutput(NamedTuple):
@@ -53,7 +59,7 @@ class EventHead(nn.Module):
     needs unpooled features).
     """
 
-    def __init__(self, sizes: HeadSizes, options: Options, classes: int) -> None:
+    def __init__(self, sizes: HeadSizes, options: EventOptions, classes: int) -> None:
         super().__init__()
         self.interact = options.head == "cmbs_full"
         self.gate_loss = options.gate_loss

@@ -3,6 +3,7 @@
 maps of several scales + an audio vector a segment -> TPAVI at each scale -> decoder from coarse to fine -> mask logits
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -184,7 +185,7 @@ def unused_bridges(visual_dims: list[int], bridge_dims: tuple[int, ...], width: 
     )
 
 
-def mask_losses(output: MaskOutput, targets: dict[str, Tensor], av_weight: float) -> dict[str, Tensor]:
+def mask_losses(output: MaskOutput, targets: Mapping[str, Tensor], av_weight: float) -> dict[str, Tensor]:
     """Loss terms of weight one for targets `masks` [B, T, H, W] in {0, 1} and `annotated` [B, T].
 
     masks: binary cross-entropy of probabilities over the annotated frames (in setting S4 the first of each clip);

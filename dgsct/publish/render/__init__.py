@@ -4,9 +4,9 @@ from pathlib import Path
 
 from dgsct.atomic import write_text_atomic
 from dgsct.publish.render import csv, html, json_sidecar, latex, markdown
-from dgsct.publish.render.model import Cell, Column, Row, Source, Table
+from dgsct.publish.render.model import Cell, Column, Row, Table
 
-__all__ = ["Cell", "Column", "Row", "Source", "Table", "write_table"]
+__all__ = ["Cell", "Column", "Row", "Table", "write_table"]
 
 RENDERERS = {
     "tex": latex.render,

@@ -6,7 +6,7 @@ from dgsct.publish.render.model import Cell, Table
 
 COLUMNS = (
     "table", "row", "label", "group", "column", "column_label", "state", "mean", "std", "seeds", "exact", "published",
-    "difference", "test_present", "test_total", "lower", "upper", "scale", "protocol", "stamp",
+    "difference", "design", "test_present", "test_total", "lower", "upper", "scale", "protocol", "stamp",
 )  # fmt: skip
 
 
@@ -36,6 +36,7 @@ def render(table: Table) -> str:
             "exact": "" if cell.exact is None else str(cell.exact),
             "published": cell.published,
             "difference": cell.difference,
+            "design": "inferred" if "inferred" in (row.design, column.design) else "published",
             **_coverage(cell),
             "scale": table.scale,
             "protocol": table.protocol,

@@ -8,7 +8,6 @@ from dgsct.publish.render.model import (
     Row,
     Table,
     difference,
-    footnote_mark,
     footnote_marks,
     ours,
     own_head,
@@ -37,8 +36,8 @@ ol { list-style: none; padding: 0; font-size: .85rem; max-width: 62rem; }
 """.strip()
 
 
-def _noted(text: str, notes: tuple[int, ...]) -> str:
-    return f"{text}<sup>{footnote_marks(notes)}</sup>" if notes else text
+def _noted(text: str, marks: str) -> str:
+    return f"{text}<sup>{marks}</sup>" if marks else text
 
 
 def _hover(cell: Cell) -> str:
@@ -59,18 +58,18 @@ def _measured(column: Column, cell: Cell) -> str:
     title = f' title="{escape(_hover(cell))}"' if cell.sources else ""
     # `&#10;` and not a raw line break: the page stays one line a cell.
     title = title.replace("\n", "&#10;")
-    own = f'<td class="{cell.state}"{title}>{_noted(text, cell.notes)}</td>'
+    own = f'<td class="{cell.state}"{title}>{_noted(text, footnote_marks(cell.notes))}</td>'
     return own + _print(cell) + f'<td class="diff">{escape(difference(cell))}</td>'
 
 
 def _print(cell: Cell) -> str:
-    text = _noted(escape(printed(cell.published)), cell.published_notes)
+    text = _noted(escape(printed(cell.published)), footnote_marks(cell.published_notes))
     title = f' title="{escape(cell.published_source)}"' if cell.published is not None else ""
     return f'<td class="print"{title}>{text}</td>'
 
 
 def _row(table: Table, row: Row) -> str:
-    cells = [f'<th scope="row" class="text">{_noted(escape(row.label), row.notes)}</th>']
+    cells = [f'<th scope="row" class="text">{_noted(escape(row.label), footnote_marks(row.notes, row.design))}</th>']
     cells += [f'<td class="text">{escape(row.texts.get(name, ""))}</td>' for name in table.text_columns]
     for name in table.mark_columns:
         mark = "" if name not in row.marks else "✓" if row.marks[name] else "–"
@@ -89,7 +88,8 @@ def _header(table: Table) -> list[str]:
     tops = ""
     for column in table.columns:
         repeated = not column.group or column.group == column.label
-        label = _noted(escape(column.label if repeated else f"{column.group} {column.label}"), column.notes)
+        label = escape(column.label if repeated else f"{column.group} {column.label}")
+        label = _noted(label, footnote_marks(column.notes, column.design))
         tops += f'<th colspan="{3 if column.measured else 1}">{label}</th>'
         names += [f"<th>{own_head(table)}</th>"] if column.measured else []
         names += ["<th>printed</th>"]
@@ -100,7 +100,7 @@ def _header(table: Table) -> list[str]:
 def render(table: Table) -> str:
     """The table as a whole HTML page."""
     notes = [f"<li>{escape(remark)}</li>" for remark in table.remarks]
-    notes += [f"<li><sup>{footnote_mark(i)}</sup> {escape(note)}</li>" for i, note in enumerate(table.footnotes)]
+    notes += [f"<li><sup>{mark}</sup> {escape(note)}</li>" for mark, note in table.marked_notes]
     return "\n".join(
         [
             "<!doctype html>",

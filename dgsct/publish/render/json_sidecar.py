@@ -5,7 +5,8 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from dgsct.publish.render.model import Cell, Column, Source, Table
+from dgsct.publish.cells import Source
+from dgsct.publish.render.model import Cell, Column, Table
 
 SCHEMA = 1
 
@@ -29,6 +30,7 @@ def render(table: Table) -> str:
                 "group": row.group,
                 "texts": row.texts,
                 "marks": row.marks,
+                "design": row.design,
                 "notes": [table.footnotes[n] for n in row.notes],
                 "cells": {name: cell_json(cell, table.footnotes) for name, cell in row.cells.items()},
             }
@@ -42,7 +44,8 @@ def render(table: Table) -> str:
 
 def _column(column: Column, footnotes: tuple[str, ...]) -> dict[str, Any]:
     notes = [footnotes[n] for n in column.notes]
-    return {"id": column.id, "label": column.label, "group": column.group, "measured": column.measured, "notes": notes}
+    names = ("id", "label", "group", "measured", "design")
+    return {**{name: getattr(column, name) for name in names}, "notes": notes}
 
 
 def cell_json(cell: Cell, footnotes: tuple[str, ...]) -> dict[str, Any]:

@@ -22,11 +22,11 @@ from dgsct.publish.render.model import (
 COLORS = {"stale": "orange!80!black", "failed": "red!80!black", "corrupt": "red!80!black"}
 
 
-def _noted(text: str, notes: tuple[int, ...], hang: bool = False) -> str:
+def _noted(text: str, marks: str, hang: bool = False) -> str:
     """`text` with its footnote marks; hanging marks take no room, so that digits stay below digits."""
-    if not notes:
+    if not marks:
         return text
-    mark = rf"\textsuperscript{{{footnote_marks(notes)}}}"
+    mark = rf"\textsuperscript{{{escape(marks)}}}"
     return rf"{text}\rlap{{{mark}}}" if hang else f"{text}{mark}"
 
 
@@ -38,19 +38,19 @@ def _minus(text: str) -> str:
 def _ours(column: Column, cell: Cell) -> str:
     if cell.mean is None:
         color = COLORS.get(cell.state, "gray")
-        return _noted(rf"\textcolor{{{color}}}{{\itshape {escape(ours(cell))}}}", cell.notes, hang=True)
+        return _noted(rf"\textcolor{{{color}}}{{\itshape {escape(ours(cell))}}}", footnote_marks(cell.notes), hang=True)
     spread = rf"\,$\pm$\,{number(cell.std)}" if cell.std is not None else ""
     exact = rf" \textcolor{{gray}}{{\scriptsize ({cell.exact:,})}}" if column.exact and cell.exact is not None else ""
-    return _noted(_minus(number(cell.mean)) + spread + exact, cell.notes, hang=True)
+    return _noted(_minus(number(cell.mean)) + spread + exact, footnote_marks(cell.notes), hang=True)
 
 
 def _printed(column: Column, cell: Cell) -> str:
     text = escape(printed(cell.published))
-    return _noted(text if column.measured else _gray(text), cell.published_notes, hang=True)
+    return _noted(text if column.measured else _gray(text), footnote_marks(cell.published_notes), hang=True)
 
 
 def _row(table: Table, row: Row) -> str:
-    cells = [_noted(escape(row.label), row.notes)]
+    cells = [_noted(escape(row.label), footnote_marks(row.notes, row.design))]
     cells += [escape(row.texts.get(name, "")) for name in table.text_columns]
     cells += [_mark(row, name) for name in table.mark_columns]
     for column in table.columns:
@@ -89,8 +89,8 @@ def _group_line(table: Table) -> tuple[str, str]:
     heads = []
     for _, members in groupby(table.columns, key=lambda c: c.group or (c.id,)):
         columns = list(members)
-        notes = columns[0].notes if _share_notes(columns) else ()
-        heads.append((_noted(escape(columns[0].group), notes), sum(map(_width, columns))))
+        marks = _marks(columns[0]) if _share_marks(columns) else ""
+        heads.append((_noted(escape(columns[0].group), marks), sum(map(_width, columns))))
     return _spans(table, heads)
 
 
@@ -115,9 +115,13 @@ def _gray(text: str) -> str:
     return rf"\textcolor{{gray}}{{{text}}}" if text else ""
 
 
-def _share_notes(columns: list[Column]) -> bool:
+def _marks(column: Column) -> str:
+    return footnote_marks(column.notes, column.design)
+
+
+def _share_marks(columns: list[Column]) -> bool:
     """Whether one mark at the group's name says what each column's mark would."""
-    return bool(columns[0].group) and len({c.notes for c in columns}) == 1
+    return bool(columns[0].group) and len(set(map(_marks, columns))) == 1
 
 
 def _own_label(table: Table, column: Column) -> str:
@@ -125,7 +129,7 @@ def _own_label(table: Table, column: Column) -> str:
     if column.label == column.group:
         return ""
     members = [c for c in table.columns if c.group == column.group]
-    return _noted(escape(column.label), () if _share_notes(members) else column.notes)
+    return _noted(escape(column.label), "" if _share_marks(members) else _marks(column))
 
 
 def _tabular(table: Table) -> list[str]:
@@ -141,7 +145,7 @@ def _tabular(table: Table) -> list[str]:
 
 def _footnotes(table: Table) -> list[str]:
     notes = [f"{escape(remark.rstrip('.'))}." for remark in table.remarks]
-    notes += [rf"{_noted('', (i,))}\,{escape(note.rstrip('.'))}." for i, note in enumerate(table.footnotes)]
+    notes += [rf"{_noted('', mark)}\,{escape(note.rstrip('.'))}." for mark, note in table.marked_notes]
     if not notes:
         return []
     text = "\\quad\n".join(notes)

@@ -49,6 +49,7 @@ SPECIAL = {
     "Ø": r"\O{}",
     "ı": r"\i{}",
     "§": r"\S{}",
+    "†": r"\dag{}",
     "©": r"\copyright{}",
 }
 GREEK = frozenset(

@@ -2,7 +2,7 @@
 
 import re
 
-from dgsct.publish.render.model import Column, Row, Table, difference, footnote_mark, footnote_marks, ours, own_head, printed
+from dgsct.publish.render.model import Column, Row, Table, difference, footnote_marks, ours, own_head, printed
 
 
 def escape(text: str) -> str:
@@ -11,28 +11,28 @@ def escape(text: str) -> str:
     return re.sub(r"\s+", " ", plain)
 
 
-def _noted(text: str, notes: tuple[int, ...]) -> str:
-    return f"{text}<sup>{footnote_marks(notes)}</sup>" if notes else text
+def _noted(text: str, marks: str) -> str:
+    return f"{text}<sup>{marks}</sup>" if marks else text
 
 
 def _heads(table: Table, column: Column) -> list[str]:
     repeated = not column.group or column.group == column.label
     name = escape(column.label if repeated else f"{column.group} {column.label}")
-    name = _noted(name, column.notes)
+    name = _noted(name, footnote_marks(column.notes, column.design))
     return [f"{name} {own_head(table)}", f"{name} printed", "difference"] if column.measured else [f"{name} printed"]
 
 
 def _cells(column: Column, row: Row) -> list[str]:
     cell = row.cells[column.id]
     text = printed(cell.published)
-    print_text = _noted(escape(text), cell.published_notes)
+    print_text = _noted(escape(text), footnote_marks(cell.published_notes))
     if not column.measured:
         return [print_text]
     if cell.mean is None:
         own = f"*{ours(cell)}*"
     else:
         own = ours(cell) + (f" ({cell.exact:,})" if column.exact and cell.exact is not None else "")
-    return [_noted(own, cell.notes), print_text, difference(cell)]
+    return [_noted(own, footnote_marks(cell.notes)), print_text, difference(cell)]
 
 
 def render(table: Table) -> str:
@@ -45,7 +45,7 @@ def render(table: Table) -> str:
         aligns += ["--:"] * len(new)
     lines = [f"**{escape(table.caption)}**", "", f"> **{escape(table.stamp)}**", "", _line(heads), _line(aligns)]
     for row in table.rows:
-        cells = [_noted(escape(row.label), row.notes)]
+        cells = [_noted(escape(row.label), footnote_marks(row.notes, row.design))]
         cells += [escape(row.texts.get(name, "")) for name in table.text_columns]
         cells += ["✓" if row.marks.get(name) else "–" if name in row.marks else "" for name in table.mark_columns]
         for column in table.columns:
@@ -56,7 +56,7 @@ def render(table: Table) -> str:
         lines.append(_line(cells))
     lines.append("")
     lines += [f"{escape(remark)}  " for remark in table.remarks]
-    lines += [f"<sup>{footnote_mark(i)}</sup> {escape(note)}  " for i, note in enumerate(table.footnotes)]
+    lines += [f"<sup>{mark}</sup> {escape(note)}  " for mark, note in table.marked_notes]
     return "\n".join(lines).rstrip() + "\n"
 
 

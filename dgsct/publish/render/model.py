@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-# ok: all seeds. partial: some seeds, the others are named in a footnote. planned: nothing in the harness can fill it.
-CellState = Literal["ok", "partial", "stale", "failed", "corrupt", "missing", "planned"]
+from dgsct.publish.cells import CellState, Source
+
 STATE_WORDS: dict[str, str] = {
     "stale": "stale",
     "failed": "failed",
@@ -12,52 +12,30 @@ STATE_WORDS: dict[str, str] = {
     "missing": "missing",
     "planned": "not run yet",
 }
-
-
-@dataclass(frozen=True)
-class Source:
-    """One run behind a cell: where its record lies below the results folder, and whether it counts."""
-
-    record: str
-    key: str | None
-    seed: int | None
-    state: str
-    value: float | None
-    reason: str = ""
-    # Split -> present and total, where a clip is absent; then also the bounds of the exact accuracy over all test clips.
-    coverage: dict[str, dict[str, int]] | None = None
-    bounds: tuple[float, float] | None = None
+Design = Literal["published", "inferred"]
+INFERRED_MARK = "†"
+INFERRED_NOTE = "inferred design: neither a publication nor public code says in full how it is built"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Our number with its spread, the published one beside it, and where both come from."""
+    """Our number with its spread, the published one beside it, and where both come from.
+
+    `seeds` count in the mean. `coverage` and `bounds` (over all test clips) are there where a clip is absent.
+    """
 
     state: CellState
     mean: float | None = None
     std: float | None = None
     sources: tuple[Source, ...] = ()
-    published: float | str | None = None
+    published: float | int | str | None = None
     published_source: str = ""
     notes: tuple[int, ...] = ()
     published_notes: tuple[int, ...] = ()
     exact: int | None = None
-
-    @property
-    def seeds(self) -> int:
-        """Number of runs that count in the mean."""
-        return sum(source.value is not None and source.state == "ok" for source in self.sources)
-
-    @property
-    def coverage(self) -> dict[str, dict[str, int]] | None:
-        """Coverage behind the number, where a clip is absent: of the first run that lacks one."""
-        return next((s.coverage for s in self.sources if s.state == "ok" and s.coverage), None)
-
-    @property
-    def bounds(self) -> tuple[float, float] | None:
-        """Lower and upper bound over all test clips, means over the runs that have them."""
-        found = [s.bounds for s in self.sources if s.state == "ok" and s.bounds]
-        return (sum(low for low, _ in found) / len(found), sum(up for _, up in found) / len(found)) if found else None
+    seeds: int = 0
+    coverage: dict[str, dict[str, int]] | None = None
+    bounds: tuple[float, float] | None = None
 
     @property
     def difference(self) -> float | None:
@@ -77,6 +55,7 @@ class Column:
     measured: bool = True
     exact: bool = False
     notes: tuple[int, ...] = ()
+    design: Design = "published"
 
 
 @dataclass(frozen=True)
@@ -91,6 +70,7 @@ class Row:
     group: str
     rule_before: bool = False
     notes: tuple[int, ...] = ()
+    design: Design = "published"
 
 
 @dataclass(frozen=True)
@@ -115,6 +95,13 @@ class Table:
         """Title with the place in the paper."""
         return f"{self.source} of the paper: {self.title}"
 
+    @property
+    def marked_notes(self) -> tuple[tuple[str, str], ...]:
+        """What stands below the table: each mark with its text."""
+        inferred = any(part.design == "inferred" for part in (*self.rows, *self.columns))
+        letters = tuple((footnote_mark(i), text) for i, text in enumerate(self.footnotes))
+        return ((INFERRED_MARK, INFERRED_NOTE), *letters) if inferred else letters
+
 
 def own_head(table: Table) -> str:
     """Head of our numbers' columns; the scale stands there too, so that no crop of a table hides it."""
@@ -131,9 +118,9 @@ def footnote_mark(number: int) -> str:
     return letters
 
 
-def footnote_marks(numbers: tuple[int, ...]) -> str:
-    """Marks of several footnotes, `a,c`."""
-    return ",".join(footnote_mark(n) for n in sorted(numbers))
+def footnote_marks(numbers: tuple[int, ...], design: Design = "published") -> str:
+    """Marks of several footnotes, `a,c`; before them that of an inferred design, `†,a`."""
+    return ",".join([*([INFERRED_MARK] if design == "inferred" else []), *map(footnote_mark, sorted(numbers))])
 
 
 def number(value: float) -> str:
@@ -147,10 +134,12 @@ def signed(value: float) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text
 
 
-def printed(value: float | str | None) -> str:
-    """A published value as text; a dash where the paper has none."""
+def printed(value: float | int | str | None) -> str:
+    """A published value as text, a count with commas; a dash where the paper has none."""
     if value is None:
         return "–"
+    if isinstance(value, int):
+        return f"{value:,}"
     return value if isinstance(value, str) else number(value)
 
 

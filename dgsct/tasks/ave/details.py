@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dgsct.errors import DgsctError
-from dgsct.tasks.ave.task import Ave
+from dgsct.data.units import Units
 
 
 @dataclass(frozen=True)
@@ -67,17 +66,10 @@ class Details:
         return {"confusion.png": confusion_picture(self, told, metrics)}
 
 
-def check(task: Ave, place: str) -> None:
-    """DgsctError if the prepared set in `place` has other classes than the scale."""
-    known = len(task.packed.manifest["categories"])
-    if known != task.background:
-        raise DgsctError(f"{place} has {known} classes, this scale {task.background}; prepare the right set")
-
-
-def details(task: Ave, rows: np.ndarray, predicted: np.ndarray) -> Details:
-    """Results by class of the predictions [N, T] for annotation rows `rows`."""
-    names = (*task.packed.manifest["categories"], "background")
-    confusion = confusion_matrix(predicted, task.labels(rows), len(names))
+def details(manifest: dict[str, Any], units: Units) -> Details:
+    """Results by class of an evaluated split."""
+    names = (*manifest["categories"], "background")
+    confusion = confusion_matrix(units["segments"], units["labels"], len(names))
     classes = (
         ClassResult(name, int(confusion[i].sum()), int(confusion[i, i]), int(confusion[:, i].sum()))
         for i, name in enumerate(names)

@@ -11,7 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from dgsct.data.base import DataSet, Index, compact_frames, stamp
+import numpy as np
+
+from dgsct.data.base import DataSet, Index, compact_frames, pretended_sound, stamp
 from dgsct.data.media import sampled_indices
 from dgsct.settings.scales import Scale
 from dgsct.tasks.ave.annotations import SEGMENTS, AveIndex, media_path, read_index
@@ -40,7 +42,7 @@ class AveSource:
 class Ave(DataSet):
     """The AVE set."""
 
-    task = "ave"
+    name = "ave"
     layouts = MappingProxyType({"videos": "as mp4", "frames": "as frames and wave"})
     statuses = MappingProxyType({
         "ready": "", "missing": "no file", "empty": "zero bytes", "truncated": "cut off", "no_video": "no picture",
@@ -94,8 +96,18 @@ class Ave(DataSet):
             "logmel": ((SEGMENTS, compact_frames(sound, TILE), sound.mel_bins), "float32"),
         }
 
+    def pretend(self, scale: Scale, count: int, classes: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Random frames, sound and labels."""
+        forms = self.forms(scale)
+        return {
+            "frames": rng.random((count, *forms["frames"][0]), dtype=np.float32).astype(np.float16),
+            **pretended_sound(forms, count, rng),
+            "labels": np.repeat(rng.integers(0, classes, (count, 1)), SEGMENTS, axis=1),
+        }
+
 
 AVE = Ave()
+SETS = {AVE.name: AVE}
 
 
 def _frames_root(root: Path) -> Path | None:

@@ -1,8 +1,9 @@
 """Where paper and release disagree on AVE: data, head, training, measure (ave.md, section 7)."""
 
-from dgsct.settings.ledger import Entry, pick
+from dgsct.settings.ledger import Entry, entries_of, pick
 
-ENTRIES: tuple[Entry, ...] = (
+ENTRIES: tuple[Entry, ...] = entries_of(
+    ("ave",),
     Entry(
         "selection", "ave 7.1", "model selection",
         paper="not stated",

@@ -1,15 +1,17 @@
 """Predictions for AVE that need no training and keep a table's readers honest."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from dgsct.data.batch import Arrays
+from dgsct.tasks.ave.task import Ave
 
-def fit(name: str, task: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """The yardstick `name` on the task AVE: annotation rows -> segment classes [N, T]."""
+
+def fit(name: str, task: Ave) -> Callable[[np.ndarray], Arrays]:
+    """The yardstick `name` on the task AVE: rows [N] -> `segments` [N, T]."""
     train = task.labels(task.splits["train"])
-    return lambda rows: predict(name, train, task.labels(rows), task.background)
+    return lambda rows: {"segments": predict(name, train, task.labels(rows), task.background)}
 
 
 def predict(name: str, train_labels: np.ndarray, labels: np.ndarray, background: int) -> np.ndarray:

@@ -58,7 +58,7 @@ def decode_clip(source: AvsSource, scale: Scale) -> Clip:
         "frames": resize(images, scale.frame_size),
         "wave": wave,
         "logmel": log_mel_compact(torch.from_numpy(wave), scale.htsat, TILE).numpy(),
-        "vggish": examples(speech, SEGMENTS),
+        "vggish_examples": examples(speech, SEGMENTS),
         "masks": masks,
     }
     return Clip(arrays, notes=notes)

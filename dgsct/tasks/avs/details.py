@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dgsct.data.units import Units
 from dgsct.tasks.avs.task import Avs
 
 NONE = "-"
@@ -63,15 +64,11 @@ def _line(name: str, clips: list[ClipResult]) -> tuple[str, ...]:
     return name, str(len(clips)), f"{np.mean([c.miou for c in clips]):.2f}", fscore
 
 
-def check(task: Avs, place: str) -> None:
-    """Masks have no classes that could be others than the scale's."""
-
-
-def details(task: Avs, rows: np.ndarray, measured: np.ndarray) -> Details:
-    """Results by clip of the statistics [N, T, 257] for annotation rows `rows`."""
-    entries = [task.packed.manifest["rows"][row] for row in rows]
+def details(manifest: dict[str, Any], units: Units) -> Details:
+    """Results by clip of an evaluated split."""
+    category = {row["id"]: row.get("category", "") for row in manifest["rows"]}
     clips = (
-        ClipResult(entry["id"], entry.get("category", ""), int(n), float(iou), None if np.isnan(f) else float(f))
-        for entry, iou, f, n in zip(entries, *task.by_clip(measured), strict=True)
+        ClipResult(name, category[name], int(n), float(iou), None if np.isnan(f) else float(f))
+        for name, iou, f, n in zip(units.ids, *Avs.by_clip(units["frames"]), strict=True)
     )
     return Details(tuple(clips))

@@ -6,6 +6,7 @@ Files are looked for below the folder that holds `Single-source/` or `Multi-sour
 
 import csv
 import difflib
+import glob
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dgsct.data.base import DataSet, Index, compact_frames, stamp
+from dgsct.data.base import DataSet, Index, compact_frames, pretended_sound, stamp
 from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import Scale
 from dgsct.tasks.avs.categories import AVSBENCH, KNOWN
@@ -104,8 +105,8 @@ class AvsBench(DataSet):
     })  # fmt: skip
     decoder = "dgsct.tasks.avs.decode"
 
-    def __init__(self, task: str, folder: str, prefix: str, published: dict[str, int]) -> None:
-        self.task, self.folder, self.prefix, self.published = task, folder, prefix, published
+    def __init__(self, name: str, folder: str, prefix: str, published: dict[str, int]) -> None:
+        self.name, self.folder, self.prefix, self.published = name, folder, prefix, published
         self.videos, self.sorted = sum(published.values()), prefix == "s4"
 
     def index_file(self, root: Path) -> Path:
@@ -222,13 +223,34 @@ class AvsBench(DataSet):
             "frames": ((SEGMENTS, 3, side, side), "uint8"),
             "wave": ((SEGMENTS, sound.sample_rate), "float32"),
             "logmel": ((SEGMENTS, compact_frames(sound, TILE), sound.mel_bins), "float32"),
-            "vggish": ((SEGMENTS, *EXAMPLE), "float32"),
+            "vggish_examples": ((SEGMENTS, *EXAMPLE), "float32"),
             "masks": ((SEGMENTS, side, side), "uint8"),
         }
+
+    def pretend(self, scale: Scale, count: int, classes: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Random frames, sound and masks, of an S4 clip for the first frame only."""
+        forms = self.forms(scale)
+        annotated = np.ones((count, SEGMENTS), dtype=bool)
+        annotated[:, 1:] = not self.sorted
+        return {
+            "frames": rng.integers(0, 256, (count, *forms["frames"][0]), dtype=np.uint8),
+            **pretended_sound(forms, count, rng),
+            "vggish_examples": rng.standard_normal((count, *forms["vggish_examples"][0]), dtype=np.float32),
+            "masks": rng.integers(0, 2, (count, *forms["masks"][0]), dtype=np.uint8),
+            "annotated": annotated,
+        }
+
+    def public_features(self, root: Path, video_id: str, extractor: str) -> Path | None:
+        """`audio_log_mel/.../NAME.pkl`: VGGish's input, as the archive has it."""
+        if extractor != "vggish":
+            return None
+        found = sorted((self.media_place(root) / "audio_log_mel").rglob(f"{glob.escape(video_id)}.pkl"))
+        return found[0] if found else None
 
 
 S4 = AvsBench("avs-s4", "Single-source", "s4", {"train": 3452, "val": 740, "test": 740})
 MS3 = AvsBench("avs-ms3", "Multi-sources", "ms3", {"train": 296, "val": 64, "test": 64})
+SETS = {one.name: one for one in (S4, MS3)}
 
 
 def write_metadata(path: Path, index: AvsIndex) -> None:

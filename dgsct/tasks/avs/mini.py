@@ -86,7 +86,7 @@ def _centres(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
 def clip_scene(task: str, seed: int, clip: int) -> Scene:
     """The scene of clip number `clip`; the S4 category is the number modulo six."""
     rng = np.random.default_rng([seed, CLIP[task], clip])
-    return s4_scene(clip % len(CATEGORIES), rng) if task == S4.task else ms3_scene(rng)
+    return s4_scene(clip % len(CATEGORIES), rng) if task == S4.name else ms3_scene(rng)
 
 
 def truth(scene: Scene, side: int) -> np.ndarray:
@@ -97,7 +97,7 @@ def truth(scene: Scene, side: int) -> np.ndarray:
 def _write_clip(task: tuple[str, Path, AvsRow, int, int]) -> np.ndarray:
     """Write all files of one clip but its part of `AVS.npy`, which is returned: [160000] float32."""
     name, folder, row, seed, clip = task
-    data_set, side = {s.task: s for s in (S4, MS3)}[name], MINI.frame_size
+    data_set, side = {s.name: s for s in (S4, MS3)}[name], MINI.frame_size
     scene = clip_scene(name, seed, clip)
     frames, sound = render_frames(scene, SIDE, SIDE, FPS), render_wave(scene, RATE)
     places = {kind: data_set.paths(folder, row, kind) for kind in ("raw_videos", "visual_frames", "audio_wav", "gt_masks")}
@@ -140,7 +140,7 @@ def _rows(task: str, sizes: dict[str, int], seed: int) -> tuple[AvsRow, ...]:
     """Metadata; S4 categories take turns, MS3 names are those of sources that give two clips each."""
     splits = [split for split in SPLITS for _ in range(sizes[split])]
     names = video_ids(len(splits), seed + CLIP[task])
-    if task == MS3.task:
+    if task == MS3.name:
         return tuple(AvsRow(f"{names[i // 2]}_{i % 2}", split) for i, split in enumerate(splits))
     starts = np.random.default_rng([seed, CLIP[task]]).integers(0, 6, len(splits)).tolist()
     return tuple(
@@ -166,7 +166,7 @@ def write_mini_avs(
         raise UsageError(f"mini {task} splits {sizes}: give train, val and test one clip or more")
     if seed < 0:
         raise UsageError(f"the seed of the mini {task} set is {seed}; it must be at least 0")
-    data_set: AvsBench = {s.task: s for s in (S4, MS3)}[task]
+    data_set: AvsBench = {s.name: s for s in (S4, MS3)}[task]
     rows = _rows(task, sizes, seed)
     with new_folder(root, MARK) as folder:
         tasks = [(task, folder, row, seed, i) for i, row in enumerate(rows)]

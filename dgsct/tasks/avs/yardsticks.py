@@ -5,32 +5,34 @@ the map is scaled so that 1/2 is where it is cut. The F-score sees the whole map
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+
+from dgsct.data.batch import Arrays
+from dgsct.tasks.avs.task import Avs
 
 CANDIDATES = 64
 CHUNK = 64
 
 
-def fit(name: str, task: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """The yardstick `name` on a segmentation task: annotation rows -> probabilities [N, T, H, W]."""
+def fit(name: str, task: Avs) -> Callable[[np.ndarray], Arrays]:
+    """The yardstick `name` on a segmentation task: rows [N] -> probabilities `masks` [N, T, H, W]."""
     maps = {"all-foreground": _everywhere, "centre-prior": _disc, "mean-mask": _mean}
     if name not in maps:
         raise ValueError(f"no yardstick {name!r}")
     chosen = maps[name](task).astype(np.float32)
 
-    def predict(rows: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(chosen, (*task.annotated(rows).shape, *chosen.shape))
+    def predict(rows: np.ndarray) -> Arrays:
+        return {"masks": np.broadcast_to(chosen, (*task.annotated(rows).shape, *chosen.shape))}
 
     return predict
 
 
-def _everywhere(task: Any) -> np.ndarray:
+def _everywhere(task: Avs) -> np.ndarray:
     return np.ones(task.masks(task.splits["train"][:1]).shape[-2:])
 
 
-def _disc(task: Any) -> np.ndarray:
+def _disc(task: Avs) -> np.ndarray:
     """1 / (1 + (r / R)^2), r the distance from the middle: above 1/2 inside the disc of radius R."""
     height, width = task.masks(task.splits["train"][:1]).shape[-2:]
     y, x = np.mgrid[:height, :width]
@@ -40,7 +42,7 @@ def _disc(task: Any) -> np.ndarray:
     return 1 / (1 + (distance / radius) ** 2)
 
 
-def _mean(task: Any) -> np.ndarray:
+def _mean(task: Avs) -> np.ndarray:
     """m / (m + t), m the mean mask: above 1/2 where m > t."""
     total, count = 0.0, 0
     for masks in _training_masks(task):
@@ -51,7 +53,7 @@ def _mean(task: Any) -> np.ndarray:
     return mean / (mean + cut)
 
 
-def _fit_of_cuts(task: Any, candidates: np.ndarray) -> np.ndarray:
+def _fit_of_cuts(task: Avs, candidates: np.ndarray) -> np.ndarray:
     """mIoU over the annotated training frames of each of the boolean masks [K, H, W], in [0, 1]."""
     flat = candidates.reshape(len(candidates), -1).astype(np.float32)
     area, total, count = flat.sum(axis=1), np.zeros(len(flat)), 0
@@ -65,7 +67,7 @@ def _fit_of_cuts(task: Any, candidates: np.ndarray) -> np.ndarray:
     return total / count
 
 
-def _training_masks(task: Any):
+def _training_masks(task: Avs):
     """The annotated masks of the training split, [F, H, W] at a time."""
     rows = task.splits["train"]
     for i in range(0, len(rows), CHUNK):

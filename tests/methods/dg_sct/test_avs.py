@@ -7,8 +7,8 @@ from avs_golden import SIDE, TINY
 from dgsct.methods.dg_sct.avs import DGSCTSegmentation, build
 from dgsct.models.adapter import NoAdapter
 from dgsct.runs.resolve import resolve_options
-from dgsct.settings.options import Options
 from dgsct.settings.scales import PAPER
+from dgsct.tasks.avs.options import AvsOptions as Options
 
 ADAPTERS = ("backbone.p1.", "backbone.p2.")
 

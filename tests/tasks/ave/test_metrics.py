@@ -11,7 +11,6 @@ from hypothesis.extra.numpy import arrays
 
 from dgsct.data.writer import PackedWriter
 from dgsct.models.heads.events import EventOutput, decode
-from dgsct.settings.options import Options
 from dgsct.settings.scales import MINI
 from dgsct.tasks.ave.metrics import (
     accuracy_bounds,
@@ -20,6 +19,7 @@ from dgsct.tasks.ave.metrics import (
     relevance_accuracy,
     segment_accuracy,
 )
+from dgsct.tasks.ave.options import AveOptions as Options
 from dgsct.tasks.ave.task import open_task
 
 BACKGROUND = 28

@@ -8,9 +8,9 @@ import pytest
 import torch
 from avs_rig import COUNTS, SIDE, T, write_packed
 
-from dgsct.settings.options import Options
 from dgsct.settings.scales import MINI
 from dgsct.tasks.avs.metrics import IOU, frame_statistics
+from dgsct.tasks.avs.options import AvsOptions as Options
 from dgsct.tasks.avs.task import ID_LENGTH, open_task
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "avsbench" / "derived"

@@ -1,0 +1,118 @@
+"""Pre-extracted features: artefacts of their own, `features/{scale}/{dataset}/{extractor}/`, apart from the prepared set.
+
+    features.npy    one entry a clip, [R, ...]
+    features.json   which clips (in the order of the array), who extracted them from what, and a checksum
+
+They are extracted by us (`dgsct.encoders.extract`) or imported from the public feature files; a method names one among its
+inputs (`features/vggish`). No torch here.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dgsct.atomic import new_file, write_json_atomic
+from dgsct.checksum import sha256_file, sha256_json
+from dgsct.errors import DgsctError, UsageError
+from dgsct.settings.scales import Scale
+
+SCHEMA_VERSION = 1
+PREFIX = "features/"
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """How features are made: a frozen encoder, applied to one packed array.
+
+    `reads` is that array, [R, T, ...]; the encoder takes its entries [M, ...] and gives [M, width]; the features are
+    [R, T, width] float32. `width(scale)` is known without the encoder.
+    """
+
+    name: str
+    encoder: str
+    reads: str
+    width: Callable[[Scale], int]
+    summary: str
+
+
+EXTRACTORS: dict[str, Extractor] = {
+    e.name: e
+    for e in (
+        Extractor(
+            "vggish",
+            "vggish",
+            "vggish_examples",
+            lambda scale: scale.vggish.embed_dim,
+            "VGGish embeddings of log-mel examples of 0.96 s, no PCA and no quantisation",
+        ),
+    )
+}
+
+
+def get_extractor(name: str) -> Extractor:
+    """Extractor by name; UsageError that lists the known ones."""
+    if name not in EXTRACTORS:
+        raise UsageError(f"unknown features {name!r}; known: {', '.join(EXTRACTORS)}")
+    return EXTRACTORS[name]
+
+
+def features_folder(scale: str, dataset: str, extractor: str) -> Path:
+    """Where features lie below the results folder."""
+    return Path("features", scale, dataset, extractor)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of clips: `array` [R, ...], memory-mapped, and the place of each clip id in it."""
+
+    array: np.ndarray
+    place: dict[str, int]
+    facts: dict[str, Any]
+
+    def take(self, ids: Sequence[str]) -> np.ndarray:
+        """Entries [B, ...] of clips by their ids."""
+        return np.asarray(self.array[[self.place[name] for name in ids]])
+
+
+def facts_checksum(facts: dict[str, Any]) -> str:
+    """sha256 of what a run that reads these features depends on: the numbers, and whose they are."""
+    return sha256_json({"ids": facts["ids"], "array": facts["array"]})
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """`features.json` of a folder; DgsctError if it is missing or of another version."""
+    path = Path(folder) / "features.json"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if facts["schema"] != SCHEMA_VERSION or len(facts["ids"]) != facts["array"]["shape"][0]:
+            raise ValueError("another version")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DgsctError(f"{path} is missing or unreadable ({error}); make it with `snakemake {path}`") from None
+    return facts
+
+
+def open_features(folder: Path) -> Features:
+    """The features in a folder; DgsctError if they are missing, damaged, or not what their facts say."""
+    facts, path = read_facts(folder), Path(folder) / "features.npy"
+    try:
+        array = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise DgsctError(f"{path} is missing or damaged ({error}); delete {folder} and make it again") from error
+    said = facts["array"]
+    if list(array.shape) != said["shape"] or str(array.dtype) != said["dtype"]:
+        raise DgsctError(f"{path} holds another array than its features.json says; delete {folder} and make it again")
+    return Features(array, {name: i for i, name in enumerate(facts["ids"])}, facts)
+
+
+def write_features(folder: Path, array: np.ndarray, ids: Sequence[str], facts: dict[str, Any]) -> None:
+    """Write features with their facts, the facts last: each file appears whole or not at all."""
+    folder = Path(folder)
+    (folder / "features.json").unlink(missing_ok=True)
+    with new_file(folder / "features.npy") as partial, open(partial, "wb") as file:
+        np.save(file, array)
+    said = {"dtype": str(array.dtype), "shape": list(array.shape), "sha256": sha256_file(folder / "features.npy")}
+    write_json_atomic(folder / "features.json", {"schema": SCHEMA_VERSION, **facts, "ids": list(ids), "array": said})

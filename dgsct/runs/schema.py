@@ -1,0 +1,265 @@
+"""What an experiment file may say: tables, figures and their printed numbers as checked models.
+
+Names that the harness does not know yet (`PLANNED_...`) may stand in a file: their cells are "not run yet".
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from dgsct.methods import METHODS
+from dgsct.settings.scales import SCALES
+from dgsct.tasks import TASKS
+
+PLANNED_TASKS: tuple[str, ...] = ("avvp", "avqa", "fewshot-ave", "classification-ave", "classification-llp")
+PLANNED_METHODS: tuple[str, ...] = (
+    "avel", "avel-att", "avsdn", "cman", "dam", "cmran", "psp", "cmbs", "lavish", "mgn", "han", "st-avqa",
+    "avsd", "pano-avqa", "clip", "clap", "coop", "cocoop", "clip-adapter", "maple",
+)  # fmt: skip
+# `shots`: clips of each class that are trained on; 0 is zero-shot.
+PLANNED_OPTIONS: tuple[str, ...] = ("shots",)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the caller asks for: scale, protocol, number of seeds, and filters (empty = everything)."""
+
+    scale: str = "mini"
+    protocol: str = "release"
+    seeds: int = 3
+    tasks: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+
+
+def check_name(name: Any, kind: str, names: Iterable[str]) -> str:
+    """`name` if it is one of `names`; else a ValueError with the closest one."""
+    names = list(names)
+    if not isinstance(name, str):
+        raise ValueError(f"{name!r} is no name of a {kind}; put it in quotes or use one of: {', '.join(names)}")
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        remedy = f"did you mean {close[0]!r}?" if close else f"use one of: {', '.join(names)}"
+        raise ValueError(f"unknown {kind} {name!r}; {remedy}")
+    return name
+
+
+def check_task(name: str) -> str:
+    """`name` if it is a task, of the harness or planned; else a ValueError."""
+    return check_name(name, "task", (*TASKS, *PLANNED_TASKS))
+
+
+def check_method(name: str | None) -> str | None:
+    """`name` if it is a method, of the harness or planned, or none; else a ValueError."""
+    return name if name is None else check_name(name, "method", (*METHODS, *PLANNED_METHODS))
+
+
+def _published(value: Any) -> Any:
+    return value if isinstance(value, Mapping) else {"value": value}
+
+
+def _overrides(values: Any) -> Any:
+    """YAML reads a bare `on` or `off` as a boolean; options know both words, whatever their type."""
+    if not isinstance(values, Mapping):
+        return values
+    return {k: {True: "on", False: "off"}[v] if isinstance(v, bool) else v for k, v in values.items()}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PublishedValue(_Model):
+    """A published number; `source` defaults to the experiment's.
+
+    `read_off` is the half-width of a number that was read off a drawn curve; a printed one has none.
+    """
+
+    value: float | int | str
+    source: str | None = None
+    note: str = ""
+    read_off: float | None = Field(default=None, gt=0)
+
+
+TaskName = Annotated[str, BeforeValidator(check_task)]
+MethodName = Annotated[str | None, BeforeValidator(check_method)]
+Number = Annotated[PublishedValue, BeforeValidator(_published)]
+Overrides = Annotated[dict[str, Any], BeforeValidator(_overrides)]
+# `inferred`: what is built there was worked out by us; neither a publication nor public code says it in full.
+Design = Literal["published", "inferred"]
+
+
+class Column(_Model):
+    """A column of a table: a task's metric; a field of the efficiency file (kind `efficiency`); a count (`statistics`)."""
+
+    id: str = Field(min_length=1)
+    label: str
+    metric: str
+    task: TaskName | None = None
+    group: str = ""
+    design: Design = "published"
+    note: str = ""
+    seeds: dict[str, int] = {}
+
+
+class Row(_Model):
+    """A row of a table: a method with its overrides, and the published numbers beside it."""
+
+    id: str = Field(min_length=1)
+    label: str
+    method: MethodName = None
+    overrides: Overrides = {}
+    encoders: dict[Literal["visual", "audio"], str] = {}
+    published: dict[str, Number] = {}
+    group: Literal["ablation", "baseline", "yardstick", "reference"] = "baseline"
+    marks: dict[str, bool] = {}
+    design: Design = "published"
+    note: str = ""
+
+
+class Line(_Model):
+    """A method's curve in a panel: its points on the panel's grid, or on its own part of it."""
+
+    id: str = Field(min_length=1)
+    label: str
+    method: MethodName
+    overrides: Overrides = {}
+    grid: list[float | int] | None = Field(default=None, min_length=1)
+    published: dict[float | int, Number] = {}
+    design: Design = "published"
+    note: str = ""
+
+
+class Panel(_Model):
+    """A panel of a figure: one option varied over a grid, for one method or several, everything else as it is.
+
+    `design` is about the grid. With `spacing: even` the values of the grid are ticks at equal distances. A value in
+    `apart` is of another kind than the rest: no line joins it (zero shots, beside few).
+    """
+
+    id: str = Field(min_length=1)
+    label: str
+    option: str
+    grid: list[float | int] = Field(min_length=1)
+    lines: list[Line] = Field(min_length=1)
+    title: str = ""
+    optimum: float | int | None = None
+    spacing: Literal["linear", "even"] = "linear"
+    apart: list[float | int] = []
+    task: TaskName = "ave"
+    metric: str = "reported"
+    design: Design = "published"
+    note: str = ""
+
+    def grid_of(self, line: Line) -> list[float | int]:
+        """The values at which a line has points."""
+        return self.grid if line.grid is None else line.grid
+
+    @model_validator(mode="after")
+    def _points_on_grid(self) -> "Panel":
+        said = [*self.apart, *([] if self.optimum is None else [self.optimum])]
+        said += [x for line in self.lines for x in line.grid or []]
+        for x in said:
+            if x not in self.grid:
+                raise ValueError(f"the value {x:g} is not on the grid of panel {self.id!r}; add it to `grid`")
+        for line in self.lines:
+            for x in line.published:
+                if x not in self.grid_of(line):
+                    raise ValueError(f"the value {x:g} of line {line.id!r} is not on the grid of panel {self.id!r}")
+        _refuse_twice("lines", [line.id for line in self.lines])
+        return self
+
+
+class PaperSettings(_Model):
+    """Which cells are among the 25 settings that the paper counts: one row and these columns.
+
+    In a figure: the line of that name in every panel, and these values of the grid.
+    """
+
+    row: str
+    columns: list[str | float | int] = Field(min_length=1)
+
+
+def _refuse_twice(key: str, ids: list[str]) -> None:
+    if twice := sorted({i for i in ids if ids.count(i) > 1}):
+        raise ValueError(f"the id {twice[0]!r} appears twice in {key}; rename one")
+
+
+# What each kind of experiment is made of, and which of those keys it has not.
+PARTS = ("columns", "rows", "panels", "axis")
+PARTS_OF = {"figure": ("panels", "axis")}
+
+
+class Experiment(_Model):
+    """One table or figure of the paper; `axis` is the label of a figure's vertical axis."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    kind: Literal["table", "efficiency", "statistics", "figure", "masks"]
+    title: str
+    source: str
+    note: str = ""
+    seeds: dict[str, int] = {}
+    columns: list[Column] = []
+    rows: list[Row] = []
+    panels: list[Panel] = []
+    axis: str = ""
+    paper_settings: PaperSettings | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Experiment":
+        self._check_seeds()
+        wanted = PARTS_OF.get(self.kind, ("columns", "rows"))
+        for key in PARTS:
+            if key in wanted and not getattr(self, key):
+                raise ValueError(f"kind {self.kind!r} needs the key {key!r}")
+            if key not in wanted and getattr(self, key):
+                raise ValueError(f"kind {self.kind!r} has no key {key!r}; remove it")
+        for key in ("columns", "rows", "panels"):
+            _refuse_twice(key, [part.id for part in getattr(self, key)])
+        for column in self.columns:
+            if self.kind in ("table", "masks") and column.task is None:
+                raise ValueError(f"column {column.id!r} needs the key 'task'")
+        for row in self.rows:
+            for column_id in row.published:
+                try:
+                    check_name(column_id, "column", [c.id for c in self.columns])
+                except ValueError as error:
+                    raise ValueError(f"row {row.id!r}, key 'published': {error}") from None
+        if self.paper_settings:
+            self._check_paper_settings(self.paper_settings)
+        return self
+
+    def _check_seeds(self) -> None:
+        for seeds in (self.seeds, *(column.seeds for column in self.columns)):
+            for scale, count in seeds.items():
+                check_name(scale, "scale", SCALES)
+                if count < 1:
+                    raise ValueError(f"seeds of scale {scale!r} must be at least 1, not {count}")
+
+    def _check_paper_settings(self, said: PaperSettings) -> None:
+        """Every cell that it names is there, and a number is printed in it."""
+        printed = {row.id: row.published for row in self.rows if row.id == said.row}
+        printed |= {panel.id: line.published for panel in self.panels for line in panel.lines if line.id == said.row}
+        if len(printed) < (len(self.panels) or 1):
+            raise ValueError(f"key 'paper_settings': there is no row or line {said.row!r}; name one that is")
+        for part, numbers in printed.items():
+            for column in said.columns:
+                if column not in numbers:
+                    raise ValueError(f"key 'paper_settings': {part!r} has no published number for {column!r}; add it there")
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it is a figure: curves over an option (kind `figure`), or masks beside frames (`masks`)."""
+        return self.kind in ("figure", "masks")
+
+    def count_seeds(self, settings: Settings, column: Column | None = None) -> int:
+        """Number of seeds at the settings' scale: the settings' own, or fewer where the experiment or the column says so.
+
+        Masks are those of the first seed.
+        """
+        if self.kind == "masks":
+            return 1
+        said = [self.seeds, column.seeds if column else {}]
+        return min(settings.seeds, *(seeds.get(settings.scale, settings.seeds) for seeds in said))

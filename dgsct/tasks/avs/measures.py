@@ -1,0 +1,39 @@
+"""What AVS reports, computed from the 257 numbers of each frame that a record keeps (`metrics.frame_statistics`).
+
+`batch4` is the release's test script, which takes four clips at a time; `clip` has a threshold for each clip, as the
+release's validation; `frame` one for all frames, which count alike. Where clips of the split are absent all measures are
+over the present ones; `miou_lower` and `miou_upper` bound `miou` over all annotated ones. `unseen_ids`: without clips cut
+from a training clip's video.
+"""
+
+from collections.abc import Callable
+
+from dgsct.data.units import Units
+from dgsct.tasks.avs.metrics import batch_mean_fscore, batch_mean_iou, best_fscore, mean_iou
+
+TEST_BATCH = 4  # clips a batch in the release's test scripts, whatever the batch of training
+
+
+def _bound(units: Units, end: int) -> float | None:
+    absent = units.facts["absent"]
+    if not absent:
+        return None
+    share = len(units) / (len(units) + absent)
+    return share * mean_iou(units["frames"]) + (100 * (1 - share) if end else 0.0)
+
+
+def _unseen(units: Units) -> float | None:
+    unseen = ~units["seen"]
+    return mean_iou(units.take(unseen)["frames"]) if unseen.any() and not unseen.all() else None
+
+
+MEASURES: dict[str, Callable[[Units], float | None]] = {
+    "miou": lambda u: mean_iou(u["frames"]),
+    "miou_batch4": lambda u: batch_mean_iou(u["frames"], TEST_BATCH),
+    "fscore_batch4": lambda u: batch_mean_fscore(u["frames"], TEST_BATCH),
+    "fscore_clip": lambda u: batch_mean_fscore(u["frames"], 1),
+    "fscore_frame": lambda u: best_fscore(u["frames"]),
+    "miou_lower": lambda u: _bound(u, 0),
+    "miou_upper": lambda u: _bound(u, 1),
+    "miou_unseen_ids": _unseen,
+}

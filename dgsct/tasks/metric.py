@@ -1,0 +1,49 @@
+"""What a reported number is: declared by the task, read by tables, figures, the gate and whoever measures again. No torch."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dgsct.data.units import Units
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number that a task reports of a split.
+
+    `value(units)` computes it from what a record keeps of each clip, None where it is not reported (no clip is absent, no
+    id stands in two splits). `label` and `unit` are what tables and axes show; `higher`: more is better; `bounds` is what
+    the number can be at all.
+    `called`: the names under which experiments ask for it, as long as the run's options are among those of `when`
+    (`reported` is the one that selects epochs). `bounded_by` names the metric whose `_lower` and `_upper` bound it over all
+    annotated clips where some are absent. `told` says in half a sentence how it is measured.
+    """
+
+    name: str
+    label: str
+    value: Callable[[Units], float | None]
+    unit: str = "%"
+    higher: bool = True
+    bounds: tuple[float, float] | None = (0.0, 100.0)
+    called: tuple[str, ...] = ()
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    bounded_by: str | None = None
+    told: str = ""
+
+    def from_units(self, units: Units) -> float | None:
+        """The metric of the split that `units` keep."""
+        return self.value(units)
+
+    def meant(self, name: str, options: Any) -> bool:
+        """Whether an experiment that asks for `name` means this metric in a run with these options."""
+        return name in self.called and all(getattr(options, option) in values for option, values in self.when.items())
+
+
+def declare(measures: Mapping[str, Callable[[Units], float | None]], **said: Mapping[str, Any]) -> tuple[Metric, ...]:
+    """A task's metrics: what is computed, by name (`measures`, part of a run's code), and what is said of each (`said`).
+
+    KeyError where one is said and not computed, or computed and not said.
+    """
+    if said.keys() != measures.keys():
+        raise KeyError(f"metrics computed and declared differ: {sorted(said.keys() ^ measures.keys())}")
+    return tuple(Metric(name, value=measures[name], **facts) for name, facts in said.items())
