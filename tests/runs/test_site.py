@@ -5,8 +5,11 @@ import yaml
 
 from dgsct.errors import UsageError
 from dgsct.methods import METHODS
+from dgsct.runs.run import Run
 from dgsct.runs.site import SITE, Site, read_site
 from dgsct.settings.resources import SHORT, Resources
+
+FOLDERS = {"data", "features"}  # the file names the entries, all null
 
 
 @pytest.fixture
@@ -20,9 +23,13 @@ def read(tmp_path):
     return reading
 
 
+def full(task: str, method: str) -> Run:
+    return Run.make(task, method, scale="paper")
+
+
 def test_the_repositorys_own_file_says_nothing_that_the_harness_does_not():
     assert read_site() == read_site(SITE)
-    assert read_site(SITE).model_dump(exclude={"data"}) == Site().model_dump(exclude={"data"})
+    assert read_site(SITE).model_dump(exclude=FOLDERS) == Site().model_dump(exclude=FOLDERS)
 
 
 def test_it_names_every_key():
@@ -46,21 +53,21 @@ def test_sections_that_are_commented_out_are_empty(read):
 
 def test_what_it_says_of_some_runs_reaches_them_alone(read):
     site = read("run: {mem_mb: 64000}\nruns: {'*/late-fusion': {minutes: 120}, 'avs-*/dg-sct': {gpus: 2}}")
-    assert site.resources("ave", "dg-sct", "paper") == Resources(8, 64_000, 720, 1)
-    assert site.resources("ave", "late-fusion", "paper") == Resources(8, 64_000, 120, 1)
-    assert site.resources("avs-ms3", "dg-sct", "paper") == Resources(8, 64_000, 720, 2)
-    assert site.resources("ave", "majority-class", "paper") == Resources(1, 3_000, 30, 0)
-    for name in METHODS:
-        assert site.resources("ave", name, "mini") == SHORT
+    assert site.resources(full("ave", "dg-sct")) == Resources(8, 64_000, 720, 1)
+    assert site.resources(full("ave", "late-fusion")) == Resources(8, 64_000, 120, 1)
+    assert site.resources(full("avs-ms3", "dg-sct")) == Resources(8, 64_000, 720, 2)
+    assert site.resources(full("ave", "majority-class")) == Resources(1, 3_000, 30, 0)
+    for name, method in METHODS.items():
+        assert site.resources(Run.make(method.tasks[0], name)) == SHORT
 
 
 def test_where_to_change_a_number(read):
     site = read("run: {minutes: 60}\nruns: {'ave/*': {minutes: 120}}")
-    assert site.key("ave", "dg-sct", "minutes") == "runs.ave/*.minutes"
-    assert site.key("avs-s4", "dg-sct", "minutes") == "run.minutes"
-    assert site.key("avs-s4", "dg-sct", "cpus") == "run.cpus"
-    assert site.key("ave", "dg-sct", "gpus") == "runs.ave/dg-sct.gpus"
-    assert site.key("ave", "majority-class", "minutes") == "runs.ave/majority-class.minutes"
+    assert site.key(full("ave", "dg-sct"), "minutes") == "runs.ave/*.minutes"
+    assert site.key(full("avs-s4", "dg-sct"), "minutes") == "run.minutes"
+    assert site.key(full("avs-s4", "dg-sct"), "cpus") == "run.cpus"
+    assert site.key(full("ave", "dg-sct"), "gpus") == "runs.ave/dg-sct.gpus"
+    assert site.key(full("ave", "majority-class"), "minutes") == "runs.ave/majority-class.minutes"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +75,7 @@ def test_where_to_change_a_number(read):
     [
         ("- run", "the site file must hold `name: value` lines; see workflow/config/site.yaml"),
         ("run: {cpus: 2", "the site file cannot be read (while parsing "),
-        ("dta: {ave: x}", "unknown key dta; known: data, weights, run, runs, slurm"),
+        ("dta: {ave: x}", "unknown key dta; known: data, features, weights, run, runs, slurm"),
         ("1: 2", "the key 1 must be text"),
         ("run: 8", "run must hold `name: value` lines"),
         ("run: {cpus: many}", "run.cpus must be a whole number above 0, or null"),
@@ -92,6 +99,8 @@ def test_where_to_change_a_number(read):
         ("runs: {1: {gpus: 1}}", "the key runs.1 must be text"),
         ("data: {aev: x}", "unknown key data.aev; known: ave, avs-s4, avs-ms3"),
         ("data: {ave: 3}", "data.ave must be a folder, or null"),
+        ("features: {avs-s4/vggish: 3}", "features.avs-s4/vggish must be a folder, or null"),
+        ("features: {avs-s4: x}", "unknown key features.avs-s4; it must be DATASET/FEATURES: one of ave, "),
         ("weights: [a, b]", "weights must be a folder, or a file for each of swin, htsat"),
         ("weights: {swim: a}", "weights must be a folder, or a file for each of swin, htsat"),
         ("slurm: {partitoin: gpu}", "unknown key slurm.partitoin; known: partition, gpu_partition, account"),

@@ -96,8 +96,6 @@ def test_the_weights_that_a_figure_is_made_from_stay_whatever_the_site_says(tmp_
 def test_what_is_to_stay_and_how_it_is_run_start_no_finished_run_again(tmp_path):
     folder = stub_world(tmp_path)
     run = "runs/mini/release/ave/majority-class/default/s0"
-    (folder / "dgsct/engine").mkdir()
-    (folder / "dgsct/engine/worker.py").write_text("from dgsct.stub import *; write(sys.argv[2] + '/record.json')")
     call = [f"results/{run}/record.json", "--config", "seeds=1", "methods=majority-class"]
     assert snakemake(folder, *call).code == 0
     for changed in ({"keep": "record"}, {"compile": True}, {"cpus": 3}):
