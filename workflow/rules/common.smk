@@ -33,7 +33,7 @@ from dgsct.records.results import efficiency_key, outdated
 from dgsct.runs.inputs import encoder_path, encoders_needed, input_paths
 from dgsct.runs.retention import keep_of, runs_with_needed_weights
 from dgsct.runs.run import Run
-from dgsct.runs.site import SITE as SITE_HERE, declared, read_site
+from dgsct.runs.site import SITE as SITE_HERE, read_site
 from dgsct.campaign.runtimes import minutes_to_ask, read_runtimes
 from dgsct.settings.scales import SCALES, get_scale
 from dgsct.tasks import HOMES, TASKS, get_set
