@@ -21,11 +21,11 @@ from dgsct.data.units import NAME as UNITS
 from dgsct.data.units import Units, checksum, read_units, to_bytes
 from dgsct.engine.checkpoint import drop_weights, finish, finished
 from dgsct.engine.execution import HERE, Execution, execution_of, execution_parser
-from dgsct.engine.numerics import exact_numerics
 from dgsct.engine.run_lock import RunLock
 from dgsct.engine.stopping import StopRequest
 from dgsct.engine.training import Training, accelerator_of, open_view, predictions, start_model
 from dgsct.errors import DgsctError, GivenUp, Stopped, exit_code
+from dgsct.ops.numerics import exact_numerics
 from dgsct.progress import display
 from dgsct.records.failures import (
     GIVE_UP_AFTER,
@@ -147,6 +147,7 @@ def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
         return _beside(run, root, key, parts, stop, started, execution)
     with RunLock(folder, (lambda: not stop) if execution.waits else None) as stop.lock:
         if _done(path, key):  # by the copy that was waited for
+            _retain(folder, execution)
             return path
         for name in ("record.json", "failed.json", UNITS):
             for leftover in folder.glob(f".{name}.*"):

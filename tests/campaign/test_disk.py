@@ -77,6 +77,13 @@ def test_the_largest_runs_train_at_a_time_and_all_weights_stay(tmp_path):
     assert (disk.there, disk.unknown) == ((), ())
 
 
+def test_weights_that_do_not_stay_take_room_while_their_run_trains(tmp_path):
+    runs = [(Run.make("ave", name, scale="paper"), None) for name in ("late-fusion", "dg-sct", "lavish-star")]
+    disk = disk_needed(runs, tmp_path, "paper", count=2, passing={runs[1][0], runs[2][0]})
+    assert disk.checkpoints == (CHECKPOINTS * 12 + 4) * (201_160_647 + 114_766_359)
+    assert disk.results == 4 * 12_621_783 + 3 * 100_000
+
+
 def test_what_is_there_is_not_counted_again(mini_world):
     disk = disk_needed([(Run.make("ave", "dg-sct"), None)], mini_world, "mini", count=1)
     assert (disk.data, disk.encoders) == (0, 0)

@@ -95,7 +95,7 @@ def test_masks_without_weights(trained, tmp_path):
         save_masks(RUN, tmp_path)
     (tmp_path / RUN.folder).mkdir(parents=True)
     (tmp_path / RUN.folder / "record.json").write_bytes((trained / RUN.folder / "record.json").read_bytes())
-    with pytest.raises(DgsctError, match=r"best\.safetensors does not exist; delete the record"):
+    with pytest.raises(DgsctError, match=r"best\.safetensors does not exist; delete the folder .*, and train the run again"):
         save_masks(RUN, tmp_path)
 
 

@@ -133,23 +133,6 @@ def test_states_of_a_public_file(tmp_path, monkeypatch):
     assert "not finite in 'swin.layers.1.blocks.0.norm1.weight'" in wrong.text
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("weights: [a, b]", "weights must be a folder, or a file for each of swin, htsat"),
-        ("weights: {swim: a}", "weights must be a folder, or a file for each of swin, htsat"),
-        ("weights: {", "the site file cannot be read"),
-    ],
-)
-def test_a_wrong_site_file_is_one_sentence(tmp_path, text, sentence):
-    path = tmp_path / "site.yaml"
-    path.write_text(text)
-    with pytest.raises((UsageError, DgsctError)) as error:
-        read_site(path)
-    assert f"{path}: {sentence}" in str(error.value)
-    assert "\n" not in str(error.value)
-
-
 def dgsct(folder, *arguments, **env) -> subprocess.CompletedProcess:
     command = [sys.executable, *env.pop("python", ()), "-m", "dgsct.cli", *map(str, arguments)]
     done = subprocess.run(command, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True)
