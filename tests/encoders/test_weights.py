@@ -14,7 +14,6 @@ from dgsct.encoders.states import state_of
 from dgsct.encoders.weights import encoder_file, load_encoders, publish
 from dgsct.errors import DgsctError, UsageError
 from dgsct.models.interaction import FrozenEncoders
-from dgsct.runs.site import read_site
 from dgsct.settings.scales import MINI, PAPER
 from dgsct.tasks.ave.options import AveOptions as Options
 
