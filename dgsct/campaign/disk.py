@@ -8,6 +8,7 @@ it those stay, or not (`dgsct.runs.retention`), and the record and the log do.
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 from dgsct.campaign.step_times import StepTime
@@ -66,8 +67,8 @@ def _videos(dataset: str, scale: str) -> int:
 def feature_bytes(dataset: str, extractor: str, scale: str) -> int:
     """Bytes of the features of a whole set, float32."""
     sizes, known = get_scale(scale), get_extractor(extractor)
-    segments = get_set(dataset).forms(sizes)[known.reads][0][0]
-    return _videos(dataset, scale) * segments * known.width(sizes) * WEIGHT_BYTES
+    segments = get_set(dataset).forms(sizes)["frames"][0][0]
+    return _videos(dataset, scale) * segments * prod(known.shape(sizes)) * WEIGHT_BYTES
 
 
 def disk_needed(

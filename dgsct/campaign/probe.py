@@ -17,10 +17,10 @@ from dgsct.campaign.step_times import Device, device_here
 from dgsct.data.batch import Batch
 from dgsct.data.features import PREFIX, get_extractor
 from dgsct.data.prepared import Pretended
-from dgsct.engine.numerics import exact_numerics
 from dgsct.engine.recipe import DTYPES, build_optimizer, clip, draw_of
 from dgsct.engine.training import in_dtype
 from dgsct.errors import DgsctError
+from dgsct.ops.numerics import exact_numerics
 from dgsct.runs.run import Run
 from dgsct.tasks import get_set, get_task
 
@@ -109,8 +109,8 @@ def pretended_batch(run: Run) -> Batch:
     arrays = data_set.pretend(sizes, count, sizes.classes, rng)
     for name in (name for name in run.reads if name.startswith(PREFIX)):
         extractor = get_extractor(name.removeprefix(PREFIX))
-        segments = arrays[extractor.reads].shape[1]
-        arrays[name] = np.abs(rng.standard_normal((count, segments, extractor.width(sizes)), dtype=np.float32))
+        shape = (count, arrays["frames"].shape[1], *extractor.shape(sizes))
+        arrays[name] = np.abs(rng.standard_normal(shape, dtype=np.float32))
     rows = [{"id": f"clip{i}", "media": i} for i in range(count)]
     data = Pretended(arrays, {"categories": [str(i) for i in range(sizes.classes)], "rows": rows})
     view = get_task(run.task).room("task").open_task(data, sizes, run.options, run.reads)

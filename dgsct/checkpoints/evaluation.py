@@ -47,9 +47,9 @@ def on_test_split(run: Run, checkpoint: Path, results: Path, keep: Keep | None =
     Precision, batches and measures are those of the training's own evaluation: the same weights give the same numbers.
     """
     from dgsct.checkpoints.convert import checkpoint_state, start_of
-    from dgsct.engine.numerics import exact_numerics
     from dgsct.engine.recipe import DTYPES
     from dgsct.engine.training import accelerator_of, open_view, predictions
+    from dgsct.ops.numerics import exact_numerics
 
     if run.kind == "yardstick":
         raise UsageError(f"method {run.method!r} is a yardstick without a checkpoint; choose one that trains")

@@ -37,6 +37,7 @@ def features(
     extractor: Annotated[str, typer.Argument(help="such as vggish")],
     scale: Scale = "paper",
     results: Annotated[Path, typer.Option(help="folder of data and encoders; the features go there, too")] = Path("results"),
+    raw: Annotated[Path | None, typer.Option(help="the data set in its own layout, where the clips are read")] = None,
     public: Annotated[Path | None, typer.Option("--from", help="import the public feature files below this folder")] = None,
 ) -> None:
     """Extract a prepared set's features once, for the methods that read them; or import the public feature files."""
@@ -48,7 +49,7 @@ def features(
     get_extractor(extractor)
     from dgsct.encoders.extract import extract
 
-    typer.echo(extract(data_set, extractor, sizes, results, public))
+    typer.echo(extract(data_set, extractor, sizes, results, raw, public))
 
 
 @app.command(rich_help_panel=GROUP)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from dgsct.data.features import PublicFeature
 from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import HtsatSizes, Scale
 
@@ -132,9 +133,9 @@ class DataSet(ABC):
     def pretend(self, scale: Scale, count: int, classes: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Random arrays of `count` clips, each with one annotation row: what a probe reads in place of prepared data."""
 
-    def public_features(self, root: Path, video_id: str, extractor: str) -> Path | None:
-        """The public file of a clip's pre-extracted features in the folder `root`; None where the set has none of that kind."""
-        return None
+    def public_features(self, root: Path, extractor: str) -> dict[str, PublicFeature]:
+        """Where the public files in the folder `root` hold pre-extracted features, by clip id; empty where there are none."""
+        return {}
 
     def made_for(self, scale: Scale) -> list[Any]:
         """The scale's part in what is prepared."""

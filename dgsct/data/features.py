@@ -8,8 +8,9 @@ inputs (`features/vggish`). No torch here.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,18 @@ PREFIX = "features/"
 
 @dataclass(frozen=True)
 class Extractor:
-    """How features are made: a frozen encoder, applied to one packed array.
+    """How features are made: a frozen encoder, applied to one packed array or to the clips themselves.
 
-    `reads` is that array, [R, T, ...]; the encoder takes its entries [M, ...] and gives [M, width]; the features are
-    [R, T, width] float32. `width(scale)` is known without the encoder.
+    `reads` is that array, [R, T, ...], or None where the input is too large to be stored (many frames a second): then the
+    data set's decoder gives it clip by clip (`decode_features(source, extractor, scale)`, [T, ...]). The encoder takes its
+    entries [M, ...] and gives [M, *shape]; the features are [R, T, *shape] float32. `shape(scale)` is known without the
+    encoder.
     """
 
     name: str
     encoder: str
-    reads: str
-    width: Callable[[Scale], int]
+    reads: str | None
+    shape: Callable[[Scale], tuple[int, ...]]
     summary: str
 
 
@@ -46,7 +49,7 @@ EXTRACTORS: dict[str, Extractor] = {
             "vggish",
             "vggish",
             "vggish_examples",
-            lambda scale: scale.vggish.embed_dim,
+            lambda scale: (scale.vggish.embed_dim,),
             "VGGish embeddings of log-mel examples of 0.96 s, no PCA and no quantisation",
         ),
     )
@@ -63,6 +66,15 @@ def get_extractor(name: str) -> Extractor:
 def features_folder(scale: str, dataset: str, extractor: str) -> Path:
     """Where features lie below the results folder."""
     return Path("features", scale, dataset, extractor)
+
+
+@dataclass(frozen=True)
+class PublicFeature:
+    """Where the public files hold one clip's features: a file of its own, or the entry `row` of `key` in an HDF5 file."""
+
+    path: Path
+    key: str = ""
+    row: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,11 +120,21 @@ def open_features(folder: Path) -> Features:
     return Features(array, {name: i for i, name in enumerate(facts["ids"])}, facts)
 
 
-def write_features(folder: Path, array: np.ndarray, ids: Sequence[str], facts: dict[str, Any]) -> None:
-    """Write features with their facts, the facts last: each file appears whole or not at all."""
+def write_features(folder: Path, features: Iterable[np.ndarray], ids: Sequence[str], facts: dict[str, Any]) -> None:
+    """Write the features of the clips `ids` one by one, all of one shape, and then their facts; each file appears whole or
+    not at all, and without the facts nothing counts. ValueError if there are more or fewer of them.
+    """
     folder = Path(folder)
     (folder / "features.json").unlink(missing_ok=True)
-    with new_file(folder / "features.npy") as partial, open(partial, "wb") as file:
-        np.save(file, array)
+    given = iter(features)
+    first = next(given)
+    with new_file(folder / "features.npy") as partial:
+        array = np.lib.format.open_memmap(partial, "w+", first.dtype, (len(ids), *first.shape))
+        count = 0
+        for count, one in enumerate(chain([first], given), 1):
+            array[count - 1] = one
+        if count != len(ids):
+            raise ValueError(f"{count} features for {len(ids)} clips")
+        array.flush()
     said = {"dtype": str(array.dtype), "shape": list(array.shape), "sha256": sha256_file(folder / "features.npy")}
     write_json_atomic(folder / "features.json", {"schema": SCHEMA_VERSION, **facts, "ids": list(ids), "array": said})

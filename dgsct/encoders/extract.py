@@ -1,12 +1,15 @@
 """Pre-extracted features made by us, or imported from the public feature files: `dgsct features avs-s4 vggish`.
 
 What a frozen encoder gives for a clip is the same in every run and epoch, so it is computed once. Public files hold either
-the features themselves (`.npy`, one array a clip) or what the encoder reads (`.pkl`, AVSBench's log-mel examples), which goes
-through the encoder like our own.
+the features themselves, one array a clip (`.npy`) or all in one HDF5 file, or what the encoder reads (`.pkl`, AVSBench's
+log-mel examples), which goes through the encoder like our own.
 """
 
 import io
 import pickle
+from collections.abc import Iterator
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,13 @@ import numpy as np
 import torch
 
 from dgsct.data.base import DataSet
-from dgsct.data.features import Extractor, features_folder, get_extractor, write_features
+from dgsct.data.features import Extractor, PublicFeature, features_folder, get_extractor, write_features
+from dgsct.data.media import over_clips, processes
 from dgsct.data.packed import Packed
 from dgsct.encoders.public import module_of
-from dgsct.encoders.weights import encoder_file, encoder_state
+from dgsct.encoders.weights import encoder_state
 from dgsct.errors import DgsctError, UsageError
+from dgsct.ops.numerics import exact_numerics
 from dgsct.progress import counted
 from dgsct.settings.scales import Scale
 
@@ -31,48 +36,53 @@ class Extraction:
     """An extractor with its encoder's weights, on a GPU if there is one."""
 
     def __init__(self, extractor: Extractor, scale: Scale, root: Path) -> None:
-        self.width = extractor.width(scale)
+        exact_numerics()
+        self.shape = extractor.shape(scale)
         self.place = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.weights = encoder_file(root, scale.name, extractor.encoder)
         self.model = module_of(extractor.encoder, scale).to_empty(device=self.place)
         self.model.load_state_dict(encoder_state(root, scale.name, extractor.encoder, self.model.state_dict()))
         self.model.eval()
 
     @torch.no_grad()
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """What the encoder reads of R clips, [R, T, ...] -> features [R, T, width] float32."""
+        """What the encoder reads of R clips, [R, T, ...] -> features [R, T, *shape] float32."""
         entries = torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32)).to(self.place)
-        return self.model(entries.flatten(0, 1)).view(*entries.shape[:2], self.width).float().cpu().numpy()
+        return self.model(entries.flatten(0, 1)).view(*entries.shape[:2], *self.shape).float().cpu().numpy()
 
 
-def extract(data_set: DataSet, extractor: str, scale: Scale, root: Path, public: Path | None = None) -> Path:
+def extract(
+    data_set: DataSet,
+    extractor: str,
+    scale: Scale,
+    root: Path,
+    raw: Path | None = None,
+    public: Path | None = None,
+    jobs: int | None = None,
+) -> Path:
     """Make the features of a prepared set below the results folder `root`; returns their folder.
 
-    With `public`, the folder that holds the data set in its own layout, they come from its public feature files: clips
-    without one are left out and counted. DgsctError names what is missing or malformed.
+    `raw` is the folder that holds the data set in its own layout, which only features of the clips themselves need. With
+    `public`, such a folder too, they come from its public feature files: clips without one are left out and counted.
+    DgsctError names what is missing or malformed.
     """
     known, root = get_extractor(extractor), Path(root)
     packed = Packed.open(root / "data" / scale.name / data_set.name / "packed")
-    if known.reads not in packed.arrays:
-        raise UsageError(f"the data set {data_set.name!r} has no {known.reads}, which the features {extractor!r} are made from")
     # One row a clip is enough: rows of one video share its media.
     rows = {packed.manifest["rows"][row]["id"]: row for split in packed.splits.values() for row in split}
-    ids, given = sorted(rows, key=lambda name: packed.media_of_row[rows[name]]), {}
+    ids = sorted(rows, key=lambda name: packed.media_of_row[rows[name]])
     if public is not None:
-        given = {name: path for name in ids if (path := data_set.public_features(Path(public), name, extractor))}
-        if not given:
-            raise DgsctError(f"{public} holds no public features {extractor!r} of {data_set.name}; give the folder that does")
-        print(f"{len(given)} of {len(ids)} clips have public features", flush=True)
+        given = data_set.public_features(Path(public), extractor)
         ids = [name for name in ids if name in given]
-    extraction = Extraction(known, scale, root)
-    shape = packed.arrays[known.reads].shape[1:]
-    parts: list[np.ndarray] = []
-    for i in counted(-(-len(ids) // CLIPS), f"features {extractor} of {data_set.name}", "batches"):
-        some = ids[i * CLIPS : (i + 1) * CLIPS]
-        if public is None:
-            parts.append(extraction(packed.take(known.reads, np.array([rows[name] for name in some]))))
-        else:
-            parts += [_from_public(given[name], shape, extraction)[None] for name in some]
+        if not ids:
+            raise DgsctError(f"{public} holds no public features {extractor!r} of {data_set.name}; give the folder that does")
+        print(f"{len(ids)} of {len(rows)} clips have public features", flush=True)
+        parts = _imported([given[name] for name in ids], Extraction(known, scale, root), _input_shape(known, packed))
+    elif known.reads is None:
+        ids, parts = _of_clips(data_set, known, scale, root, raw, set(rows), jobs)
+    elif known.reads in packed.arrays:
+        parts = _of_array(packed, known, [rows[name] for name in ids], Extraction(known, scale, root))
+    else:
+        raise UsageError(f"the data set {data_set.name!r} has no {known.reads}, which the features {extractor!r} are made from")
     folder = root / features_folder(scale.name, data_set.name, extractor)
     facts = {
         "dataset": data_set.name,
@@ -81,35 +91,74 @@ def extract(data_set: DataSet, extractor: str, scale: Scale, root: Path, public:
         "source": "extracted" if public is None else "public files",
         "encoder": known.encoder,
     }
-    write_features(folder, np.concatenate(parts), ids, facts)
+    write_features(folder, parts, ids, facts)
     return folder
 
 
-def _from_public(path: Path, shape: tuple[int, ...], extraction: Extraction) -> np.ndarray:
-    """One clip's features [T, width] from its public file: as they are, or from what the encoder reads (`shape`)."""
-    found = read_public(path)
-    if found.shape == (shape[0], extraction.width):
-        return found
-    if found.shape != shape:
-        wanted = f"{list(shape)} or {[shape[0], extraction.width]}"
-        raise DgsctError(f"{path} holds an array {list(found.shape)} where {wanted} is needed; take it from the archive again")
-    return extraction(found[None])[0]
+def _input_shape(known: Extractor, packed: Packed) -> tuple[int, ...] | None:
+    """Shape [T, ...] of what the encoder reads of a clip, where it is stored."""
+    return packed.arrays[known.reads].shape[1:] if known.reads in packed.arrays else None
 
 
-def read_public(path: Path) -> np.ndarray:
-    """The float32 array in a `.npy` file, or in a `.pkl` file that holds one tensor; no code in it is run.
+def _of_array(packed: Packed, known: Extractor, rows: list[int], extraction: Extraction) -> Iterator[np.ndarray]:
+    """Features [T, ...] of clips, from the array that the encoder reads."""
+    for i in counted(-(-len(rows) // CLIPS), f"features {known.name}", "batches"):
+        yield from extraction(packed.take(str(known.reads), np.array(rows[i * CLIPS : (i + 1) * CLIPS])))
+
+
+def _of_clips(
+    data_set: DataSet, known: Extractor, scale: Scale, root: Path, raw: Path | None, wanted: set[str], jobs: int | None
+) -> tuple[list[str], Iterator[np.ndarray]]:
+    """Ids and features of clips, decoded for this purpose."""
+    if raw is None:
+        raise UsageError(f"the features {known.name!r} are made from the clips themselves; give the folder that holds them")
+    _, sources = data_set.find_sources(Path(raw), data_set.read_index(Path(raw)))
+    sources = [source for source in sources if source.video_id in wanted]
+    decode = partial(import_module(data_set.decoder).decode_features, extractor=known.name, scale=scale)
+    decoded = over_clips(decode, sources, processes(jobs), "decoding", True)
+    extraction = Extraction(known, scale, root)
+    return [source.video_id for source in sources], (extraction(inputs[None])[0] for inputs in decoded)
+
+
+def _imported(
+    features: list[PublicFeature], extraction: Extraction, input_shape: tuple[int, ...] | None
+) -> Iterator[np.ndarray]:
+    """Features [T, ...] from public files: as they are, or from what the encoder reads (`input_shape`)."""
+    for feature in features:
+        found = read_public(feature)
+        if found.shape[1:] == extraction.shape:
+            yield found
+        elif found.shape == input_shape:
+            yield extraction(found[None])[0]
+        else:
+            wanted = f"[T, {', '.join(map(str, extraction.shape))}]" + (f" or {list(input_shape)}" if input_shape else "")
+            told = f"{feature.path} holds an array {list(found.shape)} where {wanted} is needed"
+            raise DgsctError(f"{told}; take it from the archive again")
+
+
+def read_public(feature: PublicFeature) -> np.ndarray:
+    """One clip's float32 array from a `.npy` file, an HDF5 file, or a `.pkl` file that holds one tensor; no code is run.
 
     DgsctError if it holds anything else.
     """
+    path = feature.path
     try:
-        if path.suffix == ".npy":
-            found: Any = np.load(path, allow_pickle=False)
-        else:
-            found = _Harmless(io.BytesIO(path.read_bytes())).load().detach().numpy()
+        match path.suffix:
+            case ".npy":
+                found: Any = np.load(path, allow_pickle=False)
+            case ".h5" | ".hdf5":
+                import h5py
+
+                with h5py.File(path) as file:
+                    found = np.asarray(file[feature.key][feature.row])
+            case _:
+                found = _Harmless(io.BytesIO(path.read_bytes())).load().detach().numpy()
         if found.dtype.kind != "f" or not np.isfinite(found).all():
             raise ValueError(f"{found.dtype} instead of finite floats")
         return found.astype(np.float32)
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
+    except (
+        OSError, ValueError, EOFError, KeyError, IndexError, AttributeError, TypeError, RuntimeError, pickle.UnpicklingError,
+    ) as error:  # fmt: skip
         told = " ".join(str(error).split())[:200]
         raise DgsctError(f"{path} is no readable feature file ({told}); take it from the archive again") from error
 

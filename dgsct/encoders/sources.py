@@ -20,7 +20,7 @@ class PublicWeights:
 
     `usual` is the file name that the source gives; files of any of `stems` with any of `ENDINGS` are accepted.
     `entries` counts the release's own layout with its recomputable buffers, `parameters` numbers without buffers, both
-    without `classifier`, entries that may be in the file and are left out; `sha256` belongs to `usual` and is None as long
+    without a classifier that may be in the file and is left out; `sha256` belongs to `usual` and is None as long
     as nobody has stated it; `hub` names the repository and file that `dgsct weights --fetch` may ask for.
     """
 
@@ -36,7 +36,6 @@ class PublicWeights:
     megabytes: int
     sha256: str | None = None
     hub: tuple[str, str] | None = None
-    classifier: tuple[str, ...] = ()
 
     @property
     def file_names(self) -> tuple[str, ...]:
@@ -87,7 +86,6 @@ WEIGHTS: dict[str, PublicWeights] = {
             entries=1052,
             parameters=81_443_008,
             megabytes=328,
-            classifier=("head.weight", "head.bias"),
         ),
         PublicWeights(
             encoder="resnet50",
@@ -100,7 +98,6 @@ WEIGHTS: dict[str, PublicWeights] = {
             entries=318,
             parameters=23_508_032,
             megabytes=103,
-            classifier=("fc.weight", "fc.bias"),
         ),
         PublicWeights(
             encoder="vggish",

@@ -21,11 +21,11 @@ from dgsct.data.units import NAME as UNITS
 from dgsct.data.units import Units, checksum, read_units, to_bytes
 from dgsct.engine.checkpoint import drop_weights, finish, finished
 from dgsct.engine.execution import HERE, Execution, execution_of, execution_parser
-from dgsct.engine.numerics import exact_numerics
 from dgsct.engine.run_lock import RunLock
 from dgsct.engine.stopping import StopRequest
 from dgsct.engine.training import Training, accelerator_of, open_view, predictions, start_model
 from dgsct.errors import DgsctError, GivenUp, Stopped, exit_code
+from dgsct.ops.numerics import exact_numerics
 from dgsct.progress import display
 from dgsct.records.failures import (
     GIVE_UP_AFTER,

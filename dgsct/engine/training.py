@@ -23,12 +23,12 @@ from dgsct.encoders.weights import load_encoders
 from dgsct.engine.checkpoint import best_weights, newest_checkpoint, newest_state, save_best, save_checkpoint
 from dgsct.engine.execution import HERE, Execution
 from dgsct.engine.loading import batches_ahead
-from dgsct.engine.numerics import exact_numerics
 from dgsct.engine.recipe import DTYPES, Updates, build_optimizer, build_schedule, clip, draw_of, epoch_batches
 from dgsct.engine.stopping import StopRequest
 from dgsct.errors import DgsctError, MachineError, Stopped
 from dgsct.methods.base import Model
 from dgsct.ops.batch_norm import share_batch_norms
+from dgsct.ops.numerics import exact_numerics
 from dgsct.progress import Display
 from dgsct.runs.inputs import BEST, features_of, packed_folder
 from dgsct.runs.run import Run
@@ -308,7 +308,7 @@ class Training:
         lr = self.schedule.get_last_lr()[0]
         metrics: dict[str, dict[str, float]] = {}
         told = ""
-        if last or (p.epoch + 1) % self.recipe.evaluate_every == 0:
+        if self.recipe.evaluates(p.epoch):
             metrics = self._select(last)
             score = metrics[self.options.selection][self.run.reported]
             told = f"  {self.options.selection} {score:.2f} (best {p.best:.2f} at {p.best_epoch})"

@@ -30,7 +30,8 @@ class Recipe:
     `order`: a new shuffle every epoch, or the split's own order; `drop_last` leaves out an incomplete last batch.
     `dtype`: what parameters and inputs are kept in, and hence losses and gradients.
     `select`: `best` takes the epoch with the best reported metric on the split that the option `selection` names, and
-    stops after `patience` evaluations without a better one; `last` takes the last epoch.
+    stops after `patience` evaluations without a better one; `last` takes the last epoch. Epochs e = 0, 1, ... are evaluated
+    where e modulo `evaluate_every` is `evaluate_offset` modulo the same (-1: at the end of each such stretch), and the last.
     `threads` are torch's, None for its own choice; `checkpoint_every` counts steps, None for once an epoch.
     """
 
@@ -58,8 +59,13 @@ class Recipe:
     dtype: Literal["float32", "float64"] = later("float32", before="float32")
     select: Literal["best", "last"] = later("best", before="best")
     evaluate_every: int = later(1, before=1)
+    evaluate_offset: int = later(-1, before=-1)
 
     def steps(self, clips: int) -> int:
         """Batches of an epoch over `clips` clips."""
         whole, rest = divmod(clips, self.batch_size)
         return max(whole + bool(rest and not self.drop_last), 1)
+
+    def evaluates(self, epoch: int) -> bool:
+        """Whether epoch 0, 1, ... ends with an evaluation."""
+        return epoch + 1 >= self.epochs or (epoch - self.evaluate_offset) % self.evaluate_every == 0

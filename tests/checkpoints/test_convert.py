@@ -21,8 +21,8 @@ from dgsct.checkpoints.convert import (
     release_to_ours,
     run_of,
 )
+from dgsct.encoders.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from dgsct.encoders.public import read_tensors, stored_buffers
-from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD
 from dgsct.encoders.weights import encoder_file, load_encoders
 from dgsct.engine.execute import execute
 from dgsct.errors import DgsctError, UsageError

@@ -19,7 +19,7 @@ from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import MINI
 from dgsct.tasks import get_set
 from dgsct.tasks.ave.annotations import read_index
-from dgsct.tasks.ave.mini import write_mini_ave
+from dgsct.tasks.generate import write_mini
 
 SPLITS = {"train": 7, "val": 2, "test": 3}
 
@@ -27,7 +27,7 @@ SPLITS = {"train": 7, "val": 2, "test": 3}
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("ave") / "raw"
-    write_mini_ave(root, splits=SPLITS, progress=False)
+    write_mini("ave", root, splits=SPLITS, progress=False)
     return root
 
 
@@ -207,6 +207,6 @@ def test_a_disk_that_is_too_small_is_said_before_starting(raw, small_disk):
 def test_a_full_disk_while_generating_leaves_nothing(small_disk):
     splits = {"train": 60, "val": 1, "test": 1}
     with pytest.raises(DgsctError, match=r"No space left on device.*; free space") as caught:
-        write_mini_ave(small_disk / "raw", splits=splits, progress=False)
+        write_mini("ave", small_disk / "raw", splits=splits, progress=False)
     assert "\n" not in str(caught.value)
     assert list(small_disk.iterdir()) == []

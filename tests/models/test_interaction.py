@@ -4,7 +4,7 @@ import pytest
 import torch
 from golden_rig import TINY, assert_golden, fill_public, tone_and_noise, wave_sin
 
-from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD
+from dgsct.encoders.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from dgsct.engine.efficiency import without_gradient
 from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.interaction import DualBackbone

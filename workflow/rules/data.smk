@@ -58,6 +58,11 @@ rule features:
         runtime=lambda w: 30 if get_scale(w.scale).short_runs else 240,
     params:
         key=lambda w: features_key(w.scale, w.extractor),
+        raw=lambda w: (
+            ""
+            if EXTRACTORS[w.extractor].reads
+            else f"--raw {shlex.quote(raw_folder(w.scale, w.dataset))}"
+        ),
         public=lambda w: (
             f"--from {shlex.quote(SITE.features[f'{w.dataset}/{w.extractor}'])}"
             if not get_scale(w.scale).generated_data
@@ -67,5 +72,5 @@ rule features:
     message:
         "features {wildcards.extractor} of {wildcards.dataset} ({wildcards.scale})"
     shell:
-        "{python} -m dgsct.cli features {wildcards.dataset} {wildcards.extractor} --scale {wildcards.scale} {params.public}"
+        "{python} -m dgsct.cli features {wildcards.dataset} {wildcards.extractor} --scale {wildcards.scale} {params.raw} {params.public}"
         " > {log:q} 2>&1"

@@ -6,7 +6,6 @@ Files are looked for below the folder that holds `Single-source/` or `Multi-sour
 
 import csv
 import difflib
-import glob
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from dgsct.data.base import DataSet, Index, compact_frames, pretended_sound, stamp
+from dgsct.data.features import PublicFeature
 from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import Scale
 from dgsct.tasks.avs.categories import AVSBENCH, KNOWN
@@ -240,12 +240,10 @@ class AvsBench(DataSet):
             "annotated": annotated,
         }
 
-    def public_features(self, root: Path, video_id: str, extractor: str) -> Path | None:
+    def public_features(self, root: Path, extractor: str) -> dict[str, PublicFeature]:
         """`audio_log_mel/.../NAME.pkl`: VGGish's input, as the archive has it."""
-        if extractor != "vggish":
-            return None
-        found = sorted((self.media_place(root) / "audio_log_mel").rglob(f"{glob.escape(video_id)}.pkl"))
-        return found[0] if found else None
+        found = sorted((self.media_place(root) / "audio_log_mel").rglob("*.pkl")) if extractor == "vggish" else []
+        return {path.stem: PublicFeature(path) for path in found}
 
 
 S4 = AvsBench("avs-s4", "Single-source", "s4", {"train": 3452, "val": 740, "test": 740})

@@ -22,7 +22,7 @@ from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import MINI, PAPER
 from dgsct.tasks.avs.decode import binary_mask, frame_indices, resize
 from dgsct.tasks.avs.files import MS3, S4
-from dgsct.tasks.avs.mini import clip_scene, truth, write_mini_avs
+from dgsct.tasks.avs.mini import clip_scene, truth, write
 
 SETS = {"avs-s4": S4, "avs-ms3": MS3}
 SPLITS = {"train": 5, "val": 2, "test": 2}
@@ -32,7 +32,7 @@ SPLITS = {"train": 5, "val": 2, "test": 2}
 def worlds(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("avs")
     for task in SETS:
-        write_mini_avs(task, root / task, splits=SPLITS, progress=False)
+        write(task, root / task, splits=SPLITS, progress=False)
         prepare_set(task, root / task, root / f"{task}-packed", MINI, progress=False)
     return {task: root / task for task in SETS}
 
