@@ -12,7 +12,8 @@ from math import prod
 from pathlib import Path
 
 from dgsct.campaign.step_times import StepTime
-from dgsct.data.features import features_folder, get_extractor
+from dgsct.data.extractors import get_extractor
+from dgsct.data.features import features_folder
 from dgsct.runs.inputs import encoders_needed, features_of, packed_folder
 from dgsct.runs.run import Run
 from dgsct.settings.scales import get_scale

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from dgsct.data.features import EXTRACTORS
+from dgsct.data.extractors import EXTRACTORS
 from dgsct.encoders.sources import WEIGHTS
 from dgsct.errors import UsageError
 from dgsct.methods import METHODS

@@ -14,7 +14,7 @@ if str(BASE) not in sys.path:
 
 from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
-from dgsct.data.features import EXTRACTORS
+from dgsct.data.extractors import EXTRACTORS
 from dgsct.tasks.generate import generator_module
 from dgsct.encoders.keys import converted_key, encoder_key
 from dgsct.encoders.sources import WEIGHTS, place_of, remedy
