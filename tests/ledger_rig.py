@@ -13,7 +13,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 from torch.nn import functional as F
 
-from dgsct.engine.training import Training
+from dgsct.engine.training import Training, in_dtype
 from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.adapter import Adapter
 from dgsct.models.interaction import AdapterPair
@@ -38,7 +38,7 @@ def opened(root: Path, protocol: str = "release", method: str = "dg-sct", batch_
     AcceleratorState._reset_state()  # else the first precision of a process is its only one
     training = Training(Run.make("ave", method, overrides, protocol), root, "0" * 64)
     training.recipe = replace(training.recipe, batch_size=batch_size, checkpoint_every=None)
-    training.task.splits["train"] = training.task.splits["train"][:12]
+    training.view.splits["train"] = training.view.splits["train"][:12]
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, p in training.plain.named_parameters():
@@ -68,8 +68,8 @@ def recorded(model: DGSCT) -> Iterator[dict[str, Tensor]]:
         keep("features", v=inputs[0], a=inputs[1])
         keep("temporal", **output._asdict())
 
-    def losses(output, targets, original=model.losses):
-        terms = original(output, targets)
+    def losses(output, targets, epoch, original=model.losses):
+        terms = original(output, targets, epoch)
         keep("loss", **terms)
         return terms
 
@@ -86,17 +86,16 @@ def recorded(model: DGSCT) -> Iterator[dict[str, Tensor]]:
 
 def evaluated(training: Training, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
     """The recorded values of a forward pass in evaluation, with loss terms; float64 is for comparing with formulas."""
-    frames, audio, targets = training._read(training.task.splits["train"][:CLIPS])
+    batch = in_dtype(training._read((0, training.view.splits["train"][:CLIPS])), dtype)
     training.model.to(dtype).eval()
-    targets = {name: t.to(dtype) if t.is_floating_point() else t for name, t in targets.items()}
     with recorded(training.plain) as values, torch.no_grad():
-        training.plain.losses(training.model(frames.to(dtype), audio.to(dtype)), targets)
+        training.plain.losses(training.model(**batch.inputs), batch.targets, 0)
     return values
 
 
 def trained(training: Training, clips: int = CLIPS) -> tuple[dict[str, Tensor], set[str]]:
     """The recorded values of an epoch's last batch, and which entries of the state dict the epoch changed."""
-    training.task.splits["train"] = training.task.splits["train"][:clips]
+    training.view.splits["train"] = training.view.splits["train"][:clips]
     before = {name: t.clone() for name, t in training.plain.state_dict().items()}
     torch.manual_seed(7)
     with recorded(training.plain) as values, display("", 0, show=False) as show:
