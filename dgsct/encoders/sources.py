@@ -21,8 +21,9 @@ class PublicWeights:
 
     `usual` is the file name that the source gives; files of any of `stems` with any of `ENDINGS` are accepted.
     `entries` counts the release's own layout with its recomputable buffers, `parameters` numbers without buffers, both
-    without a classifier that may be in the file and is left out; `sha256` belongs to `usual` and is None as long
-    as nobody has stated it; `stored` is the size of our file in bytes, by scale; `hub` names the repository and file that `dgsct weights --fetch` may ask for.
+    without a classifier that may be in the file and is left out; `stored` is the size of our file in bytes, by scale;
+    `sha256` belongs to `usual` and is None as long as nobody has stated it; `hub` names the repository and file that
+    `dgsct weights --fetch` may ask for.
     """
 
     encoder: str
