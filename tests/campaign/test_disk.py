@@ -9,7 +9,7 @@ from importlib import import_module
 import pytest
 import torch
 
-from dgsct.campaign.disk import CHECKPOINT_BYTES, CHECKPOINTS, ENCODER_BYTES, TRAINABLE, WEIGHT_BYTES, data_bytes, disk_needed
+from dgsct.campaign.disk import CHECKPOINT_BYTES, CHECKPOINTS, TRAINABLE, WEIGHT_BYTES, data_bytes, disk_needed
 from dgsct.campaign.step_times import StepTime
 from dgsct.engine.checkpoint import KEEP
 from dgsct.methods import METHODS
@@ -35,7 +35,7 @@ def test_the_counts_are_those_of_the_models(scale, task):
         (encoders,) = [m for path, m in model.named_modules() if path.split(".")[-1] == "encoders"]
         for encoder in info.encoders:
             state = getattr(encoders, encoder).state_dict()
-            assert sum(t.numel() * t.element_size() for t in state.values()) == ENCODER_BYTES[scale][encoder]
+            assert sum(t.numel() * t.element_size() for t in state.values()) == WEIGHTS[encoder].stored[scale]
 
 
 def test_prepared_clips_are_as_large_as_said(mini_world):

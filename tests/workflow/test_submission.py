@@ -98,13 +98,18 @@ def test_a_yardstick_at_full_size_asks_for_little_whatever_its_task_does(world):
     assert "--gpus" not in line
 
 
-def test_the_trainer_is_told_its_gpus_and_what_is_to_stay(world):
-    """By its command, which changes without starting a finished run again."""
-    site = {"data": {"ave": str(world / "ave")}, "run": {"keep": "record"}, "runs": {"*/dg-sct": {"gpus": 2}}}
-    call = [f"results/{RUN.format(scale='paper')}/record.json", "-n", "--printshellcmds", "--config", "scale=paper"]
-    (world / "site.yaml").write_text(yaml.safe_dump(site))
-    assert "} --gpus 2 --keep record > " in snakemake(world, *call, "site=site.yaml").text
-    assert "} --gpus 1 > " in snakemake(world, *call).text.replace(str(world), "")
+@pytest.mark.parametrize(
+    ("site", "options"),
+    [
+        ({}, "--gpus 1"),
+        ({"run": {"keep": "record", "compile": True}, "runs": {"*/dg-sct": {"gpus": 2}}}, "--compile --gpus 2 --keep record"),
+    ],
+)
+def test_the_trainer_is_told_its_gpus_and_what_is_to_stay(world, site, options):
+    (world / "site.yaml").write_text(yaml.safe_dump({"data": {"ave": str(world / "ave")}, **site}))
+    call = [f"results/{RUN.format(scale='paper')}/record.json", "-n", "--printshellcmds"]
+    said = snakemake(world, *call, "--config", "scale=paper", "site=site.yaml")
+    assert f"}} {options} > " in said.text
 
 
 @pytest.mark.parametrize(

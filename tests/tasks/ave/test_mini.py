@@ -10,6 +10,7 @@ from dgsct.data.media import read_audio, read_frames
 from dgsct.data.scenes import events
 from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import MINI
+from dgsct.tasks import get_task
 from dgsct.tasks.ave import mini
 from dgsct.tasks.ave.annotations import SPLIT_FILES, read_index
 from dgsct.tasks.ave.mini import CATEGORIES, CLASSES, LOOKS, SIZES, SOUNDS, classes_by_second, clip_scene, write
@@ -75,7 +76,7 @@ def test_equal_seeds_give_equal_files(small, tmp_path):
 
 
 def test_shares_and_balance():
-    assert MINI.classes["ave"] == BACKGROUND == len(CATEGORIES)
+    assert get_task("ave").at(MINI).classes == BACKGROUND == len(CATEGORIES)
     assert max(len(LOOKS), len(SOUNDS)) <= MINI.swin.num_classes == MINI.htsat.num_classes
     everything = []
     for split in SPLIT_FILES:
