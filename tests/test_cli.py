@@ -21,7 +21,7 @@ from dgsct.tasks import TASKS
 
 COMMANDS = (
     "ls", "run", "bundle", "prepare", "weights", "convert", "evaluate", "efficiency", "tables", "figures", "cells", "report",
-    "status", "plan", "ledger", "doctor", "masks", "retry", "soak",
+    "status", "plan", "ledger", "doctor", "masks", "remeasure", "retry", "soak",
 )  # fmt: skip
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from avs_rig import COUNTS, T, build, write_world
 
-from dgsct.engine.execute import execute
 from dgsct.data.units import Units
+from dgsct.engine.execute import execute
 from dgsct.engine.training import Training, open_view, predictions
 from dgsct.records.results import read_record, validity
 from dgsct.runs.run import Run
