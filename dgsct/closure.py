@@ -6,19 +6,21 @@ Modules are read, never imported, so the DAG can be planned without torch.
 
 import ast
 import hashlib
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
 PACKAGE = "dgsct"
 # What these decide stands, written out, in `Run.resolved()`, or in the record alone, or is when and where a run is carried out;
 # hashing their text too would train every run again whenever a method, a task or a line of the ledger is added. So do, in any
-# room, files that hold declarations and switches only.
+# room, files that hold declarations and switches only. Public names of weights decide which file fits, and no number.
 SETTLED_ROOMS = frozenset(("records", "runs", "settings"))
-SETTLED_FILES = frozenset(("__init__.py", "ledger.py", "options.py"))
+SETTLED_FILES = ("__init__.py", "ledger.py", "options.py", "keys*.py")
 SETTLED = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         "atomic", "checksum", "closure", "errors", "progress",
+        "data.extractors", "methods.base",
         "engine.execution", "engine.run_lock", "engine.scratch", "engine.stopping",
     )
 )  # fmt: skip
@@ -27,7 +29,8 @@ ROOT = Path(__file__).resolve().parent
 
 def _settled(module: str, path: Path) -> bool:
     room = module.split(".")[1:2]
-    return module in SETTLED or path.name in SETTLED_FILES or bool(SETTLED_ROOMS.intersection(room))
+    declares = any(fnmatchcase(path.name, pattern) for pattern in SETTLED_FILES)
+    return module in SETTLED or declares or bool(SETTLED_ROOMS.intersection(room))
 
 
 def _path(module: str, root: Path) -> Path | None:

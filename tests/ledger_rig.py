@@ -13,6 +13,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 from torch.nn import functional as F
 
+from dgsct.data.batch import Batch
 from dgsct.engine.training import Training, in_dtype
 from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.adapter import Adapter
@@ -68,7 +69,7 @@ def recorded(model: DGSCT) -> Iterator[dict[str, Tensor]]:
         keep("features", v=inputs[0], a=inputs[1])
         keep("temporal", **output._asdict())
 
-    def losses(output, targets, epoch, original=model.losses):
+    def losses(output, targets, epoch=0, original=model.losses):
         terms = original(output, targets, epoch)
         keep("loss", **terms)
         return terms
@@ -84,12 +85,17 @@ def recorded(model: DGSCT) -> Iterator[dict[str, Tensor]]:
         hook.remove()
 
 
+def first_batch(training: Training) -> Batch:
+    """The first `CLIPS` clips of the training split, in their order."""
+    return training._read((0, training.view.splits["train"][:CLIPS]))
+
+
 def evaluated(training: Training, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
     """The recorded values of a forward pass in evaluation, with loss terms; float64 is for comparing with formulas."""
-    batch = in_dtype(training._read((0, training.view.splits["train"][:CLIPS])), dtype)
+    batch = in_dtype(first_batch(training), dtype)
     training.model.to(dtype).eval()
     with recorded(training.plain) as values, torch.no_grad():
-        training.plain.losses(training.model(**batch.inputs), batch.targets, 0)
+        training.plain.losses(training.model(**batch.inputs), batch.targets)
     return values
 
 

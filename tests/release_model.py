@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgsct.encoders.frontend import LogMel
-from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD
+from dgsct.encoders.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.heads.events import EventHead, EventOutput
 from dgsct.models.keys import to_public

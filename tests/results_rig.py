@@ -3,19 +3,24 @@
 from pathlib import Path
 
 from dgsct.atomic import write_json_atomic
-from dgsct.checksum import sha256_json
 from dgsct.engine.run_lock import RunLock
 from dgsct.errors import DgsctError
 from dgsct.publish.cells import Source
 from dgsct.publish.render import Cell, Column, Row, Table
 from dgsct.records.failures import failed_record, note_failure
 from dgsct.records.provenance import processor
-from dgsct.records.results import efficiency_key, write_record
+from dgsct.records.results import PLAN, SCHEMA_VERSION, efficiency_key, write_record
 from dgsct.runs.experiments import Experiment
+from dgsct.runs.inputs import inputs_of
 from dgsct.runs.run import Run
 
-DATA = "d" * 64
-ENCODERS = "e" * 64
+SUM = "d" * 64
+NOWHERE = Path("/nowhere")
+
+
+def sums_of(run: Run, of: str = SUM) -> dict[str, str]:
+    """Checksums of all that a run starts from, each of them `of`."""
+    return {one.name: of for one in inputs_of(run, NOWHERE)}
 
 
 def metrics_of(run: Run, value: float) -> dict[str, float]:
@@ -26,21 +31,24 @@ def metrics_of(run: Run, value: float) -> dict[str, float]:
     return {"miou_batch4": value, "miou": value - 0.1, **fscores}
 
 
-def record_of(run: Run, value: float = 80.0, data: str = DATA, encoders: str = ENCODERS, **changes) -> dict:
+def record_of(run: Run, value: float = 80.0, sums: dict[str, str] | None = None, **changes) -> dict:
+    """A record whose inputs have these checksums; without them, some."""
+    sums = sums or sums_of(run)
     record = {
-        "schema": 1,
+        "schema": SCHEMA_VERSION,
         "run": run.to_dict(),
         "resolved": run.resolved(),
-        "key": run.key(data, encoders),
-        "key_parts": {"plan": run.plan_key(), "data": data, "encoders": encoders},
+        "key": run.key(sums),
+        "key_parts": {PLAN: run.plan_key(), **sums},
         "metrics": metrics_of(run, value),
-        "reported": run.resolved()["reported"],
+        "reported": run.reported,
         "best_epoch": 3,
         "selection": "test",
         "curve": [],
         "coverage": {"test": {"present": 12, "total": 12}},
         "efficiency": {"parameters": 10, "trainable": 4, "seconds_per_update": 0.1, "peak_memory_bytes": None},
         "provenance": {"resumed": 0},
+        "units": {"sha256": "u" * 64},
     }
     return {**record, **changes}
 
@@ -53,8 +61,7 @@ def place(root: Path, run: Run, value: float = 80.0, **changes) -> Path:
 
 def place_stale(root: Path, run: Run, value: float = 80.0) -> Path:
     """A record of other code: what an edit leaves behind."""
-    parts = {"plan": "0" * 64, "data": DATA, "encoders": ENCODERS}
-    return place(root, run, value, key=sha256_json(parts), key_parts=parts)
+    return place(root, run, value, key="0" * 64, key_parts={PLAN: "0" * 64, **sums_of(run)})
 
 
 def times(
@@ -76,16 +83,16 @@ def times(
 
 
 def place_failure(root: Path, run: Run, error: str = "the loss is nan at step 3") -> Path:
-    """A failure where neither data nor encoders lie in `root`, as `validity` then reckons."""
+    """A failure where nothing that it starts from lies in `root`, as `validity` then reckons."""
     path = root / run.folder / "failed.json"
-    note_failure(path.parent, run.key("none", "none"), DgsctError(error))
+    note_failure(path.parent, run.key(sums_of(run, "none")), DgsctError(error))
     return path
 
 
 def place_given_up(root: Path, run: Run, error: str = "the loss is nan at step 3") -> Path:
     """The record of a run that failed twice in the same way."""
-    path, parts = root / run.folder / "record.json", {"plan": run.plan_key(), "data": "none", "encoders": "none"}
-    write_json_atomic(path, failed_record(run, run.key("none", "none"), parts, DgsctError(error), 2))
+    path, sums = root / run.folder / "record.json", sums_of(run, "none")
+    write_json_atomic(path, failed_record(run, run.key(sums), {PLAN: run.plan_key(), **sums}, DgsctError(error), 2))
     return path
 
 

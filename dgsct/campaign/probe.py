@@ -15,7 +15,8 @@ import torch
 
 from dgsct.campaign.step_times import Device, device_here
 from dgsct.data.batch import Batch
-from dgsct.data.features import PREFIX, get_extractor
+from dgsct.data.extractors import get_extractor
+from dgsct.data.features import PREFIX
 from dgsct.data.prepared import Pretended
 from dgsct.engine.recipe import DTYPES, build_optimizer, clip, draw_of
 from dgsct.engine.training import in_dtype

@@ -41,7 +41,7 @@ def features(
     public: Annotated[Path | None, typer.Option("--from", help="import the public feature files below this folder")] = None,
 ) -> None:
     """Extract a prepared set's features once, for the methods that read them; or import the public feature files."""
-    from dgsct.data.features import get_extractor
+    from dgsct.data.extractors import get_extractor
     from dgsct.settings.scales import get_scale
     from dgsct.tasks import get_set
 

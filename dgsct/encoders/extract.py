@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from dgsct.data.base import DataSet
-from dgsct.data.features import Extractor, PublicFeature, features_folder, get_extractor, write_features
+from dgsct.data.extractors import Extractor, get_extractor
+from dgsct.data.features import PublicFeature, features_folder, write_features
 from dgsct.data.media import over_clips, processes
 from dgsct.data.packed import Packed
 from dgsct.encoders.public import module_of

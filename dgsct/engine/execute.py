@@ -169,6 +169,7 @@ def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
         return _beside(run, root, key, parts, stop, started, execution)
     with RunLock(folder, (lambda: not stop) if execution.waits else None) as stop.lock:
         if _done(path, key):  # by the copy that was waited for
+            _retain(folder, execution)
             return path
         for name in ("record.json", "failed.json", UNITS):
             for leftover in folder.glob(f".{name}.*"):

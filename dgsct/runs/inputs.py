@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dgsct.data.features import PREFIX, facts_checksum, features_folder, get_extractor, read_facts
+from dgsct.data.extractors import get_extractor
+from dgsct.data.features import PREFIX, facts_checksum, features_folder, read_facts
 from dgsct.data.packed import arrays_checksum
 from dgsct.errors import DgsctError
 from dgsct.runs.run import Run

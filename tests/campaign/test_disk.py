@@ -9,7 +9,7 @@ from importlib import import_module
 import pytest
 import torch
 
-from dgsct.campaign.disk import CHECKPOINT_BYTES, CHECKPOINTS, ENCODER_BYTES, TRAINABLE, WEIGHT_BYTES, data_bytes, disk_needed
+from dgsct.campaign.disk import CHECKPOINT_BYTES, CHECKPOINTS, TRAINABLE, WEIGHT_BYTES, data_bytes, disk_needed
 from dgsct.campaign.step_times import StepTime
 from dgsct.engine.checkpoint import KEEP
 from dgsct.methods import METHODS
@@ -35,7 +35,7 @@ def test_the_counts_are_those_of_the_models(scale, task):
         (encoders,) = [m for path, m in model.named_modules() if path.split(".")[-1] == "encoders"]
         for encoder in info.encoders:
             state = getattr(encoders, encoder).state_dict()
-            assert sum(t.numel() * t.element_size() for t in state.values()) == ENCODER_BYTES[scale][encoder]
+            assert sum(t.numel() * t.element_size() for t in state.values()) == WEIGHTS[encoder].stored[scale]
 
 
 def test_prepared_clips_are_as_large_as_said(mini_world):
@@ -75,6 +75,13 @@ def test_the_largest_runs_train_at_a_time_and_all_weights_stay(tmp_path):
     assert disk.encoders == 915_090_196 + 125_301_092
     assert disk.total == disk.checkpoints + disk.results + disk.data + disk.encoders
     assert (disk.there, disk.unknown) == ((), ())
+
+
+def test_weights_that_do_not_stay_take_room_while_their_run_trains(tmp_path):
+    runs = [(Run.make("ave", name, scale="paper"), None) for name in ("late-fusion", "dg-sct", "lavish-star")]
+    disk = disk_needed(runs, tmp_path, "paper", count=2, passing={runs[1][0], runs[2][0]})
+    assert disk.checkpoints == (CHECKPOINTS * 12 + 4) * (201_160_647 + 114_766_359)
+    assert disk.results == 4 * 12_621_783 + 3 * 100_000
 
 
 def test_what_is_there_is_not_counted_again(mini_world):

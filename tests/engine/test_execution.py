@@ -15,7 +15,13 @@ from dgsct.runs.run import Run
 
 
 @pytest.mark.parametrize(
-    "execution", [Execution(), Execution(True, True, "/disk/a b", 1764283451.123456, True), Execution(compile=True)]
+    "execution",
+    [
+        Execution(),
+        Execution(True, True, "/disk/a b", 1764283451.123456, True, 2, "record"),
+        Execution(compile=True),
+        Execution(keep="record"),
+    ],
 )
 def test_options_say_the_same_when_read_again(monkeypatch, execution):
     monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)

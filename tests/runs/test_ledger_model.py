@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from ledger_rig import CLIPS, evaluated, omega, opened, recorded, share, trained
+from ledger_rig import evaluated, first_batch, omega, opened, recorded, share, trained
 
 from dgsct.data.media import sampled_indices
 from dgsct.encoders.htsat import HTSAT
@@ -13,6 +13,7 @@ from dgsct.models.attention import SpatialAttention, TemporalGate
 from dgsct.runs.protocols import PROTOCOLS
 from dgsct.runs.run import Run
 from dgsct.settings.scales import PAPER, HtsatSizes
+from dgsct.tasks import get_task
 from dgsct.tasks.ave.decode import resize
 from dgsct.tasks.ave.options import AveOptions as Options
 
@@ -25,8 +26,9 @@ def root(mini_world, tmp_path_factory):
 @pytest.fixture(scope="module")
 def full():
     """The model at paper scale, without weights, and the calls of one forward pass: name and shapes of the inputs."""
+    sizes = get_task("ave").at(PAPER)
     with torch.device("meta"):
-        model = DGSCT(PAPER, Options()).eval()
+        model = DGSCT(sizes, Options()).eval()
         backbone, calls = model.backbone, []
         named = {"temporal": model.temporal}
         for k in range(len(backbone.p1)):
@@ -64,7 +66,7 @@ def test_temporal_attention_stands_once_behind_the_pooling(full):
     gates = {name: m.theta.in_features for name, m in model.named_modules() if isinstance(m, TemporalGate)}
     assert gates == {"temporal.audio_gate": 256, "temporal.visual_gate": 256}
     with torch.device("meta"):
-        without = DGSCT(PAPER, Options(T=False))
+        without = DGSCT(get_task("ave").at(PAPER), Options(T=False))
     assert {n: p.shape for n, p in without.named_parameters()} == {n: p.shape for n, p in model.named_parameters()}
 
 
@@ -119,12 +121,12 @@ def test_without_either_direction_it_is_lavish_star(root):
 def test_without_tokens_and_directions_the_encoders_do_not_see_each_other(root, keep_tokens):
     """What is left is the temporal module and the head, which mix both streams in any case."""
     run = opened(root, A2V=False, V2A=False, keep_tokens=keep_tokens)
-    frames, audio, _ = run._read(run.task.splits["train"][:CLIPS])
+    inputs = first_batch(run).inputs
     run.model.eval()
     passed = []
-    for inputs in ((frames, audio), (frames, audio.flip(0)), (frames.flip(0), audio)):
+    for other in ((), ("logmel",), ("frames",)):
         with recorded(run.plain) as values, torch.no_grad():
-            run.model(*inputs)
+            run.model(**{name: t.flip(0) if name in other else t for name, t in inputs.items()})
         passed.append(values)
     plain, other_sound, other_frames = passed
     assert torch.equal(plain["features.v"], other_sound["features.v"]) == (not keep_tokens)
@@ -193,8 +195,7 @@ def test_lavishs_own_row_is_not_run():
 def test_lavish_star_has_dg_scts_recipe(protocol):
     star, ours = (Run.make("ave", m, protocol=protocol, scale="paper").resolved() for m in ("lavish-star", "dg-sct"))
     assert star["recipe"] == ours["recipe"]
-    assert {n: star["options"][n] for n in ("S", "C", "T", "keep_tokens")} == {
-        "S": False, "C": False, "T": False, "keep_tokens": True,
-    }  # fmt: skip
+    options = Run.make("ave", "lavish-star", protocol=protocol, scale="paper").options
+    assert (options.S, options.C, options.T, options.keep_tokens) == (False, False, False, True)
     for name in ("selection", "accuracy", "accumulation", "precision", "freeze_mode", "tile", "head", "gate_loss"):
         assert star["options"][name] == ours["options"][name]

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from ledger_rig import CLIPS, LAST, evaluated, omega, opened, share, trained
+from ledger_rig import CLIPS, LAST, evaluated, first_batch, omega, opened, share, trained
 from torch.nn import functional as F
 
+from dgsct.data.units import Units
 from dgsct.encoders.frontend import LogMel
 from dgsct.models.interaction import stage_shapes
 from dgsct.progress import display
@@ -92,13 +93,19 @@ def test_audio_block_by_hand(root, audio_block):
                 assert deviation(values[f"p1.{k + 1}.a"], merged) < EXACT
 
 
+def heard(run) -> torch.Tensor:
+    """The sound of the first batch, as the model reads it: the wave or its prepared spectrogram."""
+    (name,) = run.run.reads[1:]
+    return first_batch(run).inputs[name]
+
+
 @pytest.mark.parametrize("tile", [10, 1, 3])
 def test_tile_by_hand(root, tile):
     """The spectrogram that the encoder sees is that of the second, repeated; the number of patches stays."""
     run = opened(root, tile=tile)
-    rows = run.task.splits["train"][:2]
-    _, audio, _ = run._read(rows)
-    wave = torch.from_numpy(run.task.packed.wave[run.task.packed.media_of_row[rows]]).flatten(0, 1)
+    rows = run.view.splits["train"][:2]
+    audio = heard(run)[:2]
+    wave = torch.from_numpy(run.view.data.take("wave", rows)).flatten(0, 1)
     seen = run.plain.backbone.encoders.htsat.log_mel(audio.flatten(0, 1), run.options.tile)
     with torch.no_grad():
         by_hand = LogMel(MINI.htsat)(torch.cat([wave] * tile, dim=1))
@@ -115,7 +122,7 @@ def test_frozen_encoders_in_eval_mode_are_those_of_evaluation(root):
     trained(run, clips=12)
     after = encoders.state_dict()
     assert all(torch.equal(after[name], t) for name, t in before.items())
-    frames, audio, _ = run._read(run.task.splits["train"][:CLIPS])
+    frames, audio = first_batch(run).inputs["frames"], heard(run)
     with torch.no_grad():
         run.model.train()
         training = encoders.pooled(frames, audio)
@@ -128,7 +135,7 @@ def test_frozen_encoders_in_eval_mode_are_those_of_evaluation(root):
 def test_frozen_encoders_in_train_mode_drop_paths_mask_stripes_and_drift(root):
     run = opened(root)
     encoders, htsat = run.plain.backbone.encoders, run.plain.backbone.encoders.htsat
-    frames, audio, _ = run._read(run.task.splits["train"][:CLIPS])
+    frames, audio = first_batch(run).inputs["frames"], heard(run)
     log_mel = htsat.log_mel(audio.flatten(0, 1), 10)
     torch.manual_seed(0)
     run.model.train()
@@ -189,7 +196,7 @@ def interaction(part, stream: torch.Tensor, other: torch.Tensor) -> torch.Tensor
 @pytest.mark.parametrize("gate_loss", ["double_sigmoid", "probability"])
 def test_gate_loss_by_hand(root, gate_loss):
     run = opened(root, gate_loss=gate_loss)
-    b = run._read(run.task.splits["train"][:CLIPS])[2]["relevant"].double()
+    b = first_batch(run).targets["relevant"].double()
     values = evaluated(run, torch.float64)
     probability = values["head.gate"]
     if gate_loss == "double_sigmoid":
@@ -233,10 +240,9 @@ def epochs(root, count: int = 4, seed: int = 7, **overrides):
     run.folder.joinpath("checkpoints").mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     with display("", 0, show=False) as show:
-        over = False
-        while not over:
+        while not run.over:
             run.train_epoch(show)
-            over = run.end_epoch(show)
+            run.end_epoch(show)
     return run
 
 
@@ -265,7 +271,7 @@ def test_the_record_holds_the_test_metrics_of_the_epoch_that_was_selected(select
     every = [entry["metrics"]["test"] for entry in selected["release"].progress.curve]
     for run in selected.values():
         split = run.options.selection
-        scores = [entry["metrics"][split][run.reported] for entry in run.progress.curve]
+        scores = [entry["metrics"][split][run.run.reported] for entry in run.progress.curve]
         best = max(i for i, score in enumerate(scores) if score == max(scores))
         assert run.progress.best_epoch == best + 1
         assert run.progress.best_metrics == every[best]
@@ -274,11 +280,14 @@ def test_the_record_holds_the_test_metrics_of_the_epoch_that_was_selected(select
 def ended(root, split_scores: dict[str, list[float]], **overrides):
     """A run whose epochs end with the given accuracies, by split."""
     run = opened(root, **overrides)
+    run.folder.joinpath("checkpoints").mkdir(parents=True, exist_ok=True)
+    told = (replace(metric, value=lambda units, name=metric.name: units.facts.get(name)) for metric in run.task.metrics)
+    run.task = replace(run.task, metrics=tuple(told))
     with display("", 0, show=False) as show:
         for epoch in range(3):
-            run.evaluate = lambda split, epoch=epoch: {
-                "acc_batch8": split_scores[split][epoch], "acc_exact": split_scores[f"{split} exact"][epoch],
-            }  # fmt: skip
+            run.evaluate = lambda split, epoch=epoch: Units(
+                {}, (), {"acc_batch8": split_scores[split][epoch], "acc_exact": split_scores[f"{split} exact"][epoch]}
+            )
             run.end_epoch(show)
     return run.progress
 
@@ -313,9 +322,9 @@ def test_a_batch_that_does_not_learn_moves_statistics_as_one_that_does(root):
         before = {name: t.clone() for name, t in run.plain.state_dict().items()}
         step, kept = run._step, []
 
-        def watched(rows, batch, learns, step=step, kept=kept, run=run):
-            terms = step(rows, batch, learns)
-            kept.append((learns, terms, {name: t.clone() for name, t in run.plain.state_dict().items()}))
+        def watched(rows, batch, updates, number, step=step, kept=kept, run=run):
+            terms = step(rows, batch, updates, number)
+            kept.append((updates.learns(number), terms, {name: t.clone() for name, t in run.plain.state_dict().items()}))
             return terms
 
         run._step = watched

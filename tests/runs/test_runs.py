@@ -78,8 +78,10 @@ def test_keys_differ_where_runs_differ():
         Run.make("ave", "late-fusion"),
     ]
     assert len({run.plan_key() for run in runs}) == len(runs)
-    assert runs[0].key("data", "encoders") != runs[0].key("other data", "encoders")
-    assert runs[0].key("data", "encoders") != runs[0].key("data", "other encoders")
+    inputs = {"data/ave": "data", "encoders/swin": "swin"}
+    assert runs[0].key(inputs) == runs[0].key(dict(reversed(inputs.items())))
+    for name in inputs:
+        assert runs[0].key(inputs) != runs[0].key({**inputs, name: "other"})
 
 
 @pytest.fixture
@@ -131,7 +133,7 @@ def test_a_new_method_or_ledger_line_trains_nothing(copied):
         encoding="utf-8",
     )
     before = code_hash("dgsct.closure_probe", root=copied)
-    edit(copied / "methods" / "__init__.py", "LAVisH*: ", "LAVisH* ")
+    edit(copied / "methods" / "dg_sct" / "__init__.py", "LAVisH*: ", "LAVisH* ")
     edit(copied / "methods" / "dg_sct" / "ledger.py", "residual form", "form of the residual")
     assert code_hash("dgsct.closure_probe", root=copied) == before
 
