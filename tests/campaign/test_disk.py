@@ -104,7 +104,7 @@ def test_features_are_as_large_as_said(tmp_path):
     assert feature_bytes("avs-s4", "vggish", "mini") == clips * stored // 24
     disk = disk_needed([(run, None)], tmp_path, "mini", count=1)
     assert disk.data == data_bytes("avs-s4", "mini") + feature_bytes("avs-s4", "vggish", "mini")
-    assert disk.encoders == ENCODER_BYTES["mini"]["pvt"] + ENCODER_BYTES["mini"]["vggish"]
+    assert disk.encoders == WEIGHTS["pvt"].stored["mini"] + WEIGHTS["vggish"].stored["mini"]
 
 
 def test_nothing_to_train_needs_nothing(tmp_path):
