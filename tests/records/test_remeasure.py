@@ -19,6 +19,7 @@ from dgsct.records.remeasure import recorded, remeasure
 from dgsct.records.results import read_record, validity
 from dgsct.runs.run import Run
 from dgsct.tasks import TASKS, get_task
+from dgsct.tasks.avs.measures import MEASURES
 from dgsct.tasks.metric import Metric
 
 RUN = Run("avs-s4", "pixels")
@@ -36,7 +37,8 @@ def root(tmp_path, pixels):
 def share(monkeypatch):
     """One more metric of S4, declared outside of what its runs import."""
     task = TASKS["avs-s4"]
-    more = Metric("objects", "frames with an object", lambda u: float(100 * u["frames"][..., 1].mean()))
+    monkeypatch.setitem(MEASURES, "objects", lambda u: float(100 * u["frames"][..., 1].mean()))
+    more = Metric("objects", "frames with an object", "dgsct.tasks.avs.measures")
     monkeypatch.setitem(TASKS, "avs-s4", replace(task, metrics=(*task.metrics, more)))
 
 
@@ -167,7 +169,8 @@ def test_a_stale_record_is_left_alone_unless_asked_for(root, share, monkeypatch)
 
 def test_units_that_hold_too_little_are_one_sentence(root, monkeypatch):
     task = TASKS["avs-s4"]
-    more = Metric("edges", "edges", lambda u: float(u["edges"].mean()))
+    monkeypatch.setitem(MEASURES, "edges", lambda u: float(u["edges"].mean()))
+    more = Metric("edges", "edges", "dgsct.tasks.avs.measures")
     monkeypatch.setitem(TASKS, "avs-s4", replace(task, metrics=(*task.metrics, more)))
     with pytest.raises(
         DgsctError, match=r"units\.npz holds is too little for today's metrics \(KeyError: 'edges'\); run it again"
