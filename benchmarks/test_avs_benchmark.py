@@ -17,10 +17,10 @@ import torch
 from ave_rig import write_clip
 from PIL import Image
 
-from dgsct.encoders.frontend import log_mel_compact
-from dgsct.methods import dg_sct_avs, late_fusion_avs
-from dgsct.runs.resolve import resolve_options, sound_of
-from dgsct.settings.scales import MINI, PAPER
+from dgsct.campaign.probe import pretended_batch
+from dgsct.engine.recipe import build_optimizer
+from dgsct.runs.run import Run
+from dgsct.settings.scales import PAPER
 from dgsct.tasks.avs.decode import decode_clip
 from dgsct.tasks.avs.files import MS3, S4, SEGMENTS, SPEECH_RATE, AvsBench, AvsIndex, AvsRow
 
@@ -66,28 +66,19 @@ def test_prepare_one_clip(benchmark, clip, layout):
     done = benchmark.pedantic(decode_clip, (source, PAPER), rounds=ROUNDS, warmup_rounds=1)
     assert done.status == "ready", done
     benchmark.extra_info["clips/s per core"] = round(1 / benchmark.stats.stats.mean, 2)
-    print(f"\n{data_set.task} {layout}: {1 / benchmark.stats.stats.mean:.1f} clips/s per core")
+    print(f"\n{data_set.name} {layout}: {1 / benchmark.stats.stats.mean:.1f} clips/s per core")
 
 
 def mini_step(task: str, method: str):
     """A training step of protocol `release` at mini scale with the recipe's batch and random inputs."""
     torch.manual_seed(0)
-    options = resolve_options(task, method, "release", {})
-    model = {"dg-sct": dg_sct_avs, "late-fusion": late_fusion_avs}[method].build(task, MINI, options).train()
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-4, fused=True)
-    shape = (MINI.recipe(task, method).batch_size, SEGMENTS)
-    frames = torch.rand(*shape, 3, MINI.frame_size, MINI.frame_size)
-    sound = torch.randn(*shape, MINI.htsat.sample_rate) * 0.1
-    if sound_of(method, options) == "logmel":
-        sound = log_mel_compact(sound.flatten(0, 1), MINI.htsat, options.tile).unflatten(0, shape)
-    targets = {
-        "masks": (torch.rand(*shape, *frames.shape[-2:]) > 0.8).float(),
-        "annotated": (torch.arange(SEGMENTS) < (1 if task == S4.task else SEGMENTS)).expand(shape),
-    }
+    run = Run.make(task, method)
+    model, (inputs, targets) = run.build().train(), pretended_batch(run)
+    optimizer = build_optimizer(model, run.recipe)
 
     def step() -> float:
         optimizer.zero_grad()
-        loss = sum(model.losses(model(frames, sound), targets).values())
+        loss = sum(model.losses(model(**inputs), targets).values())
         loss.backward()
         optimizer.step()
         return loss.item()

@@ -14,7 +14,7 @@ from dgsct.data.prepare import prepare_set
 from dgsct.runs.run import Run
 from dgsct.settings.scales import MINI
 from dgsct.tasks import get_set
-from dgsct.tasks.ave.mini import write_mini_ave
+from dgsct.tasks.generate import write_mini
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
 
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
     """Prepared clips; encoders that are there in name only, as nothing here trains."""
     folder = tmp_path_factory.mktemp("world")
     root = folder / "results"
-    write_mini_ave(root / "data/mini/ave/raw", splits={"train": 6, "val": 1, "test": 1}, progress=False)
+    write_mini("ave", root / "data/mini/ave/raw", splits={"train": 6, "val": 1, "test": 1}, progress=False)
     prepare_set(get_set("ave"), root / "data/mini/ave/raw", root / "data/mini/ave/packed", MINI, progress=False)
     for name in ("swin", "htsat"):
         for end in ("safetensors", "json"):

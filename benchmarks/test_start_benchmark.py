@@ -9,13 +9,13 @@ from dgsct.data.prepare import prepare_set
 from dgsct.runs.run import Run
 from dgsct.settings.scales import MINI
 from dgsct.tasks import get_set
-from dgsct.tasks.ave.mini import write_mini_ave
+from dgsct.tasks.generate import write_mini
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
-    write_mini_ave(root / "raw", splits={"train": 6, "val": 1, "test": 1}, progress=False)
+    write_mini("ave", root / "raw", splits={"train": 6, "val": 1, "test": 1}, progress=False)
     prepare_set(get_set("ave"), root / "raw", root / "data/mini/ave/packed", MINI, progress=False)
     return root
 

@@ -10,7 +10,7 @@ from dgsct.runs.experiments import Settings, load_experiments
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory):
     """Settings, experiments and a results folder."""
-    root, settings, experiments = tmp_path_factory.mktemp("campaign"), Settings(seeds=31), load_experiments()
+    root, settings, experiments = tmp_path_factory.mktemp("campaign"), Settings(seeds=67), load_experiments()
     board = Board(experiments, settings, root)
     assert len(board.distinct) == 384
     for run in board.distinct[::2]:

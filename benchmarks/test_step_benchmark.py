@@ -23,9 +23,11 @@ from release_model import ReleaseModel, tiled
 from dgsct.encoders.frontend import log_mel_compact
 from dgsct.engine.worker import HEAP
 from dgsct.methods.dg_sct.ave import DGSCT
-from dgsct.settings.scales import PAPER
+from dgsct.settings import scales
+from dgsct.tasks import get_task
 from dgsct.tasks.ave.options import AveOptions as Options
 
+PAPER = get_task("ave").at(scales.PAPER)
 WAYS = ("reference-fp32", "fast-fp32", "fast-bf16")
 TILE = 10
 ROUNDS = 7
@@ -47,7 +49,8 @@ class Step:
         head = self.model.CMBS if way.startswith("reference") else self.model.head
         side, wave = PAPER.swin.image_size, torch.randn(clips, 10, PAPER.htsat.sample_rate) * 0.1
         compact = log_mel_compact(wave.flatten(0, 1), PAPER.htsat, TILE).unflatten(0, (clips, 10))
-        self.inputs = (torch.rand(clips, 10, 3, side, side), tiled(wave, TILE) if way.startswith("reference") else compact)
+        sound = {"wave": tiled(wave, TILE)} if way.startswith("reference") else {"logmel": compact}
+        self.inputs = {"frames": torch.rand(clips, 10, 3, side, side), **sound}
         self.losses = lambda out: head.losses(out, torch.ones(clips, 10), torch.zeros(clips, dtype=torch.long))
         with torch.no_grad():
             for name, p in self.model.named_parameters():
@@ -60,7 +63,7 @@ class Step:
 
     def forward(self):
         with torch.autocast("cpu", torch.bfloat16, enabled=self.low):
-            output = self.model(*self.inputs)
+            output = self.model(**self.inputs)
         return type(output)(*(t.float() for t in output))
 
     def train(self) -> float:

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,22 @@ def pixels(monkeypatch):
 
     monkeypatch.setitem(METHODS, PIXELS.name, PIXELS)
     return PIXELS
+
+
+@pytest.fixture
+def trained_by(monkeypatch):
+    """Changes how mini runs of a method on a task are trained: `trained_by("avs-s4", "pixels", order="file")`."""
+    from dgsct.methods import METHODS
+    from dgsct.tasks import get_task
+
+    def change(task: str, method: str, **changes) -> None:
+        found = METHODS[method]
+        part = found.on(task)
+        before = {**get_task(task).recipes, **part.recipes}["mini"]
+        part = replace(part, recipes={**part.recipes, "mini": replace(before, **changes)})
+        monkeypatch.setitem(METHODS, method, replace(found, parts={**found.parts, task: part}))
+
+    return change
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from dgsct.campaign.doctor import Campaign, Finding
 from dgsct.campaign.doctor.world import find_profile
 from dgsct.campaign.plan import choose_runs
 from dgsct.runs.experiments import load_experiments, make_settings
+from dgsct.runs.site import Site
 
 SITE = {
     "data": {"ave": None, "avs-s4": None, "avs-ms3": None},
@@ -57,12 +58,12 @@ def site_file(folder: Path, **changes) -> Path:
 def campaign(
     root: Path, scale: str = "mini", tasks: str = "ave", slurm: bool = False, cluster: dict | None = None, **site
 ) -> Campaign:
-    """Table 1 with one seed, on this machine or on Slurm; `cluster` is the site file's entry `slurm`."""
+    """Table 1 with one seed, on this machine or on Slurm; `cluster` is the site file's entry `slurm`, `site` are others."""
     settings = make_settings({"scale": scale, "protocol": "release", "seeds": 1, "tasks": tasks, "methods": ""})
     runs = choose_runs(["table1"], load_experiments(), settings)
     file = find_profile("slurm") if slurm else None
     profile = yaml.safe_load(file.read_text(encoding="utf-8")) if file else {}
-    said = {**SITE, **site, **({"slurm": cluster} if cluster else {})}
+    said = Site.model_validate({**SITE, **site, **({"slurm": cluster} if cluster else {})})
     return Campaign(("table1",), settings, tuple(runs), root, root / "site.yaml", said, file, profile)
 
 

@@ -14,8 +14,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dgsct.encoders.frontend import log_mel_compact
 from dgsct.models.adapter import Adapter
-from dgsct.settings.scales import PAPER
+from dgsct.settings import scales
+from dgsct.tasks import get_task
 
+PAPER = get_task("ave").at(scales.PAPER)
 TILE = 10
 
 
@@ -27,27 +29,27 @@ def main() -> None:
     frames, wave = torch.rand(1, 10, 3, side, side), torch.randn(1, 10, PAPER.htsat.sample_rate) * 0.1
     compact = log_mel_compact(wave.flatten(0, 1), PAPER.htsat, TILE).unflatten(0, (1, 10))
 
-    def scores(*inputs: torch.Tensor, of: torch.nn.Module = model) -> torch.Tensor:
-        return torch.cat([t.float().flatten() for t in of(*inputs)])
+    def scores(of: torch.nn.Module = model, **inputs: torch.Tensor) -> torch.Tensor:
+        return torch.cat([t.float().flatten() for t in of(frames, **inputs)])
 
     started = time.perf_counter()
-    plain = scores(frames, compact)
+    plain = scores(logmel=compact)
     report = {"seconds": time.perf_counter() - started, "parameters": sum(p.numel() for p in model.parameters())}
     report["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
-    paths = {"spectrogram computed in the step": scores(frames, wave)}
+    paths = {"spectrogram computed in the step": scores(wave=wave)}
     with sdpa_kernel(SDPBackend.MATH):
-        paths["attention not fused"] = scores(frames, compact)
+        paths["attention not fused"] = scores(logmel=compact)
     adapters = [m for m in model.modules() if isinstance(m, Adapter)]
     for adapter in adapters:
         adapter.whole_prompt = True
-    paths["whole prompts, in the release's order"] = scores(frames, compact)
+    paths["whole prompts, in the release's order"] = scores(logmel=compact)
     for adapter in adapters:
         adapter.whole_prompt = False
-    paths["the release's model"] = scores(frames, tiled(wave, TILE), of=release_twin(model, PAPER).eval())
+    paths["the release's model"] = scores(release_twin(model, PAPER).eval(), wave=tiled(wave, TILE))
     model.backbone.encoders.store_as(torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
-        paths["bf16"] = scores(frames, compact)
+        paths["bf16"] = scores(logmel=compact)
     report["deviation"] = {name: ((y - plain).norm() / plain.norm()).item() for name, y in paths.items()}
     print(json.dumps(report))
 

@@ -6,16 +6,19 @@ import torch
 from torch import Tensor
 
 from dgsct.settings.scales import PAPER, SwinSizes
+from dgsct.tasks import get_task
 
 NORMS = {"ln_before", "ln_post", "bn0", "bn1", "bn2", "norm", "norm1", "norm2", "video_norm", "audio_norm"}
 
-# The tiny dual backbone of core.md 11.5.
-TINY = replace(
-    PAPER,
-    swin=SwinSizes(64, 4, 16, (2, 2, 18, 2), (1, 2, 4, 8), 4, 0),
-    htsat=replace(PAPER.htsat, mel_bins=16, spec_size=64, embed_dim=8, num_heads=(1, 2, 4, 8), window_size=4),
-    num_tokens=4,
-    reduction=4,
+# The tiny dual backbone of core.md 11.5, as AVE has it.
+TINY = get_task("ave").at(
+    replace(
+        PAPER,
+        swin=SwinSizes(64, 4, 16, (2, 2, 18, 2), (1, 2, 4, 8), 4, 0),
+        htsat=replace(PAPER.htsat, mel_bins=16, spec_size=64, embed_dim=8, num_heads=(1, 2, 4, 8), window_size=4),
+        num_tokens=4,
+        reduction=4,
+    )
 )
 
 

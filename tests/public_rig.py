@@ -12,6 +12,7 @@ from dgsct.encoders.public import module_of, public_key, stored_buffers
 from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.keys import to_public
 from dgsct.settings.scales import MINI, PAPER, PvtSizes, ResnetSizes, Scale, SwinSizes, VggishSizes
+from dgsct.tasks import get_task
 from dgsct.tasks.ave.options import AveOptions as Options
 
 # The paper's depths, so that windows are shifted and masks stored, with few channels.
@@ -52,7 +53,7 @@ def encoder_entries(encoder: str, scale: Scale, naming: str = "0.6", seed: int =
 def release_entries(scale: Scale, seed: int = 0) -> dict[str, Tensor]:
     """The AVE release's state dict: 2,646 entries at paper scale."""
     with torch.device("meta"):
-        shapes = to_public(DGSCT(scale, Options()).state_dict())
+        shapes = to_public(DGSCT(get_task("ave").at(scale), Options()).state_dict())
     entries = drawn(shapes, seed)
     for encoder in ("swin", "htsat"):
         entries |= {f"{encoder}.{key}": buffer for key, buffer in stored_buffers(encoder, getattr(scale, encoder)).items()}

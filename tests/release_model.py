@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgsct.encoders.frontend import LogMel
-from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD
+from dgsct.encoders.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.heads.events import EventHead, EventOutput
 from dgsct.models.keys import to_public
@@ -114,7 +114,7 @@ class ReleaseModel(nn.Module):
             setattr(self, f"vis_adapter_blocks_{place}", nn.ModuleList(Adapter(v, a, *sizes) for v, a in places))
             setattr(self, f"audio_adapter_blocks_{place}", nn.ModuleList(Adapter(a, v, *sizes) for v, a in places))
         self.temporal_attn = TemporalAttention(visual[-1][1], audio[-1][1], scale.head, Options())
-        self.CMBS = EventHead(scale.head, Options(), scale.classes["ave"])
+        self.CMBS = EventHead(scale.head, Options(), scale.classes)
         self.requires_grad_(False)
         for name, part in self.named_children():
             part.requires_grad_(name.startswith(("vis_", "audio_", "temporal", "CMBS")))

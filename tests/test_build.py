@@ -32,7 +32,7 @@ for method in ("dg-sct", "lavish-star", "late-fusion"):
     said[method] = {
         "shapes": {name: list(value.shape) for name, value in output._asdict().items()},
         "finite": all(bool(value.isfinite().all()) for value in output),
-        "predicted": list(model.predict(output).shape),
+        "predicted": {name: list(value.shape) for name, value in model.predict(output).items()},
         "differ": not torch.equal(output.relevance[0], output.relevance[1]),
     }
 print(json.dumps(said))
@@ -52,7 +52,7 @@ def test_every_model_runs_without_the_harness(tmp_path):
     assert list(said) == ["dg-sct", "lavish-star", "late-fusion"]
     for output in said.values():
         assert output["shapes"] == {"relevance": [2, 10], "events": [2, 6], "av": [2, 6], "gate": [2, 10]}
-        assert output["predicted"] == [2, 10]
+        assert output["predicted"] == {"segments": [2, 10]}
         assert output["finite"]
         assert output["differ"]
 
@@ -79,7 +79,8 @@ def test_the_default_is_the_papers_size():
         ("ave", "dg-sct", {"S": "maybe"}, "option S='maybe' must be on or off"),
         ("ave", "dg-sct", {"modality": "audio"}, "method 'dg-sct' has no option 'modality'"),
         ("ave", "dg-stc", {}, "unknown method 'dg-stc'; known methods: dg-sct"),
-        ("avqa", "dg-sct", {}, "method 'dg-sct' does not run on task 'avqa'; it runs on: ave"),
+        ("ave", "avs-pvt", {}, "method 'avs-pvt' does not run on task 'ave'; it runs on: avs-s4, avs-ms3"),
+        ("aveq", "dg-sct", {}, "unknown task 'aveq'; known tasks: ave"),
         ("ave", "dg-sct", {"scale": "huge"}, "unknown scale 'huge'; choose one of: paper, mini"),
         ("ave", "dg-sct", {"protocol": "strict"}, "unknown protocol 'strict'; choose one of"),
         ("ave", "majority-class", {}, "method 'majority-class' is a yardstick without a model; choose one that trains"),

@@ -20,8 +20,8 @@ from dgsct.runs.run import Run
 from dgsct.tasks import TASKS
 
 COMMANDS = (
-    "ls", "run", "bundle", "prepare", "weights", "convert", "evaluate", "efficiency", "tables", "figures", "cells", "report",
-    "status", "plan", "ledger", "doctor", "masks", "retry", "soak",
+    "ls", "run", "bundle", "prepare", "weights", "convert", "evaluate", "efficiency", "tables", "figures", "coverage", "cells",
+    "report", "status", "plan", "ledger", "doctor", "masks", "remeasure", "retry", "soak",
 )  # fmt: skip
 
 
@@ -104,18 +104,18 @@ def test_ledger_is_the_page(tmp_path, repository):
         (["run", "ave", "dg-sct", "--scale", "huge"], "unknown scale 'huge'; choose one of: paper, mini"),
         (["run", "ave", "dg-sct", "--protocol", "papr"], "unknown protocol 'papr'; did you mean 'paper'? choose one of: "),
         (["bundle", "runs/mini"], "runs/mini is no run folder; it should end in runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED"),
-        (["tables", "table99"], "unknown experiment 'table99'; known: fig8, fig9, table1, "),
+        (["tables", "table99"], "unknown experiment 'table99'; known: fig4, fig8, fig9, table1, "),
         (["tables", "fig8"], "fig8 is no table; use `dgsct figures fig8`"),
         (["figures", "table1"], "table1 is no figure; use `dgsct tables table1`"),
         (["cells", "--json", "--csv"], "--json and --csv exclude each other; give one of them"),
-        (["cells", "table99"], "unknown experiment 'table99'; known: fig8, fig9, table1, "),
+        (["cells", "table99"], "unknown experiment 'table99'; known: fig4, fig8, fig9, table1, "),
         (["report", "--scale", "huge"], "unknown scale 'huge'; choose one of: paper, mini"),
         (["tables", "--scale", "huge"], "unknown scale 'huge'; choose one of: paper, mini"),
         (["status", "--protocol", "papr"], "unknown protocol 'papr'; did you mean 'paper'?"),
         (["status", "--experiments", "nowhere"], "nowhere: no experiment files (*.yaml) there; give the folder that"),
-        (["plan", "tabel1"], "unknown target 'tabel1'; known: all_tables, all_figures, report, fig8, fig9, table1, "),
+        (["plan", "tabel1"], "unknown target 'tabel1'; known: all_tables, all_figures, report, fig4, fig8, fig9, table1, "),
         (["plan", "--methods", "dg-stc"], "configuration: unknown method 'dg-stc'; did you mean 'dg-sct'?"),
-        (["prepare", "avqa", "raw", "out"], "unknown task 'avqa'; known tasks: ave, avs-s4, avs-ms3"),
+        (["prepare", "avqa", "raw", "out"], "unknown data set 'avqa'; known data sets: ave, avs-s4, avs-ms3"),
     ],
 )  # fmt: skip
 def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path, arguments, sentence):
@@ -229,7 +229,7 @@ def test_tables_prints_what_it_wrote(results, tmp_path):
 def test_tables_default_to_all_and_take_scale_protocol_and_seeds(results, tmp_path):
     said = dgsct(tmp_path, "tables", "--protocol", "clean", "--seeds", "1", "--results", results, "--out", "out")
     assert said.code == 0
-    assert len(said.out.split()) == 5 * 5
+    assert len(said.out.split()) == 9 * 5
     value = json.loads((tmp_path / "out/table1.json").read_text(encoding="utf-8"))
     assert (value["protocol"], len(value["rows"][11]["cells"]["ave"]["runs"])) == ("clean", 1)
 
@@ -237,8 +237,20 @@ def test_tables_default_to_all_and_take_scale_protocol_and_seeds(results, tmp_pa
 def test_figures_prints_what_it_wrote(results, tmp_path):
     said = dgsct(tmp_path, "figures", "--results", results, "--out", "out")
     assert (said.code, said.err) == (0, "")
-    assert said.out.split() == [f"out/{name}.{end}" for name in ("fig8", "fig9") for end in ("pdf", "png", "json")]
+    assert said.out.split() == [f"out/{name}.{end}" for name in ("fig4", "fig8", "fig9") for end in ("pdf", "png", "json")]
     assert all((tmp_path / name).stat().st_size for name in said.out.split())
+
+
+def test_coverage_in_a_pipe_as_json_and_as_markdown(results, tmp_path):
+    said = dgsct(tmp_path, "coverage", "--results", results)
+    assert (said.code, said.err) == (0, "")
+    assert "settings: 5 of 25 runnable, 1 with a result; 19 of 25 best as printed" in said.out
+    told = json.loads(dgsct(tmp_path, "coverage", "--json", "--results", results).out)
+    assert [s["ours"] for s in told["settings"] if s["ours"] is not None] == [82.0]
+    assert dgsct(tmp_path, "coverage", "--markdown").out.startswith("|  |  | printed cells")
+    both = dgsct(tmp_path, "coverage", "--json", "--markdown")
+    assert (both.code, both.out) == (2, "")
+    assert both.err == "dgsct: --json and --markdown print different things; give one of them\n"
 
 
 def test_cells_prints_the_numbers_for_people_and_for_programs(tmp_path):

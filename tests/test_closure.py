@@ -102,6 +102,10 @@ def test_an_edit_of_what_reads_records_or_makes_data_trains_nothing(package):
         "encoders/sources",
         "encoders/states",
         "encoders/public",
+        "encoders/pretrain",
+        "encoders/mini/swin",
+        "encoders/layouts/swin",
+        "encoders/examples",
     ]
     for path in [*(package / f"{name}.py" for name in names), *(package / "publish" / "render").glob("*.py")]:
         add_code(path)

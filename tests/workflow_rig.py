@@ -11,7 +11,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 STUBS = {
     "__init__.py": "",
-    "data/__init__.py": "",
+    "tasks/__init__.py": "",
+    "encoders/__init__.py": "",
+    "engine/__init__.py": "",
     "stub.py": """
 from pathlib import Path
 import sys
@@ -22,13 +24,13 @@ def write(*paths):
 def out():
     return sys.argv[sys.argv.index("--out") + 1]
 """,
-    "data/mini.py": """
+    "tasks/generate.py": """
 from dgsct.stub import *
 index = {"ave": "Annotations.txt", "avs-s4": "Single-source/s4_meta_data.csv", "avs-ms3": "Multi-sources/ms3_meta_data.csv"}
 write(sys.argv[2] + "/" + index[sys.argv[1]])
 """,
-    "pretrain.py": "from dgsct.stub import *; write(sys.argv[2], sys.argv[2].replace('safetensors', 'json'))",
-    "worker.py": "from dgsct.stub import *; write(sys.argv[2] + '/record.json')",
+    "encoders/pretrain.py": "from dgsct.stub import *; write(sys.argv[2], sys.argv[2].replace('safetensors', 'json'))",
+    "engine/worker.py": "from dgsct.stub import *; write(sys.argv[2] + '/record.json')",
     "cli.py": """
 from dgsct.stub import *
 verb, what = sys.argv[1:3]

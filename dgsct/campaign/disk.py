@@ -14,18 +14,13 @@ from pathlib import Path
 from dgsct.campaign.step_times import StepTime
 from dgsct.data.extractors import get_extractor
 from dgsct.data.features import features_folder
+from dgsct.encoders.sources import WEIGHTS
 from dgsct.runs.inputs import encoders_needed, features_of, packed_folder
 from dgsct.runs.run import Run
 from dgsct.settings.scales import get_scale
 from dgsct.tasks import get_set
 from dgsct.tasks.generate import mini_splits
 
-ENCODER_BYTES = {
-    "paper": {
-        "swin": 915_090_196, "htsat": 125_301_092, "pvt": 325_772_032, "resnet50": 182_669_712, "vggish": 288_564_736,
-    },
-    "mini": {"swin": 969_836, "htsat": 4_936_868, "pvt": 737_024, "resnet50": 3_986_880, "vggish": 317_632},
-}  # fmt: skip
 WEIGHT_BYTES = 4
 CHECKPOINT_BYTES = 3 * WEIGHT_BYTES
 CHECKPOINTS = 3  # two kept (`checkpoint.KEEP`) and one being written
@@ -98,7 +93,7 @@ def disk_needed(
         if (root / "encoders" / scale / f"{name}.safetensors").exists():
             there.append(f"encoder {name}")
         else:
-            encoders += ENCODER_BYTES[scale][name]
+            encoders += WEIGHTS[name].stored[scale]
     return Disk(
         checkpoints=sum(training[-count:]),
         results=WEIGHT_BYTES * sum(n for stays, n in counted if stays) + RECORD_BYTES * len(runs),

@@ -258,7 +258,7 @@ def make_plan(
     known = _known(root, settings.scale)
     device = device_of_plan(settings.scale, known)
     timed = [
-        replace(i, time=step_time(i.run, known, device) if i.work else None, gpus=site.resources_of(i.run).gpus) for i in items
+        replace(i, time=step_time(i.run, known, device) if i.work else None, gpus=site.resources(i.run).gpus) for i in items
     ]
     known_clips = {task: splits_of(root, settings.scale, task) for task in dict.fromkeys(item.run.task for item in items)}
     clips = {task: clips for task, (clips, _) in known_clips.items()}

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from dgsct.atomic import new_file
 from dgsct.checksum import sha256_file
-from dgsct.encoders.public import drop_recomputable, fit_encoder, front_end_deviation, stored_buffers
+from dgsct.encoders.public import drop_recomputable, file_of, fit_encoder, stored_buffers
 from dgsct.encoders.tensor_files import TensorFile, fit, read_tensors
 from dgsct.encoders.weights import encoder_state, write_tensors
 from dgsct.engine.checkpoint import check_best
@@ -235,8 +235,7 @@ def convert_encoder(encoder: str, path: Path, out: Path, scale: str = "paper") -
         "source_sha256": sha256_file(path),
         "naming": fitted.naming,
         "entries": fitted.entries,
+        **file_of(encoder).facts(fitted.state, getattr(sizes, encoder)),
     }
-    if encoder == "htsat":
-        facts["front_end_deviation"] = front_end_deviation(fitted.state, sizes.htsat)
     write_tensors(out, fitted.state, facts)
     return facts

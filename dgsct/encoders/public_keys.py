@@ -1,4 +1,8 @@
-"""Keys of public encoder checkpoints <-> ours, and how a tensor is stored in both worlds."""
+"""Keys of public encoder checkpoints <-> ours, and how a tensor is stored in both worlds.
+
+Of the encoders that also lie inside a release's whole checkpoint. The keys of any other belong into its module of
+`dgsct.encoders.layouts`, so that they make no other encoder anew.
+"""
 
 import re
 from collections.abc import Callable

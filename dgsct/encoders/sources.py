@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ class PublicWeights:
 
     `usual` is the file name that the source gives; files of any of `stems` with any of `ENDINGS` are accepted.
     `entries` counts the release's own layout with its recomputable buffers, `parameters` numbers without buffers, both
-    without `classifier`, entries that may be in the file and are left out; `sha256` belongs to `usual` and is None as long
-    as nobody has stated it; `hub` names the repository and file that `dgsct weights --fetch` may ask for.
+    without a classifier that may be in the file and is left out; `stored` is the size of our file in bytes, by scale;
+    `sha256` belongs to `usual` and is None as long as nobody has stated it; `hub` names the repository and file that
+    `dgsct weights --fetch` may ask for.
     """
 
     encoder: str
@@ -34,9 +36,9 @@ class PublicWeights:
     entries: int
     parameters: int
     megabytes: int
+    stored: Mapping[str, int]
     sha256: str | None = None
     hub: tuple[str, str] | None = None
-    classifier: tuple[str, ...] = ()
 
     @property
     def file_names(self) -> tuple[str, ...]:
@@ -62,6 +64,7 @@ WEIGHTS: dict[str, PublicWeights] = {
             entries=427,
             parameters=228_772_549,
             megabytes=915,
+            stored={"paper": 915_090_196, "mini": 969_836},
             hub=("timm/swinv2_large_window12_192.ms_in22k", "model.safetensors"),
         ),
         PublicWeights(
@@ -75,6 +78,7 @@ WEIGHTS: dict[str, PublicWeights] = {
             entries=200,
             parameters=31_325_143,
             megabytes=126,
+            stored={"paper": 125_301_092, "mini": 4_936_868},
         ),
         PublicWeights(
             encoder="pvt",
@@ -87,7 +91,7 @@ WEIGHTS: dict[str, PublicWeights] = {
             entries=1052,
             parameters=81_443_008,
             megabytes=328,
-            classifier=("head.weight", "head.bias"),
+            stored={"paper": 325_772_032, "mini": 737_024},
         ),
         PublicWeights(
             encoder="resnet50",
@@ -100,7 +104,7 @@ WEIGHTS: dict[str, PublicWeights] = {
             entries=318,
             parameters=23_508_032,
             megabytes=103,
-            classifier=("fc.weight", "fc.bias"),
+            stored={"paper": 182_669_712, "mini": 3_986_880},
         ),
         PublicWeights(
             encoder="vggish",
@@ -113,6 +117,7 @@ WEIGHTS: dict[str, PublicWeights] = {
             entries=18,
             parameters=72_141_184,
             megabytes=289,
+            stored={"paper": 288_564_736, "mini": 317_632},
         ),
     )
 }

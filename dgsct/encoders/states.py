@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dgsct.checksum import sha256_file
 from dgsct.encoders.sources import ENDINGS, PublicWeights, get_weights, place_of, remedy
 from dgsct.errors import DgsctError
+from dgsct.settings.scales import PAPER
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,30 @@ def state_of(encoder: str, site: Any = None, whole: bool = False) -> WeightsStat
     path = place_of(encoder, site).find(weights)
     if path is None:
         return WeightsState(weights, "missing", None, remedy(encoder, site))
-    from dgsct.encoders.public import inspect  # torch: only where there is a file to read
-
     try:
-        return WeightsState(weights, "found", path, inspect(encoder, path, weights, whole))
+        return WeightsState(weights, "found", path, _inspect(encoder, path, weights, whole))
     except DgsctError as error:
         return WeightsState(weights, "wrong", path, str(error))
+
+
+def _inspect(encoder: str, path: Path, weights: PublicWeights, whole: bool) -> str:
+    """What a public file is, in words; DgsctError if it does not fit, or if `whole` finds it damaged inside."""
+    import torch  # only where there is a file to read
+
+    from dgsct.encoders.public import fit_encoder
+    from dgsct.encoders.tensor_files import read_tensors, some
+
+    fitted = fit_encoder(path, encoder, PAPER, read_tensors(path).tensors)
+    text = f"{fitted.naming} layout, {fitted.entries} entries, fits"
+    if not whole:
+        return text
+    bad = [key for key, tensor in fitted.state.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise DgsctError(f"{path} holds numbers that are not finite in {some(bad)}; get it again")
+    checksum = sha256_file(path)
+    if weights.sha256 and path.name == weights.usual and checksum != weights.sha256:
+        raise DgsctError(f"{path} has sha256 {checksum} instead of {weights.sha256}; get it again")
+    return f"{text}, all numbers finite, sha256 {checksum}"
 
 
 def print_states(states: list[WeightsState]) -> None:

@@ -14,9 +14,6 @@ from dgsct.ops.precision import full_precision, lowered
 from dgsct.ops.recompute import recompute_narrow
 from dgsct.settings.scales import SwinSizes
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 
 class SwinV2(nn.Module):
     """Visual encoder. Its classification head is part of the public weights and never called."""

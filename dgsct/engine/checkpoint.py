@@ -182,11 +182,11 @@ def finish(folder: Path, key: str, result: dict[str, Any]) -> None:
 
 
 def drop_weights(folder: Path) -> None:
-    """Drop what a run with a record has left, but for its outcome: from that a record that is lost is made again."""
+    """Drop what a run with a record has left, but for its outcome and units: from these a record that is lost is made again."""
     for path in folder.glob("*"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
-        elif path.name != "finished.json":
+        elif path.name not in ("finished.json", UNITS):
             with contextlib.suppress(OSError):  # a disk that does not answer is no failure of a run that is done
                 path.unlink()
 

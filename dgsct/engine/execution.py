@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-KEEP = ("weights", "record")  # best weights and outcome; the outcome alone, some kilobytes
+KEEP = ("weights", "record")  # what stays of a finished run: its best weights, or none
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,9 @@ def make_world(root: Path) -> Path:
     from dgsct.encoders.weights import encoder_file, publish
     from dgsct.settings.scales import MINI
     from dgsct.tasks import get_set
-    from dgsct.tasks.ave.mini import write_mini_ave
+    from dgsct.tasks.generate import write_mini
 
-    write_mini_ave(root / "data/mini/ave/raw", splits=SPLITS, progress=False)
+    write_mini("ave", root / "data/mini/ave/raw", splits=SPLITS, progress=False)
     prepare_set(get_set("ave"), root / "data/mini/ave/raw", root / "data/mini/ave/packed", MINI, progress=False)
     torch.manual_seed(0)
     for name, model in (("swin", SwinV2(MINI.swin)), ("htsat", HTSAT(MINI.htsat))):

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgsct.encoders.htsat import HTSAT
+from dgsct.encoders.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from dgsct.encoders.merging import merge
-from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD, SwinV2
+from dgsct.encoders.swin import SwinV2
 from dgsct.models.adapter import NORMED, Adapted, Adapter, Form, NoAdapter
 from dgsct.ops.precision import at_least_float32, full_precision, lowered
 from dgsct.ops.recompute import recompute

@@ -151,19 +151,19 @@ class _Covered:
         """Those of the 25 that stand here."""
         said = self.experiment.paper_settings
         columns = [f"{x:g}" if isinstance(x, (int, float)) else x for x in said.columns] if said else []
-        return [self._setting(c) for c in self.cells if said and self._place(c)[1] == said.row and c.column in columns]
+        mine = [cell for cell in self.cells if said and self._place(cell)[1] == said.row and cell.column in columns]
+        return [self._setting(cell, float(cell.published.value)) for cell in mine if cell.published]
 
     def _place(self, cell: Cell) -> tuple[str, str]:
         """The panel of a cell, if it has one, and its row or line."""
         panel, _, line = cell.row.partition(".") if self.experiment.panels else ("", "", cell.row)
         return panel, line
 
-    def _setting(self, cell: Cell) -> Setting:
+    def _setting(self, cell: Cell, own: float) -> Setting:
         beside = [c for c in self.cells if c.column == cell.column and self._place(c)[0] == self._place(cell)[0]]
         numbers = [c.published.value for c in beside if c.published and self.is_printed(c)]
         panels = {panel.id: panel.metric for panel in self.experiment.panels}
         columns = {column.id: column.metric for column in self.experiment.columns}
-        own = float(cell.published.value)
         return Setting(
             id=f"{cell.experiment}.{cell.row}.{cell.column}",
             where=self.experiment.source,
@@ -221,7 +221,7 @@ def _counts(settings: list[Setting]) -> tuple[str, str]:
 
 def _lines(covered: Coverage) -> list[tuple[str, ...]]:
     """A line for each table and figure, as `HEADS` says."""
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for page in covered.pages:
         cells, counts = f"{page.cells_runnable}/{page.cells}", _counts(covered.settings_on(page))
         lines.append((page.id, "yes" if page.runnable else "no", cells, str(page.cells_with_ours), *counts, page.title))

@@ -99,7 +99,9 @@ def _draw_line(axes: Axes, panel: Panel, line: Line, points: list[Point], publis
     aside = (number - (len(panel.lines) - 1) / 2) * 0.09 if many else 0.0
     # Of several lines the legend names each once; what is ours and what is published stands below the panels.
     ours, theirs, spread = [_label(line)] * 2 + [""] if many else [OURS, "published value", SPREAD]
-    star = {"marker": "o", "markersize": 3.5, "markerfacecolor": "white"} if many else {"marker": "*", "markersize": 11}
+    star: dict[str, Any] = (
+        {"marker": "o", "markersize": 3.5, "markerfacecolor": "white"} if many else {"marker": "*", "markersize": 11}
+    )
     for piece in _pieces(panel, points):
         places = [place[p.value] + (aside if p.value in panel.apart else 0.0) for p in piece]
         if any(p.mean is not None for p in points) or not many:
@@ -112,7 +114,7 @@ def _draw_line(axes: Axes, panel: Panel, line: Line, points: list[Point], publis
         numbers = [(x, p.published.value) for x, p in zip(places, piece, strict=True) if p.published is not None]
         numbers = [(x, value) for x, value in numbers if not isinstance(value, str)]
         if published and numbers:
-            joined = {"linestyle": "--", "linewidth": 1.0} if len(numbers) > 1 else {"linestyle": ""}
+            joined: dict[str, Any] = {"linestyle": "--", "linewidth": 1.0} if len(numbers) > 1 else {"linestyle": ""}
             axes.plot(*zip(*numbers, strict=True), color=color if many else "C1", label=theirs, **star, **joined)
 
 

@@ -24,6 +24,8 @@ from dgsct.publish.cells import Cell, cells_of, fill_command, stamp
 from dgsct.publish.render.json_sidecar import finite
 from dgsct.records.masks import PredictedMasks, choose_clips, masks_path, read_masks
 from dgsct.runs.experiments import Column, Experiment, Settings
+from dgsct.runs.inputs import packed_folder
+from dgsct.tasks import get_task
 
 WIDTH, DPI = 7.6, 200
 WORDS = ("best", "median", "worst")
@@ -86,18 +88,18 @@ def _setting(column: Column, rows: list[Shown], scale: str, root: Path) -> Setti
         return empty
     try:
         clips = choose_clips(rows[-1].masks)
-        packed = Packed.open(root / "data" / scale / str(column.task) / "packed")
+        packed = Packed.open(root / packed_folder(scale, get_task(str(column.task)).dataset))
     except DgsctError as error:
         return Setting(column.label, str(column.task), rows, reason=str(error).replace(f"{root}/", ""))
     place = {entry["id"]: i for i, entry in enumerate(packed.manifest["rows"])}
-    media = {word: packed.media_of_row[place[name]] for word, name in clips.items()}
+    rows_of = {word: np.array([place[name]]) for word, name in clips.items()}
     return Setting(
         column.label,
         str(column.task),
         rows,
         clips,
-        {word: np.asarray(packed.frames[i]) for word, i in media.items()},
-        {word: np.asarray(packed.masks[i]) for word, i in media.items()},
+        {word: packed.take("frames", row)[0] for word, row in rows_of.items()},
+        {word: packed.take("masks", row)[0] for word, row in rows_of.items()},
         {word: packed.manifest["rows"][place[name]].get("category", "") for word, name in clips.items()},
     )
 

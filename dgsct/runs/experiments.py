@@ -102,7 +102,8 @@ PARTS: dict[str, type[BaseModel]] = {"rows": Row, "columns": Column, "panels": P
 
 def _place(data: Any, location: tuple[Any, ...]) -> tuple[str, type[BaseModel], tuple[Any, ...]]:
     """Where in a file an error lies: its part in words (`, panel 'ave', line 'coop'`), that part's model, the keys below."""
-    words, model, rest, entry = "", Experiment, location, data
+    words, rest, entry = "", location, data
+    model: type[BaseModel] = Experiment
     while len(rest) > 1 and rest[0] in PARTS and isinstance(rest[1], int):
         key, number, *below = rest
         entry = entry[key][number]
@@ -249,8 +250,9 @@ def _cells(experiment: Experiment, settings: Settings) -> Iterator[Cell]:
                 what = (panel.task, line.method, {**line.overrides, panel.option: x})
                 runs = _runs(experiment.count_seeds(settings), settings, *what)
                 published = _as_published(experiment, line.published.get(x))
-                row, column_id, metric = f"{panel.id}.{line.id}", format_value(float(x)), _metric(settings, panel.metric, *what)
-                yield Cell(experiment.name, row, column_id, panel.task, line.method, runs, metric, published)
+                name, metric = f"{panel.id}.{line.id}", _metric(settings, panel.metric, *what)
+                value = format_value(float(x))
+                yield Cell(experiment.name, name, value, panel.task, line.method, runs, metric, published)
 
 
 def expand(experiment: Experiment, settings: Settings) -> list[Cell]:

@@ -10,8 +10,15 @@ from dgsct.runs.run import Run
 
 
 def runs_with_needed_weights(experiments: Iterable[Experiment], settings: Settings) -> frozenset[Run]:
-    """Runs of the matrix from whose best weights something is made: the masks that a figure shows."""
-    return frozenset(all_runs([one for one in experiments if one.kind == "masks"], settings))
+    """Runs from whose best weights something of the matrix is made: the masks that a figure shows, and other runs."""
+    experiments = list(experiments)
+    needed = set(all_runs([one for one in experiments if one.kind == "masks"], settings))
+    children = all_runs(experiments, settings)
+    while children:
+        parents = set(children.pop().parents.values())
+        children += parents - needed
+        needed |= parents
+    return frozenset(needed)
 
 
 def keep_of(run: Run, said: str, needed: Collection[Run]) -> str:

@@ -16,20 +16,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from dgsct.data.extractors import EXTRACTORS
 from dgsct.encoders.sources import WEIGHTS
 from dgsct.errors import UsageError
-from dgsct.methods import METHODS, get_method
-from dgsct.runs.resolve import options_class
+from dgsct.methods import METHODS
 from dgsct.runs.run import Run
 from dgsct.settings.resources import SHORT, Resources, halves, layers, matching, resolve
 from dgsct.settings.scales import get_scale
 from dgsct.tasks import HOMES, TASKS, get_task
 
 SITE = Path(__file__).resolve().parents[2] / "workflow" / "config" / "site.yaml"
-
-
-def declared(task: str, method: str) -> tuple[str, Resources, Resources]:
-    """The kind of a method's runs, and what task and method declare that these ask for: all that is read of them here."""
-    part = get_method(method).on(task)
-    return part.kind_of(options_class(task, method)()), get_task(task).resources, part.resources
 
 
 class _Part(BaseModel):
@@ -136,26 +129,21 @@ class Site(_Part):
                 raise ValueError(f"runs.{pattern}: {problem}")
         return runs
 
-    def resources(self, task: str, method: str, scale: str) -> Resources:
-        """What a run asks for; a short one what the harness says, whatever the site does."""
-        if get_scale(scale).short_runs:
-            return SHORT
-        kind, *_ = declared(task, method)
-        return resolve(kind, get_scale(scale).gpus, self._layers(task, method))
+    def resources(self, run: Run) -> Resources:
+        """What `run` asks for; a short one what the harness says, whatever the site does."""
+        scale = get_scale(run.scale)
+        return SHORT if scale.short_runs else resolve(run.kind, scale.gpus, self._layers(run))
 
-    def resources_of(self, run: Run) -> Resources:
-        """The same of a `Run`."""
-        return self.resources(run.task, run.method, run.scale)
-
-    def key(self, task: str, method: str, name: str) -> str:
+    def key(self, run: Run, name: str) -> str:
         """Where the file says, or would say, how much of the resource `name` a full-size run asks for: `run.minutes`."""
-        said = [part for part, resources in self._layers(task, method) if part and getattr(resources, name) is not None]
-        everywhere = name in Running.model_fields and declared(task, method)[0] != "yardstick"
-        return f"{said[-1] if said else 'run' if everywhere else f'runs.{task}/{method}'}.{name}"
+        said = [part for part, resources in self._layers(run) if part and getattr(resources, name) is not None]
+        everywhere = name in Running.model_fields and run.kind != "yardstick"
+        return f"{said[-1] if said else 'run' if everywhere else f'runs.{run.task}/{run.method}'}.{name}"
 
-    def _layers(self, task: str, method: str) -> Iterator[tuple[str, Resources]]:
+    def _layers(self, run: Run) -> Iterator[tuple[str, Resources]]:
         runs = {pattern: Resources(**asked.model_dump()) for pattern, asked in self.runs.items()}
-        return layers(task, method, *declared(task, method), self.run.resources, runs)
+        declared = get_task(run.task).resources, run.part.resources
+        return layers(run.task, run.method, run.kind, *declared, self.run.resources, runs)
 
 
 def _problem(pattern: str) -> str | None:
@@ -193,7 +181,7 @@ def _sentence(error: ValidationError) -> str:
 
 def _form(where: list[str]) -> str:
     """What the value at a place of the file must be."""
-    if where[0] == "data" and len(where) == 2:
+    if where[0] in ("data", "features") and len(where) == 2:
         return "be a folder, or null"
     if len(where) < (3 if where[0] == "runs" else 2):
         return "hold `name: value` lines"

@@ -11,13 +11,13 @@ import pytest
 from dgsct.campaign.disk import (
     CHECKPOINT_BYTES,
     CHECKPOINTS,
-    ENCODER_BYTES,
     WEIGHT_BYTES,
     data_bytes,
     disk_needed,
     feature_bytes,
 )
 from dgsct.campaign.step_times import StepTime
+from dgsct.encoders.sources import WEIGHTS
 from dgsct.engine.checkpoint import KEEP
 from dgsct.methods import METHODS
 from dgsct.runs.run import Run
@@ -37,7 +37,7 @@ def test_the_counts_are_those_of_the_models(scale, task):
         (encoders,) = [m for path, m in model.named_modules() if path.split(".")[-1] == "encoders"]
         for encoder in run.part.encoders:
             state = getattr(encoders, encoder).state_dict()
-            assert sum(t.numel() * t.element_size() for t in state.values()) == ENCODER_BYTES[scale][encoder]
+            assert sum(t.numel() * t.element_size() for t in state.values()) == WEIGHTS[encoder].stored[scale]
 
 
 def test_prepared_clips_are_as_large_as_said(mini_world):
@@ -79,6 +79,13 @@ def test_the_largest_runs_train_at_a_time_and_all_weights_stay(tmp_path):
     assert (disk.there, disk.unknown) == ((), ())
 
 
+def test_weights_that_do_not_stay_take_room_while_their_run_trains(tmp_path):
+    runs = [(Run.make("ave", name, scale="paper"), None) for name in ("late-fusion", "dg-sct", "lavish-star")]
+    disk = disk_needed(runs, tmp_path, "paper", count=2, passing={runs[1][0], runs[2][0]})
+    assert disk.checkpoints == (CHECKPOINTS * 12 + 4) * (201_160_647 + 114_766_359)
+    assert disk.results == 4 * 12_621_783 + 3 * 100_000
+
+
 def test_what_is_there_is_not_counted_again(mini_world):
     disk = disk_needed([(Run.make("ave", "dg-sct"), None)], mini_world, "mini", count=1)
     assert (disk.data, disk.encoders) == (0, 0)
@@ -91,7 +98,7 @@ def test_features_are_as_large_as_said(tmp_path):
     assert feature_bytes("avs-s4", "vggish", "mini") == clips * 5 * 128 * 4
     disk = disk_needed([(Run.make("avs-s4", "avs-pvt"), None)], tmp_path, "mini", count=1)
     assert disk.data == data_bytes("avs-s4", "mini") + feature_bytes("avs-s4", "vggish", "mini")
-    assert disk.encoders == ENCODER_BYTES["mini"]["pvt"] + ENCODER_BYTES["mini"]["vggish"]
+    assert disk.encoders == WEIGHTS["pvt"].stored["mini"] + WEIGHTS["vggish"].stored["mini"]
 
 
 def test_nothing_to_train_needs_nothing(tmp_path):

@@ -77,6 +77,7 @@ def test_full_size_without_anything_names_every_gap(tmp_path):
         (["--site", "nowhere.yaml"], "nowhere.yaml: the site file cannot be read ("),
         (["--site", "bad.yaml"], "bad.yaml: the site file cannot be read (while parsing "),
         (["--site", "list.yaml"], "list.yaml: the site file must hold `name: value` lines"),
+        (["--site", "many.yaml"], "many.yaml: run.cpus must be a whole number above 0, or null"),
         (["--profile", "slrum"], "no profile 'slrum': no config.yaml in slrum, "),
         (["--tasks", "avee"], "configuration: unknown task 'avee'"),
     ],
@@ -84,16 +85,11 @@ def test_full_size_without_anything_names_every_gap(tmp_path):
 def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path, arguments, sentence):
     (tmp_path / "bad.yaml").write_text("run: {cpus: 2")
     (tmp_path / "list.yaml").write_text("- run")
+    (tmp_path / "many.yaml").write_text("run: {cpus: many}")
     told = doctor(tmp_path, *arguments)
     assert (told.code, told.out) == (2, "")
     assert told.err.startswith(f"dgsct: {sentence}")
     assert told.err.count("\n") == 1
-
-
-def test_values_of_the_site_file_that_are_no_numbers_are_named(tmp_path):
-    found = list(world.settings(campaign(tmp_path, run={"cpus": "many", "mem_mb": 8000, "minutes": 0})))
-    assert levels(found) == ["error"]
-    assert found[0].text.endswith("run.cpus, run.minutes must be a whole number above 0")
 
 
 @pytest.fixture
@@ -295,6 +291,33 @@ def test_what_jobs_ask_for_is_read_in_snakemakes_units(tmp_path):
     )
     assert other.words == "another job (1 CPU, 2000 MB, 90 min)"
     assert other.partition == "cpu"
+
+
+def test_runs_that_ask_for_different_things_are_asked_about_each(tmp_path):
+    runs = {"*/late-fusion": {"minutes": 120}, "*/dg-sct": {"gpus": 2}}
+    one = campaign(tmp_path, "paper", slurm=True, cluster={"gpu_partition": "a100", "partition": "cpu"}, run={}, runs=runs)
+    found = {request.words: request.partition for request in cluster.requests(one)}
+    assert found == {
+        "a training of dg-sct on ave (8 CPUs, 48000 MB, 720 min, 2 GPUs)": "a100",
+        "a training of lavish-star on ave (8 CPUs, 48000 MB, 720 min, 1 GPU)": "a100",
+        "a training of late-fusion on ave (8 CPUs, 48000 MB, 120 min, 1 GPU)": "a100",
+        "a yardstick (1 CPU, 3000 MB, 30 min)": "cpu",
+        "another job (1 CPU, 4000 MB, 60 min)": "cpu",
+    }
+    (late,) = [request for request in cluster.requests(one) if "late-fusion" in request.what]
+    assert late.keys["minutes"] == "runs.*/late-fusion.minutes"
+    assert late.keys["cpus"] == "run.cpus"
+
+
+@pytest.mark.parametrize(("gpus", "expected"), [(1, ["ok", "ok"]), (2, ["ok", "error", "ok"])])
+def test_a_run_must_find_its_gpus_on_this_machine(tmp_path, monkeypatch, gpus, expected):
+    program(tmp_path, "nvidia-smi", smi("NVIDIA H100, 81559 MiB, 580.1", "13.0"))
+    on_path(monkeypatch, tmp_path)
+    monkeypatch.setattr(machine, "cuda_build", lambda: "13.0")
+    found = list(machine.gpu(campaign(tmp_path, "paper", runs={"ave/dg-sct": {"gpus": gpus}})))
+    assert levels(found) == expected
+    if gpus == 2:
+        assert found[1].text == "a run asks for 2 GPUs, here are 1"
 
 
 @pytest.mark.parametrize(

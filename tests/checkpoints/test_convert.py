@@ -13,22 +13,22 @@ from public_rig import encoder_entries, release_entries, same, write
 
 import dgsct
 from dgsct.checkpoints.convert import (
-    build_model,
     checkpoint_state,
     convert_encoder,
     load_checkpoint,
     ours_to_release,
     release_to_ours,
     run_of,
+    start_of,
 )
+from dgsct.encoders.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from dgsct.encoders.public import read_tensors, stored_buffers
-from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD
 from dgsct.encoders.weights import encoder_file, load_encoders
 from dgsct.engine.execute import execute
 from dgsct.errors import DgsctError, UsageError
 from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.keys import to_public
-from dgsct.records.results import encoders_checksum
+from dgsct.runs.inputs import inputs_of
 from dgsct.runs.run import Run
 from dgsct.settings.scales import MINI, PAPER, SCALES
 from dgsct.tasks.ave.options import AveOptions as Options
@@ -66,7 +66,7 @@ def test_full_size_there_and_back_to_the_bit(tmp_path):
 @pytest.mark.parametrize("method", ["dg-sct", "lavish-star"])
 def test_ours_there_and_back_to_the_bit(tmp_path, method):
     run = Run.make("ave", method, scale="mini")
-    state = {key: tensor + 1 for key, tensor in build_model(run).state_dict().items()}
+    state = {key: tensor + 1 for key, tensor in start_of(run).state_dict().items()}
     ours = write(tmp_path / "ours.safetensors", state)
     ours_to_release(ours, tmp_path / "public.pt", run, tmp_path)
     release_to_ours(tmp_path / "public.pt", tmp_path / "again.safetensors", run)
@@ -76,7 +76,7 @@ def test_ours_there_and_back_to_the_bit(tmp_path, method):
 def test_masks_are_written_as_the_release_has_them(tmp_path, monkeypatch):
     """At a scale with shifted windows: masks and indices appear below their encoder, and are verified when read."""
     monkeypatch.setitem(SCALES, "mini", SHIFTED)
-    state = build_model(MINI_RUN).state_dict()
+    state = start_of(MINI_RUN).state_dict()
     ours = write(tmp_path / "ours.safetensors", state)
     ours_to_release(ours, tmp_path / "public.pt", MINI_RUN, tmp_path)
     public = read_tensors(tmp_path / "public.pt").tensors
@@ -120,13 +120,13 @@ def test_the_tiny_backbone_gives_its_golden_values_through_the_files(tmp_path):
 def test_best_weights_are_completed_by_the_encoders_and_by_the_runs_own_start(trained):
     run, results = run_of(trained)
     assert (run, results) == (MINI_RUN, trained.parents[8])
-    model = build_model(run)
+    model = start_of(run)
     start = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     load_checkpoint(model, trained, "mini", results)
     state, best = model.state_dict(), read_tensors(trained).tensors
     assert all(torch.equal(state[key], tensor) for key, tensor in best.items())
     drifted = "backbone.encoders.htsat.bn0.running_mean"
-    fresh = build_model(run)
+    fresh = start_of(run)
     load_encoders(fresh, "mini", results)
     assert not torch.equal(state[drifted], fresh.state_dict()[drifted])
     assert torch.equal(
@@ -138,7 +138,7 @@ def test_best_weights_are_completed_by_the_encoders_and_by_the_runs_own_start(tr
 def test_best_weights_go_to_the_release_and_come_back(trained, tmp_path):
     ours_to_release(trained, tmp_path / "public.pt", *run_of(trained))
     release_to_ours(tmp_path / "public.pt", tmp_path / "ours.safetensors", MINI_RUN)
-    whole = checkpoint_state(build_model(MINI_RUN), trained, "mini", trained.parents[8])
+    whole = checkpoint_state(start_of(MINI_RUN), trained, "mini", trained.parents[8])
     assert same(read_tensors(tmp_path / "ours.safetensors").tensors, whole)
 
 
@@ -193,24 +193,24 @@ def test_a_release_that_does_not_fit_is_one_sentence(tmp_path, case):
 
 def test_wrong_directions_and_methods_are_said(tmp_path):
     torch.save(release_entries(MINI), tmp_path / "public.pt")
-    ours = write(tmp_path / "ours.safetensors", build_model(MINI_RUN).state_dict())
+    ours = write(tmp_path / "ours.safetensors", start_of(MINI_RUN).state_dict())
     out, fusion = tmp_path / "out", Run.make("ave", "late-fusion", scale="mini")
     with pytest.raises(DgsctError, match="is already in the release's layout"):
         ours_to_release(tmp_path / "public.pt", out, MINI_RUN, tmp_path)
-    with pytest.raises(DgsctError, match="is not in the release's layout"):
+    with pytest.raises(DgsctError, match=r"is in no release's layout \(the AVE release, the AVS release, AVSBench\)"):
         release_to_ours(ours, out, MINI_RUN)
     with pytest.raises(UsageError, match="'late-fusion' has no place in a release's layout"):
         ours_to_release(ours, out, fusion, tmp_path)
-    with pytest.raises(UsageError, match="is in a release's layout, which DG-SCT, LAVisH"):
-        load_checkpoint(build_model(fusion), tmp_path / "public.pt")
+    with pytest.raises(UsageError, match="is in a release's layout, which this method has none of; choose the method"):
+        load_checkpoint(start_of(fusion), tmp_path / "public.pt")
     with pytest.raises(DgsctError, match="is no file of this model"):
-        load_checkpoint(build_model(fusion), ours)
+        load_checkpoint(start_of(fusion), ours)
     assert not out.exists()
 
 
 def test_best_weights_without_their_encoders_say_where_they_were_looked_for(trained, tmp_path):
     with pytest.raises(DgsctError, match=r"encoder weights .*encoders/mini/swin.safetensors are missing"):
-        checkpoint_state(build_model(MINI_RUN), trained, "mini", tmp_path)
+        checkpoint_state(start_of(MINI_RUN), trained, "mini", tmp_path)
 
 
 def test_a_converted_encoder_is_what_training_loads(tmp_path):
@@ -221,7 +221,8 @@ def test_a_converted_encoder_is_what_training_loads(tmp_path):
         assert {**facts, "sha256": written["sha256"]} == written
         assert facts["source"] == public.name
         assert facts["entries"] == len(encoder_entries(encoder, MINI))
-    assert encoders_checksum(tmp_path, "mini", "dg-sct") != "none"
+    checksums = {one.name: one.checksum for one in inputs_of(MINI_RUN, tmp_path)}
+    assert checksums["encoders/htsat"] == written["sha256"] != checksums["encoders/swin"]
     model = dgsct.build("ave", "late-fusion", scale="mini")
     load_encoders(model, "mini", tmp_path)
     assert torch.equal(model.encoders.swin.swin.head.fc.bias, encoder_entries("swin", MINI)["head.bias"])

@@ -9,18 +9,20 @@ from avs_golden import TINY
 from public_rig import drawn, encoder_entries, same, write
 from torch import Tensor
 
-from dgsct.checkpoints.convert import build_model, checkpoint_state, load_checkpoint, ours_to_release, release_to_ours, run_of
+from dgsct.checkpoints.convert import checkpoint_state, load_checkpoint, ours_to_release, release_to_ours, run_of, start_of
 from dgsct.encoders.public import module_of, stored_buffers
 from dgsct.encoders.tensor_files import read_tensors
 from dgsct.encoders.weights import encoder_file, load_encoders, publish
 from dgsct.errors import DgsctError
-from dgsct.methods import avsbench
+from dgsct.methods.avsbench import model as avsbench
 from dgsct.methods.dg_sct.avs import build
 from dgsct.models.keys import to_public
 from dgsct.models.keys_avs import baseline_rules, segmentation_rules
+from dgsct.runs.inputs import encoders_needed
 from dgsct.runs.resolve import resolve_options
 from dgsct.runs.run import Run
 from dgsct.settings.scales import PAPER, SCALES
+from dgsct.tasks import get_task
 
 SETTINGS = ("avs-s4", "avs-ms3")
 BASELINES = ("avs-pvt", "avs-r50")
@@ -39,9 +41,8 @@ def mini(task: str, method: str = "dg-sct") -> Run:
 def release_entries(task: str, seed: int = 0) -> dict[str, Tensor]:
     """A state dict as the AVS release saves it, at tiny size."""
     with torch.device("meta"):
-        shapes = to_public(
-            build(task, TINY, resolve_options(task, "dg-sct", "release", {})).state_dict(), 2, segmentation_rules
-        )
+        model = build(task, get_task(task).at(TINY), resolve_options(task, "dg-sct", "release", {}))
+        shapes = to_public(model.state_dict(), 2, segmentation_rules)
     entries = drawn(shapes, seed)
     for encoder in ("swin", "htsat"):
         entries |= {f"{encoder}.{key}": buffer for key, buffer in stored_buffers(encoder, getattr(TINY, encoder)).items()}
@@ -59,7 +60,7 @@ def baseline_entries(method: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize("task", SETTINGS)
 def test_entries_of_the_release_at_full_size(task):
     with torch.device("meta"):
-        state = build(task, PAPER, resolve_options(task, "dg-sct", "release", {})).state_dict()
+        state = build(task, get_task(task).at(PAPER), resolve_options(task, "dg-sct", "release", {})).state_dict()
     public = to_public(state, 2, segmentation_rules)
     buffers = sum(len(stored_buffers(encoder, getattr(PAPER, encoder))) for encoder in ("swin", "htsat"))
     assert len(public) + buffers == 3867
@@ -105,8 +106,7 @@ def test_entries_of_avsbench_at_full_size(method, entries, parameters):
     assert len(public) == entries
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     assert sum(t.numel() for key, t in public.items() if not key.endswith(buffers)) == parameters
-    assert sum(p.numel() for p in model.encoders.vggish.parameters()) == 72_141_184
-    assert not any(p.requires_grad for p in model.encoders.vggish.parameters())
+    assert all(p.requires_grad for p in model.parameters())  # VGGish, which is not, is no part of it
 
 
 @pytest.mark.usefixtures("tiny")
@@ -120,7 +120,7 @@ def test_the_release_there_and_back_to_the_bit(tmp_path, task):
     assert run_of(tmp_path / "ours.safetensors")[0] == run
     ours_to_release(tmp_path / "ours.safetensors", tmp_path / "again.pth", run, tmp_path)
     assert same(read_tensors(tmp_path / "again.pth").tensors, entries)
-    model = build_model(run)
+    model = start_of(run)
     load_checkpoint(model, tmp_path / "S4_best.pth")
     assert torch.equal(model.backbone.encoders.htsat.frontend.mel, entries["htsat.logmel_extractor.melW"])
     assert torch.equal(model.head.segmenter.tpavi[2].query.weight, entries["tpavi_b3.theta.weight"].flatten(1))
@@ -129,7 +129,7 @@ def test_the_release_there_and_back_to_the_bit(tmp_path, task):
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("method", BASELINES)
 def test_avsbench_there_and_back_to_the_bit(tmp_path, method):
-    """VGGish comes from its own file, in either direction."""
+    """No file of an encoder is needed: VGGish is a feature, and the image encoder is trained whole."""
     entries = baseline_entries(method)
     torch.save(entries, tmp_path / "S4_best.pth")
     run, _ = run_of(tmp_path / "S4_best.pth", scale="mini")
@@ -137,13 +137,8 @@ def test_avsbench_there_and_back_to_the_bit(tmp_path, method):
     release_to_ours(tmp_path / "S4_best.pth", tmp_path / "ours.safetensors", run)
     ours_to_release(tmp_path / "ours.safetensors", tmp_path / "again.pth", run, tmp_path)
     assert same(read_tensors(tmp_path / "again.pth").tensors, entries)
-    model = build_model(run)
-    with pytest.raises(DgsctError, match=r"encoder weights .*vggish.safetensors are missing"):
-        load_checkpoint(model, tmp_path / "S4_best.pth", "mini", tmp_path)
-    publish(encoder_file(tmp_path, "mini", "vggish"), model.encoders.vggish, {"encoder": "vggish"})
     for name in ("S4_best.pth", "ours.safetensors"):
-        state = checkpoint_state(build_model(run), tmp_path / name, "mini", tmp_path)
-        assert torch.equal(state["encoders.vggish.embeddings.0.bias"], model.encoders.vggish.embeddings[0].bias)
+        state = checkpoint_state(start_of(run), tmp_path / name, "mini", tmp_path)
         assert torch.equal(state["segmenter.decoder.score.weight"], entries["output_conv.4.weight"])
     if method == "avs-r50":
         assert torch.equal(state["encoders.resnet50.unused.layer3.0.conv1.weight"], entries["resnet.layer3_2.0.conv1.weight"])
@@ -200,7 +195,9 @@ def test_encoders_of_the_baseline_start_from_public_files(tmp_path):
 @pytest.mark.parametrize("method", BASELINES)
 def test_a_run_loads_the_encoders_that_its_method_names(tmp_path, method):
     run = mini("avs-ms3", method)
-    model, names = build_model(run), ("pvt" if method == "avs-pvt" else "resnet50", "vggish")
+    model, names = start_of(run), run.part.encoders
+    assert names == ("pvt" if method == "avs-pvt" else "resnet50",)
+    assert encoders_needed(run) == (*names, "vggish")  # with which its features are extracted
     for name in names:
         module = module_of(name, TINY).to_empty(device="cpu")
         module.load_state_dict(drawn(module.state_dict(), 5))

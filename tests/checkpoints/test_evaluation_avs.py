@@ -15,14 +15,15 @@ from dgsct.checkpoints.convert import run_of
 from dgsct.checkpoints.evaluation import Evaluation, evaluate, print_evaluation, write_evaluation
 from dgsct.checkpoints.save_masks import save_masks
 from dgsct.engine.execute import execute
-from dgsct.engine.training import open_task
+from dgsct.engine.training import open_view
 from dgsct.errors import DgsctError
 from dgsct.records.masks import PredictedMasks, choose_clips, masks_path, read_masks, write_masks
 from dgsct.records.results import read_record
 from dgsct.runs.run import Run
-from dgsct.settings.scales import MINI
+from dgsct.tasks import get_task
 
 RUN = Run.make("avs-ms3", "late-fusion")
+TASK = get_task("avs-ms3")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def trained(mini_world, tmp_path_factory) -> Path:
     write_packed(root / "data" / "mini" / "avs-ms3" / "packed", "avs-ms3")
     (root / "encoders").symlink_to(mini_world / "encoders")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(MINI.recipes, "avs-ms3", replace(MINI.recipes["avs-ms3"], epochs=2))
+        patch.setitem(TASK.recipes, "mini", replace(TASK.recipes["mini"], epochs=2))
         execute(RUN, root)
     return root
 
@@ -80,11 +81,11 @@ def test_masks_give_the_record_s_miou(trained):
     found, record = read_masks(path), read_record(trained / RUN.folder / "record.json")
     assert found.key == record["key"]
     assert found.masks.shape == (COUNTS["test"], T, SIDE, SIDE)
-    task = open_task(RUN, trained)
-    rows = task.splits["test"]
-    assert list(found.names) == task.names(rows)
-    measured = task.measured(found.masks.astype(np.float32), rows)
-    assert task.metrics(measured, rows, 8)["miou"] == pytest.approx(record["metrics"]["miou"])
+    view = open_view(RUN, trained)
+    rows = view.splits["test"]
+    assert list(found.names) == view.names(rows)
+    units = view.units(view.keep({"masks": found.masks.astype(np.float32)}, rows), rows, 8)
+    assert TASK.measure_all(units)["miou"] == pytest.approx(record["metrics"]["miou"])
     assert np.array_equal(found.of(found.names[3]), found.masks[3])
 
 
@@ -95,7 +96,7 @@ def test_masks_without_weights(trained, tmp_path):
         save_masks(RUN, tmp_path)
     (tmp_path / RUN.folder).mkdir(parents=True)
     (tmp_path / RUN.folder / "record.json").write_bytes((trained / RUN.folder / "record.json").read_bytes())
-    with pytest.raises(DgsctError, match=r"best\.safetensors does not exist; delete the record"):
+    with pytest.raises(DgsctError, match=r"best\.safetensors does not exist; delete the folder .*, and train the run again"):
         save_masks(RUN, tmp_path)
 
 

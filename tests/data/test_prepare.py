@@ -19,7 +19,7 @@ from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import MINI
 from dgsct.tasks import get_set
 from dgsct.tasks.ave.annotations import read_index
-from dgsct.tasks.ave.mini import write_mini_ave
+from dgsct.tasks.generate import write_mini
 
 SPLITS = {"train": 7, "val": 2, "test": 3}
 
@@ -27,7 +27,7 @@ SPLITS = {"train": 7, "val": 2, "test": 3}
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("ave") / "raw"
-    write_mini_ave(root, splits=SPLITS, progress=False)
+    write_mini("ave", root, splits=SPLITS, progress=False)
     return root
 
 
@@ -51,20 +51,21 @@ def own_packed(packed, tmp_path) -> Path:
 
 def test_content(raw, packed):
     index, data = read_index(raw), Packed.open(packed)
-    assert isinstance(data.frames, np.memmap)
-    assert (data.frames.shape, data.frames.dtype) == ((12, 10, 3, 32, 32), np.float16)
-    assert (data.wave.shape, data.wave.dtype) == ((12, 10, 32000), np.float32)
-    assert (data.logmel.shape[:2], data.logmel.shape[3], data.logmel.dtype) == ((12, 10), 16, np.float32)
-    assert np.array_equal(data.labels, index.labels)
+    assert isinstance(data.arrays["frames"], np.memmap)
+    assert (data.arrays["frames"].shape, data.arrays["frames"].dtype) == ((12, 10, 3, 32, 32), np.float16)
+    assert (data.arrays["wave"].shape, data.arrays["wave"].dtype) == ((12, 10, 32000), np.float32)
+    logmel = data.arrays["logmel"]
+    assert (logmel.shape[:2], logmel.shape[3], logmel.dtype) == ((12, 10), 16, np.float32)
+    assert np.array_equal(data.arrays["labels"], index.labels)
     assert data.media_of_row.tolist() == list(range(12))
     assert {s: rows.tolist() for s, rows in data.splits.items()} == {s: r.tolist() for s, r in index.splits.items()}
     path = raw / "AVE" / f"{index.rows[5].video_id}.mp4"
     wave = read_audio(path).reshape(10, 32000)
-    assert np.array_equal(data.wave[5], wave)
-    assert np.array_equal(data.logmel[5], log_mel_compact(torch.from_numpy(wave), MINI.htsat, 10).numpy())
+    assert np.array_equal(data.arrays["wave"][5], wave)
+    assert np.array_equal(data.arrays["logmel"][5], log_mel_compact(torch.from_numpy(wave), MINI.htsat, 10).numpy())
     pixels = torch.from_numpy(read_frames(path).transpose(0, 3, 1, 2) / np.float32(255))
     resized = torch.nn.functional.interpolate(pixels, (32, 32), mode="bicubic", align_corners=False)
-    assert np.array_equal(data.frames[5], resized.half().numpy())
+    assert np.array_equal(data.arrays["frames"][5], resized.half().numpy())
 
 
 def test_manifest(raw, packed):
@@ -74,7 +75,7 @@ def test_manifest(raw, packed):
     assert manifest["front_end"] == {
         "tile": 10, "n_fft": 1024, "hop": 1280, "mel_bins": 16, "f_min": 50.0, "f_max": 14000.0, "sample_rate": 32000,
     }  # fmt: skip
-    assert (manifest["task"], manifest["scale"], manifest["image_size"]) == ("ave", "mini", 32)
+    assert (manifest["dataset"], manifest["scale"], manifest["image_size"]) == ("ave", "mini", 32)
     assert manifest["coverage"]["train"] == {"present": 7, "total": 7}
     assert manifest["rows"][0].keys() == {"id", "category", "start", "end", "media"}
     for name, described in manifest["arrays"].items():
@@ -130,9 +131,9 @@ def test_bad_clips_are_counted_and_left_out(own, tmp_path, capsys):
     }  # fmt: skip
     assert data.splits["train"].tolist() == [4, 5, 6]
     assert data.media_of_row.tolist() == [-1, -1, -1, -1, 0, 1, 2, -1, 3, 4, 5, 6]
-    assert len(data.frames) == 7
-    assert len(data.labels) == 12
-    assert np.array_equal(data.wave[3], read_audio(own / clips[8].name).reshape(10, 32000))
+    assert len(data.arrays["frames"]) == 7
+    assert len(data.arrays["labels"]) == 12
+    assert np.array_equal(data.arrays["wave"][3], read_audio(own / clips[8].name).reshape(10, 32000))
 
 
 def test_rows_of_one_video_share_its_media(own, tmp_path):
@@ -144,8 +145,8 @@ def test_rows_of_one_video_share_its_media(own, tmp_path):
     (own / "testSet.txt").write_text((own / "testSet.txt").read_text() + extra + "\n")
     prepare_set(get_set("ave"), own, tmp_path / "packed", MINI, progress=False)
     data = Packed.open(tmp_path / "packed")
-    assert len(data.frames) == 12
-    assert len(data.labels) == 13
+    assert len(data.arrays["frames"]) == 12
+    assert len(data.arrays["labels"]) == 13
     assert data.media_of_row[12] == data.media_of_row[0] == 0
     assert 12 in data.splits["test"]
 
@@ -207,6 +208,6 @@ def test_a_disk_that_is_too_small_is_said_before_starting(raw, small_disk):
 def test_a_full_disk_while_generating_leaves_nothing(small_disk):
     splits = {"train": 60, "val": 1, "test": 1}
     with pytest.raises(DgsctError, match=r"No space left on device.*; free space") as caught:
-        write_mini_ave(small_disk / "raw", splits=splits, progress=False)
+        write_mini("ave", small_disk / "raw", splits=splits, progress=False)
     assert "\n" not in str(caught.value)
     assert list(small_disk.iterdir()) == []

@@ -19,7 +19,7 @@ from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import MINI
 from dgsct.tasks import get_set
 from dgsct.tasks.ave.annotations import read_index
-from dgsct.tasks.ave.mini import write_mini_ave
+from dgsct.tasks.generate import write_mini
 
 CLIPS = 100
 
@@ -138,7 +138,7 @@ def test_a_second_one_at_the_same_time_is_refused(ave_world, ave_undisturbed, tm
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("ave") / "raw"
-    write_mini_ave(root, splits={"train": 7, "val": 1, "test": 2}, progress=False)
+    write_mini("ave", root, splits={"train": 7, "val": 1, "test": 2}, progress=False)
     return root
 
 

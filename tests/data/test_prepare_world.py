@@ -53,15 +53,15 @@ def test_what_is_packed_is_what_the_files_hold(ave_world, ave_undisturbed):
     data = Packed.open(ave_undisturbed)
     for name in ("clip_007", "upright", "seven_sec", "glöckchen_字"):
         path, media = ave_world / "AVE" / f"{name}.mp4", data.manifest["clips"][name]["media"]
-        assert np.array_equal(data.frames[media], resize(read_frames(path), 32))
-        assert np.array_equal(data.wave[media].ravel(), read_audio(path))
-        assert data.frames[media][-1].mean() > data.frames[media][0].mean() + 0.4  # brightness runs up
+        assert np.array_equal(data.arrays["frames"][media], resize(read_frames(path), 32))
+        assert np.array_equal(data.arrays["wave"][media].ravel(), read_audio(path))
+        assert data.arrays["frames"][media][-1].mean() > data.arrays["frames"][media][0].mean() + 0.4  # brightness runs up
     assert read_frames(ave_world / "AVE/upright.mp4").shape == (10, 64, 48, 3)
-    seven = data.wave[data.manifest["clips"]["seven_sec"]["media"]]
+    seven = data.arrays["wave"][data.manifest["clips"]["seven_sec"]["media"]]
     assert np.abs(seven[6]).max() > 0.3
     assert not seven[8:].any()
     # Both channels count: the second is half as loud as the first.
-    loud = {i: np.abs(data.wave[data.manifest["clips"][f"clip_{i:03}"]["media"]]).mean() for i in (0, 1)}
+    loud = {i: np.abs(data.arrays["wave"][data.manifest["clips"][f"clip_{i:03}"]["media"]]).mean() for i in (0, 1)}
     assert loud[1] / loud[0] == pytest.approx(0.75, abs=0.02)
 
 

@@ -10,11 +10,11 @@ from public_rig import TINY, encoder_entries, same, write
 
 from dgsct.encoders.frontend import LogMel
 from dgsct.encoders.htsat import HTSAT
+from dgsct.encoders.layouts.htsat import front_end_deviation
 from dgsct.encoders.public import (
-    CLASSES,
     expected_keys,
+    file_of,
     fit_encoder,
-    front_end_deviation,
     load_public,
     module_of,
     public_key,
@@ -118,7 +118,7 @@ def test_every_wrapping_gives_the_same_weights(tmp_path, encoder, name):
     entries = encoder_entries(encoder, TINY)
     wrapper, prefix = FORMS[name]
     path = write(tmp_path / name, entries, wrapper, "sed_model." if encoder == "htsat" else prefix)
-    module = CLASSES[encoder](getattr(TINY, encoder)).eval()
+    module = file_of(encoder).encoder(getattr(TINY, encoder)).eval()
     load_public(module, path, TINY)
     assert same(module.state_dict(), fit_encoder(path, encoder, TINY, entries).state)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from public_rig import encoder_entries, write
 
-from dgsct.encoders.sources import ENDINGS, VARIABLE, WEIGHTS, fetch, place_of, read_site
+from dgsct.encoders.sources import ENDINGS, VARIABLE, WEIGHTS, fetch, place_of
 from dgsct.encoders.states import state_of
 from dgsct.encoders.weights import encoder_file, load_encoders, publish
 from dgsct.errors import DgsctError, UsageError
@@ -130,23 +130,6 @@ def test_states_of_a_public_file(tmp_path, monkeypatch):
     wrong = state_of("htsat", site, whole=True)
     assert (wrong.name, wrong.path) == ("wrong", path)
     assert "not finite in 'swin.layers.1.blocks.0.norm1.weight'" in wrong.text
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("weights: [a, b]", "weights must be a folder, or a file for each of swin, htsat"),
-        ("weights: {swim: a}", "weights must be a folder, or a file for each of swin, htsat"),
-        ("weights: {", "the site file cannot be read"),
-    ],
-)
-def test_a_wrong_site_file_is_one_sentence(tmp_path, text, sentence):
-    path = tmp_path / "site.yaml"
-    path.write_text(text)
-    with pytest.raises((UsageError, DgsctError)) as error:
-        read_site(path)
-    assert f"{path}: {sentence}" in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 def dgsct(folder, *arguments, **env) -> subprocess.CompletedProcess:

@@ -5,9 +5,11 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-from avs_rig import write_packed
+from avs_rig import write_world
 
+from dgsct.data.units import Units
 from dgsct.engine.checkpoint import KEEP, check_best, save_best
 from dgsct.engine.execute import execute
 from dgsct.engine.training import Training
@@ -25,8 +27,7 @@ class Killed(BaseException):
 
 @pytest.fixture
 def root(tmp_path, pixels):
-    write_packed(tmp_path / "data/mini/avs-s4/packed")
-    return tmp_path
+    return write_world(tmp_path)
 
 
 def outcome(root: Path) -> dict:
@@ -128,7 +129,7 @@ def test_what_can_never_be_used_goes_and_takes_nobodys_place(root, monkeypatch, 
         (folder / ".best.safetensors.abc").write_text("half")
         (root / RUN.folder / ".record.json.abc").write_text("half")
     assert outcome(root) == undisturbed
-    assert sorted(p.name for p in folder.iterdir()) == ["best.safetensors", "finished.json"]
+    assert sorted(p.name for p in folder.iterdir()) == ["best.safetensors", "finished.json", "units.npz"]
     assert not list((root / RUN.folder).glob(".*"))
 
 
@@ -141,8 +142,8 @@ def test_never_more_than_two_checkpoints_and_the_best_weights(root, monkeypatch)
 
     monkeypatch.setattr(Training, "save", save)
     execute(RUN, root)
-    assert seen[-1] == ["best.safetensors", *KEEP * ["step"]]
-    assert max(map(len, seen)) == KEEP + 1
+    assert seen[-1] == ["best.safetensors", *KEEP * ["step"], "units.npz"]
+    assert max(map(len, seen)) == KEEP + 2
 
 
 def test_a_damaged_note_of_the_outcome_is_no_outcome(root, capsys, undisturbed):
@@ -160,7 +161,8 @@ def test_a_damaged_note_of_the_outcome_is_no_outcome(root, capsys, undisturbed):
 def test_damaged_best_weights_are_refused(tmp_path, place):
     import torch
 
-    save_best(tmp_path, {"a": torch.arange(100.0), "b": torch.ones(3, 3)}, "k" * 64, 7)
+    units = Units({"segments": np.zeros((2, 3))}, ("a", "b"))
+    save_best(tmp_path, {"a": torch.arange(100.0), "b": torch.ones(3, 3)}, "k" * 64, 7, units)
     path = tmp_path / "best.safetensors"
     check_best(path)
     flip(path, place % len(path.read_bytes()))

@@ -16,12 +16,13 @@ import pytest
 from safetensors import safe_open
 
 from dgsct.engine.execute import execute
+from dgsct.engine.recipe import epoch_batches
 from dgsct.engine.run_lock import RunLock
-from dgsct.engine.training import epoch_batches
 from dgsct.engine.worker import _socket_path
 from dgsct.errors import DgsctError
 from dgsct.records.results import validity
 from dgsct.runs.run import Run
+from dgsct.settings.recipe import Recipe
 
 TIMES = ("seconds", "seconds_per_update", "provenance", "peak_memory_bytes")
 
@@ -230,7 +231,7 @@ def test_a_finished_training_is_not_repeated_and_leaves_its_best_weights(mini_wo
     root = clone(mini_world, tmp_path / "results")
     subprocess.run(command(root, DG_SCT), check=True, capture_output=True)
     folder = root / DG_SCT.folder
-    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["best.safetensors", "finished.json"]
+    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["best.safetensors", "finished.json", "units.npz"]
     (folder / "record.json").unlink()
     begin = time.monotonic()
     execute(DG_SCT, root)
@@ -369,10 +370,10 @@ import os
 if os.environ.get("RANK") == "1":
     from dgsct.engine.training import Training
     whole = Training._step
-    def step(self, rows, batch, learns):
+    def step(self, *batch):
         if self.progress.step == 5:
             raise ValueError("an index beyond the last class")
-        return whole(self, rows, batch, learns)
+        return whole(self, *batch)
     Training._step = step
 """
 
@@ -398,8 +399,9 @@ def test_a_failure_in_two_processes_is_told(tmp_path):
 
 def test_batches_depend_on_seed_and_epoch_alone_and_cover_every_clip():
     rows = np.arange(100, 121)
-    first = epoch_batches(rows, 8, seed=3, epoch=2)
+    recipe = Recipe(epochs=1, patience=1, batch_size=8, lr=1e-3)
+    first = epoch_batches(rows, recipe, seed=3, epoch=2)
     assert [len(b) for b in first] == [8, 8, 5]
     assert sorted(np.concatenate(first)) == sorted(rows)
-    assert all(np.array_equal(a, b) for a, b in zip(first, epoch_batches(rows, 8, 3, 2), strict=True))
-    assert not np.array_equal(np.concatenate(first), np.concatenate(epoch_batches(rows, 8, 3, 3)))
+    assert all(np.array_equal(a, b) for a, b in zip(first, epoch_batches(rows, recipe, 3, 2), strict=True))
+    assert not np.array_equal(np.concatenate(first), np.concatenate(epoch_batches(rows, recipe, 3, 3)))

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from avs_rig import COUNTS, build, write_packed
+from avs_rig import COUNTS, T, build, write_world
 
+from dgsct.data.units import Units
 from dgsct.engine.execute import execute
-from dgsct.engine.training import Training, open_task, predictions
+from dgsct.engine.training import Training, open_view, predictions
 from dgsct.records.results import read_record, validity
 from dgsct.runs.run import Run
 
@@ -22,7 +23,7 @@ TASKS = ("avs-s4", "avs-ms3")
 @pytest.fixture
 def root(tmp_path, pixels):
     for task in TASKS:
-        write_packed(tmp_path / "data" / "mini" / task / "packed", task)
+        write_world(tmp_path, task)
     return tmp_path
 
 
@@ -62,34 +63,42 @@ def test_clean_selects_on_validation_and_reports_frames(root):
 
 def test_of_equal_epochs_the_first_is_kept(root, monkeypatch):
     """The release saves where the mIoU is strictly greater; on AVE it saves the last of equals."""
-    monkeypatch.setattr(Training, "evaluate", lambda self, split: {"miou": 50.0, "miou_batch4": 50.0})
-    assert read_record(execute(Run.make("avs-s4", "pixels"), root))["best_epoch"] == 1
+    frames = np.full((COUNTS["test"], T, 257), 0.5, np.float32)
+    told = {"frames": frames, "seen": np.zeros(COUNTS["test"], bool)}
+    equal = Units(told, tuple(map(str, range(COUNTS["test"]))), {"batch_size": 4, "absent": 0})
+    monkeypatch.setattr(Training, "evaluate", lambda self, split: equal)
+    record = read_record(execute(Run.make("avs-s4", "pixels"), root))
+    assert {entry["metrics"]["test"]["miou_batch4"] for entry in record["curve"]} == {50.0}
+    assert record["best_epoch"] == 1
 
 
-def test_only_one_batch_of_maps_is_held(root):
+def test_only_one_batch_of_maps_is_held(root, trained_by):
     """`predictions` hands every batch to the task at once, in order, with its rows."""
+    trained_by("avs-s4", "pixels", batch_size=3)
     run = Run.make("avs-s4", "pixels")
-    task, model, seen = open_task(run, root), build("avs-s4", None, None), []
+    view, model, seen = open_view(run, root), build("avs-s4", None, None), []
 
     def keep(predicted, rows):
         seen.append(rows)
-        return predicted.mean(axis=(2, 3))
+        return {"mean": predicted["masks"].mean(axis=(2, 3))}
 
-    rows = task.splits["test"]
-    kept = predictions(model, model.predict, task, rows, 3, torch.device("cpu"), keep=keep)
+    rows = view.splits["test"]
+    kept = predictions(model, model, view, rows, run, torch.device("cpu"), keep=keep)
     assert [len(some) for some in seen] == [3, 3, 2]
     assert np.array_equal(np.concatenate(seen), rows)
-    assert kept.shape == (COUNTS["test"], 5)
-    measured = predictions(model, model.predict, task, rows, 3, torch.device("cpu"))
-    assert measured.shape == (COUNTS["test"], 5, 257)
+    assert kept["mean"].shape == (COUNTS["test"], T)
+    measured = predictions(model, model, view, rows, run, torch.device("cpu"))
+    assert measured["frames"].shape == (COUNTS["test"], T, 257)
 
 
-def test_the_batch_size_of_evaluation_changes_nothing(root):
-    run = Run.make("avs-s4", "pixels")
-    task, model = open_task(run, root), build("avs-s4", None, None)
-    rows = task.splits["test"]
-    three, one = (predictions(model, model.predict, task, rows, n, torch.device("cpu")) for n in (3, 1))
-    np.testing.assert_allclose(three, one, atol=1e-6)
+def test_the_batch_size_of_evaluation_changes_nothing(root, trained_by):
+    model, kept = build("avs-s4", None, None), []
+    for size in (3, 1):
+        trained_by("avs-s4", "pixels", batch_size=size)
+        run = Run.make("avs-s4", "pixels")
+        view = open_view(run, root)
+        kept.append(predictions(model, model, view, view.splits["test"], run, torch.device("cpu"))["frames"])
+    np.testing.assert_allclose(*kept, atol=1e-6)
 
 
 TWO = """
@@ -122,6 +131,8 @@ def test_two_processes_agree_with_one(root, tmp_path):
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
 
 
-def test_a_method_gets_its_sound(root):
-    _, audio, _ = open_task(Run.make("avs-ms3", "pixels"), root).batch(np.array([0]))
-    assert audio.shape == (1, 5, 1, 96, 64)
+def test_a_method_gets_what_it_names(root):
+    view = open_view(Run.make("avs-ms3", "pixels"), root)
+    batch = view.batch(np.array([0]), np.random.default_rng(0))
+    assert {name: tuple(t.shape) for name, t in batch.inputs.items()} == {"frames": (1, 5, 3, 16, 16), "vggish": (1, 5, 128)}
+    assert {name: tuple(t.shape) for name, t in batch.targets.items()} == {"masks": (1, 5, 16, 16), "annotated": (1, 5)}

@@ -8,13 +8,20 @@ import pytest
 import torch
 
 from dgsct.engine.execution import Execution, execution_of
+from dgsct.engine.recipe import Updates
 from dgsct.engine.stopping import DEADLINE_MARGIN, StopRequest, deadline
 from dgsct.engine.training import Training
 from dgsct.runs.run import Run
 
 
 @pytest.mark.parametrize(
-    "execution", [Execution(), Execution(True, True, "/disk/a b", 1764283451.123456, True), Execution(compile=True)]
+    "execution",
+    [
+        Execution(),
+        Execution(True, True, "/disk/a b", 1764283451.123456, True, 2, "record"),
+        Execution(compile=True),
+        Execution(keep="record"),
+    ],
 )
 def test_options_say_the_same_when_read_again(monkeypatch, execution):
     monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
@@ -44,10 +51,10 @@ def test_stages_are_walked_as_asked_with_the_same_loss(mini_world):
     losses = []
     for execution in (Execution(), Execution(checkpoint_stages=True)):
         training = Training(Run.make("ave", "dg-sct"), mini_world, "key", execution=execution)
-        rows = training.task.splits["train"][:2]
+        rows = training.view.splits["train"][:2]
         training.model.train()
         torch.manual_seed(0)
-        losses.append(training._step(rows, training._read(rows), learns=True))
+        losses.append(training._step(rows, training._read((0, rows)), Updates("off", 1, 1), 0))
         walks = getattr(training.plain.backbone.walk, "func", None)
         assert (walks is not None) == execution.checkpoint_stages
     assert losses[0] == losses[1]

@@ -7,6 +7,7 @@ from avs_golden import assert_begins, cosines, load_filled, sines
 from dgsct.methods.dg_sct.avs import FORMS
 from dgsct.models.adapter import Adapter, Form
 from dgsct.models.keys_avs import segmentation_adapter_keys
+from dgsct.runs.resolve import options_class
 from dgsct.tasks.avs.options import AvsOptions as Options
 
 GOLDEN = {
@@ -40,7 +41,7 @@ def streams() -> tuple[torch.Tensor, torch.Tensor]:
 def test_golden_values(task, gated, release_order):
     first, total, absolute, weights = GOLDEN[task, gated]
     # As the golden values were made: alpha and beta are literals of each setting's code.
-    module = adapter(FORMS[task], gated, Options.of(task), release_order)
+    module = adapter(FORMS[task], gated, options_class(task, "dg-sct")(), release_order)
     assert len(module.state_dict()) == (29 if gated else 28)
     residual, pooling = module(*streams())
     assert_begins(residual, first, total, absolute)

@@ -4,13 +4,14 @@ import pytest
 import torch
 from golden_rig import TINY, assert_golden, fill_public, tone_and_noise, wave_sin
 
-from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD
+from dgsct.encoders.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from dgsct.engine.efficiency import without_gradient
 from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.interaction import DualBackbone
 from dgsct.models.keys import from_public, to_public
 from dgsct.runs.resolve import resolve_options
-from dgsct.settings.scales import MINI
+from dgsct.settings import scales
+from dgsct.tasks import get_task
 from dgsct.tasks.ave.options import AveOptions as Options
 
 
@@ -173,7 +174,7 @@ def loss_of(model: DGSCT, inputs: tuple[torch.Tensor, torch.Tensor]) -> torch.Te
 def small(options: Options, seed: int = 0) -> DGSCT:
     """A model of the mini scale; the norms of fresh Swin-V2 blocks, which silence them, are drawn anew."""
     torch.manual_seed(seed)
-    model = DGSCT(MINI, options).double().eval()
+    model = DGSCT(get_task("ave").at(scales.MINI), options).double().eval()
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, p in model.backbone.encoders.swin.named_parameters():

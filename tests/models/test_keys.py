@@ -7,9 +7,11 @@ import torch
 
 from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.keys import from_public, to_public
-from dgsct.settings.scales import MINI, PAPER
+from dgsct.settings import scales
+from dgsct.tasks import get_task
 from dgsct.tasks.ave.options import AveOptions as Options
 
+MINI, PAPER = map(get_task("ave").at, (scales.MINI, scales.PAPER))
 LISTS = [f"{kind}_adapter_blocks_{place}" for kind in ("vis", "audio") for place in ("p1", "p2")]
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 # Tokens and channels of both streams at the twelve places (stage sizes and depths of HTS-AT).

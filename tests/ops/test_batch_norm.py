@@ -9,10 +9,9 @@ from torch import nn
 from torch.distributed import barrier, init_process_group
 from torch.multiprocessing import spawn
 
-from dgsct.methods import get_method
 from dgsct.ops.batch_norm import BatchNorm, SharedBatchNorm, share_batch_norms
 from dgsct.ops.recompute import recompute
-from dgsct.settings.scales import MINI
+from dgsct.runs.run import Run
 
 SHARES = (slice(0, None, 2), slice(1, None, 2))  # three samples and two
 
@@ -60,12 +59,7 @@ def test_two_processes_normalise_as_one(tmp_path, flat, again):
 
 @pytest.mark.parametrize(("task", "method"), [("ave", "dg-sct"), ("avs-s4", "dg-sct"), ("avs-s4", "avs-r50")])
 def test_every_batch_norm_of_a_model_is_shared_under_its_name(task, method):
-    from importlib import import_module
-
-    from dgsct.runs.resolve import resolve_options
-
-    chosen = import_module(get_method(method).module_for(task))
-    model = chosen.build(task, MINI, resolve_options(task, method, "release", {}))
+    model = Run.make(task, method).build()
     before = copy.deepcopy(model.state_dict())
     count = sum(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
     evaluated = model.eval()

@@ -7,7 +7,10 @@ from release_model import opened, release_twin, tiled
 
 from dgsct.ops import recompute as lean
 from dgsct.ops.fused import mlp, read_through, relu_mean, scaled_linear_relu, softmax, unit
-from dgsct.settings.scales import MINI
+from dgsct.settings import scales
+from dgsct.tasks import get_task
+
+MINI = get_task("ave").at(scales.MINI)
 
 
 def clips(scale=TINY, count=1):

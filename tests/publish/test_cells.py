@@ -191,18 +191,18 @@ def test_points_of_a_figure_are_cells(tmp_path):
     place(tmp_path, full(), 71.0)
     place(tmp_path, Run.make("ave", "dg-sct", {"alpha": 0.1}), 70.0)
     found = by_place(fig8, Settings(), tmp_path)
-    optimum, other = found["alpha", "0.3"], found["alpha", "0.1"]
+    optimum, other = found["alpha.dg-sct", "0.3"], found["alpha.dg-sct", "0.1"]
     assert (optimum.task, optimum.method, optimum.setting, optimum.mean) == ("ave", "dg-sct", "default", 71.0)
     assert (other.setting, other.mean, other.published) == ("alpha=0.1", 70.0, None)
     assert optimum.published.value == 82.2
-    assert optimum.sources == found["beta", "0.05"].sources  # one run, three places
+    assert optimum.sources == found["beta.dg-sct", "0.05"].sources  # one run, three places
 
 
 def test_counts_are_cells_too(tmp_path):
     place_efficiency(tmp_path)
     found = by_place(load_experiments()["table6"], Settings("mini", "clean"), tmp_path)
     params, share = found["dg-sct", "params"], found["dg-sct", "trainable"]
-    assert (params.state, params.metric, params.task, params.method) == ("ok", "params_m", None, "dg-sct")
+    assert (params.state, params.metric, params.task, params.method) == ("ok", "params_m", "ave", "dg-sct")
     assert (params.mean, params.spread, params.n, params.exact) == (461.282531, None, 1, 461_282_531)
     assert params.sources == (Source("efficiency/dg-sct.json", efficiency_key("dg-sct"), None, "ok", 461.282531),)
     assert share.remark.startswith("counted 21.3 + 22.3: ")
@@ -233,10 +233,11 @@ def test_states_of_counts(tmp_path):
 
 def test_every_metric_of_a_task_has_a_label_and_every_protocol_says_how_it_measures():
     for task, info in TASKS.items():
-        for metric in {name for names in info.metrics.values() for name in names.values()}:
-            assert label_of(task, metric).endswith("(%)")
+        for metric in info.metrics:
+            assert label_of(task, metric.name) == f"{metric.label} (%)"
         for protocol in PROTOCOLS:
-            assert measured_how(task, option_values(protocol, task))
+            chosen = {n: v for n, v in option_values(protocol, task).items() if n in info.shared}
+            assert measured_how(task, info.options().replace(**chosen))
     assert label_of("avqa", None) == ""
     assert bounded_by("ave", "acc_batch8") == "acc_exact"
     assert bounded_by("avs-s4", "miou") == "miou"
@@ -286,6 +287,6 @@ def test_a_cell_as_json_says_what_it_rests_on(tmp_path):
         place(tmp_path, full(seed), value)
     told = json.loads(json.dumps(as_dict(cell_of(tmp_path))))
     assert (told["state"], told["mean"], told["n"], told["setting"]) == ("ok", 81.5, 2, "default")
-    assert told["published"] == {"value": 82.2, "source": "Table 0", "note": ""}
+    assert told["published"] == {"value": 82.2, "source": "Table 0", "note": "", "read_off": None}
     assert [(s["seed"], s["value"]) for s in told["sources"]] == [(0, 81.0), (1, 82.0)]
     assert "not a reproduction" in told["stamp"]

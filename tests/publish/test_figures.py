@@ -10,6 +10,7 @@ from results_rig import place, place_corrupt, place_failure, place_stale
 from dgsct.publish.figures import draw, points_of, write_figure
 from dgsct.runs.experiments import Settings, load_experiments
 from dgsct.runs.run import Run
+from dgsct.runs.schema import Experiment
 
 PUBLISHED = {("alpha", 0.3), ("beta", 0.05), ("gamma", 0.1)}
 
@@ -19,13 +20,18 @@ def fig8():
     return load_experiments()["fig8"]
 
 
+@pytest.fixture(scope="module")
+def fig4():
+    return load_experiments()["fig4"]
+
+
 @pytest.fixture
 def drawn(fig8):
     """Draws and gives the axes by panel."""
 
-    def _drawn(settings, root):
-        figure = draw(fig8, settings, points_of(fig8, settings, root))
-        return dict(zip([panel.id for panel in fig8.panels], figure.axes, strict=True)), figure
+    def _drawn(settings, root, experiment=fig8):
+        figure = draw(experiment, settings, points_of(experiment, settings, root))
+        return dict(zip([panel.id for panel in experiment.panels], figure.axes, strict=True)), figure
 
     yield _drawn
     plt.close("all")
@@ -68,7 +74,7 @@ def test_three_files_and_the_same_records_give_the_same_bytes(tmp_path, fig8):
 def test_the_side_car_has_every_point_with_its_state_and_origin(tmp_path, fig8):
     some_of_each(tmp_path)
     value = json.loads(write_figure(fig8, Settings(), tmp_path, tmp_path)[-1].read_text(encoding="utf-8"))
-    panels = {panel["id"]: panel["points"] for panel in value["panels"]}
+    panels = {panel["id"]: panel["lines"][0]["points"] for panel in value["panels"]}
     assert {name: [p["value"] for p in points] for name, points in panels.items()} == {
         panel.id: panel.grid for panel in fig8.panels
     }
@@ -84,6 +90,7 @@ def test_the_side_car_has_every_point_with_its_state_and_origin(tmp_path, fig8):
     assert (value["scale"], value["protocol"]) == ("mini", "release")
     assert "not a reproduction" in value["stamp"]
     assert value["fill"] == "snakemake fig8 --config scale=mini protocol=release seeds=3"
+    assert [(p["design"], p["lines"][0]["design"]) for p in value["panels"]] == [("inferred", "published")] * 3
 
 
 def test_points_without_a_result_are_gaps_with_a_word(tmp_path, drawn):
@@ -131,3 +138,97 @@ def test_every_grid_value_is_a_tick(tmp_path, fig8, drawn):
     for panel in fig8.panels:
         assert list(panels[panel.id].get_xticks()) == panel.grid
         assert [tick.get_text() for tick in panels[panel.id].get_xticklabels()] == [f"{x:g}" for x in panel.grid]
+
+
+def several_lines(**changes) -> Experiment:
+    """Two methods of the harness and one to come, over gamma; the first value is of another kind than the rest."""
+    lines = [
+        {"id": "dg-sct", "label": "DG-SCT", "method": "dg-sct", "published": {0.1: 82.2, 0.2: 82.0, 0.3: 81.0}},
+        {"id": "late", "label": "Late", "method": "late-fusion", "published": {0.2: 70.0}},
+        {
+            "id": "maple",
+            "label": "MaPLe",
+            "method": "maple",
+            "design": "inferred",
+            "published": {0.2: {"value": 60.0, "read_off": 0.1}},
+        },
+    ]
+    panel = {"id": "one", "label": "γ", "option": "gamma", "grid": [0.1, 0.2, 0.3], "apart": [0.1], "spacing": "even"}
+    panels = [{**panel, "lines": lines}]
+    value = {"name": "fig0", "kind": "figure", "title": "T", "source": "Figure 0", "axis": "Accuracy", "panels": panels}
+    return Experiment.model_validate({**value, **changes})
+
+
+def lines_of(axes, label: str) -> list[tuple[list[float], list[float]]]:
+    return [(list(f.get_xdata()), list(f.get_ydata())) for f in axes.get_lines() if f.get_label() == label]
+
+
+def test_published_curves_alone_while_nothing_is_run(tmp_path, fig4, drawn):
+    """Figure 4 before its tasks are there: the digitised curves at any scale, stamped as published, and crosses below."""
+    for scale in ("mini", "paper"):
+        panels, figure = drawn(Settings(scale), tmp_path, fig4)
+        said = [text.get_text() for text in figure.texts]
+        assert "as published; nothing run yet" in said
+        assert not any("mini scale" in text for text in said)
+        assert any("† inferred design: " in text and "partly read off the figure" in text for text in said)
+        for panel in fig4.panels:
+            axes = panels[panel.id]
+            assert axes.get_title() == panel.title
+            assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "1", "2", "4", "8", "16"]
+            assert [text.get_text() for text in axes.texts] == ["not run yet"] * 6
+            zero, few = lines_of(axes, "DG-SCT")
+            assert (zero[1], few[1][-1], few[0]) == (
+                [panel.lines[-1].published[0].value],
+                panel.lines[-1].published[16].value,
+                [1, 2, 3, 4, 5],
+            )
+            assert len(lines_of(axes, "CLIP†")) == 1
+            low, high = axes.get_ylim()
+            assert all(low < number.value < high for one in panel.lines for number in one.published.values())
+
+
+def test_the_files_of_a_figure_that_nothing_fills(tmp_path, fig4):
+    first = write_figure(fig4, Settings(), tmp_path, tmp_path / "a")
+    again = write_figure(fig4, Settings(), tmp_path, tmp_path / "b")
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
+    value = json.loads(first[-1].read_text(encoding="utf-8"))
+    assert value["stamp"] == "as published; nothing run yet"
+    lines = {(p["id"], one["id"]): one for p in value["panels"] for one in p["lines"]}
+    assert len(lines) == 21
+    assert {one["design"] for (_, name), one in lines.items() if name != "dg-sct"} == {"inferred"}
+    point = lines["ave", "maple"]["points"][1]
+    assert (point["value"], point["state"], point["published"]["value"], point["published"]["read_off"]) == (
+        1,
+        "planned",
+        61.11,
+        0.05,
+    )
+
+
+def test_several_lines_beside_what_is_published(tmp_path, drawn):
+    """At full size: ours solid, published hollow in the same colour, no line across the value that stands apart."""
+    for seed, off in enumerate((0.0, 1.0)):
+        for gamma in (0.1, 0.2, 0.3):
+            place(tmp_path, Run.make("ave", "dg-sct", {"gamma": gamma}, scale="paper", seed=seed), 80 + off)
+        place(tmp_path, Run.make("ave", "late-fusion", {"gamma": 0.2}, scale="paper", seed=seed), 70 + off)
+    panels, figure = drawn(Settings("paper", seeds=2), tmp_path, several_lines())
+    axes = panels["one"]
+    ours = [(x, y) for x, y in lines_of(axes, "DG-SCT") if y == [80.5] * len(y)]
+    assert [x for x, _ in ours] == [[pytest.approx(-0.09)], [1, 2]]
+    assert ([1, 2], [82.0, 81.0]) in lines_of(axes, "DG-SCT")
+    assert lines_of(axes, "MaPLe†") == [([1], [60.0])]
+    assert len({f.get_color() for f in axes.get_lines() if f.get_label() == "DG-SCT"}) == 1
+    assert [text.get_text() for text in axes.texts] == ["2 of 3", "1 of 3", "2 of 3"]
+    assert axes.get_legend_handles_labels()[1].count("") == 0
+    said = " ".join(text.get_text() for text in figure.texts)
+    assert "Dashed, hollow: published (Figure 0), partly read off the figure. Solid, filled: ours (mean over seeds)" in said
+    assert "paper scale; protocol release" in said
+
+
+def test_once_something_runs_at_mini_scale_the_published_curves_go(tmp_path, drawn):
+    panels, figure = drawn(Settings(), tmp_path, several_lines())
+    assert not lines_of(panels["one"], "MaPLe†")
+    said = " ".join(text.get_text() for text in figure.texts)
+    assert "paper scale, therefore not drawn" in said
+    assert "mini scale" in said
+    assert [text.get_text() for text in panels["one"].texts] == ["missing, not run yet"] * 3

@@ -6,14 +6,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from avs_rig import T, write_packed
-from results_rig import ENCODERS, place
+from results_rig import place
 
 from dgsct.data.packed import Packed
 from dgsct.publish.figures import write_figure
 from dgsct.publish.mask_figure import WORDS, draw, settings_of
 from dgsct.records.masks import PredictedMasks, masks_path, write_masks
-from dgsct.records.results import data_checksum
 from dgsct.runs.experiments import Settings, all_runs, load_experiments
+from dgsct.runs.inputs import inputs_of
 from dgsct.runs.run import Run
 
 TASKS, METHODS = ("avs-s4", "avs-ms3"), ("late-fusion", "dg-sct")
@@ -28,12 +28,12 @@ def fig9():
 def place_masks(root, run: Run, iou: list[float], **changes) -> None:
     """A record, and the ground truth as its masks with the stated mIoU."""
     folder = root / "data" / "mini" / run.task / "packed"
-    place(root, run, float(np.mean(iou)), data=data_checksum(root, "mini", run.task))
-    key = run.key(data_checksum(root, "mini", run.task), ENCODERS)
+    sums = {one.name: one.checksum or "e" * 64 for one in inputs_of(run, root)}  # there are data, and no encoders
+    place(root, run, float(np.mean(iou)), sums=sums)
     packed = Packed.open(folder)
-    truth = np.asarray(packed.masks[packed.media_of_row[packed.splits["test"]]]) > 0
+    truth = packed.take("masks", packed.splits["test"]) > 0
     objects = truth.any(axis=(2, 3)).sum(axis=1)
-    value = {"key": key, "names": tuple(NAMES), "iou": np.array(iou), "objects": objects, "masks": truth}
+    value = {"key": run.key(sums), "names": tuple(NAMES), "iou": np.array(iou), "objects": objects, "masks": truth}
     write_masks(root, run, PredictedMasks(**{**value, **changes}))
 
 
@@ -65,9 +65,9 @@ def test_the_clips_of_the_rule(fig9, root):
     assert [s4.iou(row, "best") for row in s4.rows] == [50.0, 99.0]
     assert s4.categories["best"] == "dog_barking"
     packed = Packed.open(root / "data/mini/avs-s4/packed")
-    media = packed.media_of_row[packed.splits["test"][3]]
-    assert np.array_equal(s4.frames["best"], packed.frames[media])
-    assert np.array_equal(s4.truth["best"], packed.masks[media])
+    row = packed.splits["test"][3:4]
+    assert np.array_equal(s4.frames["best"], packed.take("frames", row)[0])
+    assert np.array_equal(s4.truth["best"], packed.take("masks", row)[0])
 
 
 def test_what_is_drawn(fig9, root):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from avs_rig import write_packed
+from avs_rig import write_world
 
 from dgsct.atomic import write_text_atomic
 from dgsct.checkpoints.save_masks import save_masks
@@ -24,8 +24,7 @@ RUN = Run("avs-s4", "pixels", seed=1)
 
 @pytest.fixture
 def root(tmp_path, pixels):
-    write_packed(tmp_path / "data/mini/avs-s4/packed")
-    return tmp_path
+    return write_world(tmp_path)
 
 
 def raised(error: BaseException) -> BaseException:
@@ -42,12 +41,12 @@ def fail(root, monkeypatch):
     def start(error: BaseException | None = None) -> BaseException:
         whole = Training._step
 
-        def step(self, rows, batch, learns):
+        def step(self, *batch):
             if self.progress.step == 5:
                 if error is not None:
                     raise error
                 self.plain.layer.weight.data[:] = torch.nan
-            return whole(self, rows, batch, learns)
+            return whole(self, *batch)
 
         with monkeypatch.context() as patch:
             patch.setattr(Training, "_step", step)
@@ -121,7 +120,7 @@ def test_memory_that_runs_out_is_the_same_failure_with_any_figures(root, fail):
 
 
 def test_a_failure_after_a_request_to_stop_is_its_consequence(root, monkeypatch):
-    def step(self, rows, batch, learns):
+    def step(self, *batch):
         self.stop.asked = True
         raise RuntimeError("Connection reset")
 

@@ -83,3 +83,21 @@ def test_a_site_says_how_runs_are_carried_out(tmp_path):
     said = snakemake(tmp_path, *call, *site(tmp_path, compile="yes"))
     assert said.code
     assert "run.compile must be true or false" in said.text
+
+
+def test_the_weights_that_a_figure_is_made_from_stay_whatever_the_site_says(tmp_path):
+    call = ["all_tables", "-n", "--printshellcmds", *site(tmp_path, keep="record")[:2], "seeds=2", "tasks=ave,avs-s4"]
+    commands = re.findall(r"worker train results/runs/mini/release/(\S+) (.*) > ", snakemake(tmp_path, *call).text)
+    kept = {run for run, options in commands if "--keep record" not in options}
+    assert kept == {"avs-s4/dg-sct/default/s0", "avs-s4/late-fusion/default/s0"}
+    assert len(commands) > 20
+
+
+def test_what_is_to_stay_and_how_it_is_run_start_no_finished_run_again(tmp_path):
+    folder = stub_world(tmp_path)
+    run = "runs/mini/release/ave/majority-class/default/s0"
+    call = [f"results/{run}/record.json", "--config", "seeds=1", "methods=majority-class"]
+    assert snakemake(folder, *call).code == 0
+    for changed in ({"keep": "record"}, {"compile": True}, {"cpus": 3}):
+        path = site(folder, **changed)[1]
+        assert "Nothing to be done" in snakemake(folder, *call, path, "-n").text

@@ -38,11 +38,12 @@ def world(tmp_path):
     return tmp_path
 
 
-def submitted(world: Path, *arguments: str, site: dict | None = None) -> list[str]:
-    """What sbatch was asked for, a line a job, without the command that the job runs."""
+def submitted(world: Path, *arguments: str, site: dict | None = None, runs: dict | None = None) -> list[str]:
+    """What sbatch was asked for, a line a job, without the command that the job runs; entries of the site file's parts."""
     content = yaml.safe_load((ROOT / "workflow/config/site.yaml").read_text())
     content["data"]["ave"] = str(world / "ave")
     content["slurm"].update(site or {})
+    content["runs"] = runs
     (world / "site.yaml").write_text(yaml.safe_dump(content))
     env = {"PATH": f"{world / 'bin'}:/usr/bin:/bin", "NOTES": str(world / "notes")}
     said = snakemake(world, *SLURM, *arguments, "site=site.yaml", env=env)
@@ -50,8 +51,9 @@ def submitted(world: Path, *arguments: str, site: dict | None = None) -> list[st
     return [line.partition(" --wrap")[0] for line in (world / "notes").read_text().splitlines()]
 
 
-def paper_run(world: Path, **site) -> str:
-    (line,) = submitted(world, f"results/{RUN.format(scale='paper')}/record.json", "--config", "scale=paper", site=site)
+def paper_run(world: Path, runs: dict | None = None, run: str = RUN, **site) -> str:
+    target = f"results/{run.format(scale='paper')}/record.json"
+    (line,) = submitted(world, target, "--config", "scale=paper", site=site, runs=runs)
     return line
 
 
@@ -82,16 +84,45 @@ def test_a_sites_keys_reach_its_cluster(world):
     assert "gres" not in line
 
 
+def test_a_site_says_what_some_runs_ask_for(world):
+    runs = {"ave/*": {"mem_mb": 64000}, "*/dg-sct": {"gpus": 2}, "*/late-fusion": {"minutes": 120, "cpus": 4}}
+    assert re.search(r" -t 720 --mem 64000 --requeue --cpus-per-task=8 .*--gpus=2", paper_run(world, runs))
+    (world / "notes").unlink()
+    late = paper_run(world, runs, RUN.replace("dg-sct", "late-fusion"))
+    assert re.search(r" -t 120 --mem 64000 --requeue --cpus-per-task=4 .*--gpus=1", late)
+
+
+def test_a_yardstick_at_full_size_asks_for_little_whatever_its_task_does(world):
+    line = paper_run(world, {"ave/*": {"minutes": 2880, "mem_mb": 96000, "gpus": 4}}, RUN.replace("dg-sct", "majority-class"))
+    assert re.search(r" -t 30 --mem 3000 --requeue .*--cpus-per-task=1 ", line)
+    assert "--gpus" not in line
+
+
 @pytest.mark.parametrize(
-    ("slurm", "sentence"),
+    ("site", "options"),
     [
-        ({"partitoin": "gpu"}, "unknown key slurm.partitoin; known: partition, gpu_partition, account"),
-        ({"account": 12}, "slurm.account must be text or null"),
+        ({}, "--gpus 1"),
+        ({"run": {"keep": "record", "compile": True}, "runs": {"*/dg-sct": {"gpus": 2}}}, "--compile --gpus 2 --keep record"),
     ],
 )
-def test_a_wrong_site_file_ends_in_a_sentence(tmp_path, slurm, sentence):
+def test_the_trainer_is_told_its_gpus_and_what_is_to_stay(world, site, options):
+    (world / "site.yaml").write_text(yaml.safe_dump({"data": {"ave": str(world / "ave")}, **site}))
+    call = [f"results/{RUN.format(scale='paper')}/record.json", "-n", "--printshellcmds"]
+    said = snakemake(world, *call, "--config", "scale=paper", "site=site.yaml")
+    assert f"}} {options} > " in said.text
+
+
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        ({"slurm": {"partitoin": "gpu"}}, "unknown key slurm.partitoin; known: partition, gpu_partition, account"),
+        ({"slurm": {"account": 12}}, "slurm.account must be text or null"),
+        ({"runs": {"*/dg-stc": {"gpus": 2}}}, "runs.*/dg-stc: no method is called 'dg-stc'; did you mean 'dg-sct'?"),
+    ],
+)
+def test_a_wrong_site_file_ends_in_a_sentence(tmp_path, part, sentence):
     content = yaml.safe_load((ROOT / "workflow/config/site.yaml").read_text())
-    (tmp_path / "site.yaml").write_text(yaml.safe_dump(content | {"slurm": slurm}))
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(content | part))
     said = snakemake(tmp_path, "table1", "-n", "--config", "site=site.yaml")
     assert said.code == 1
     assert sentence in said.text

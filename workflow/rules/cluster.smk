@@ -16,12 +16,12 @@ if "SLURM_JOB_ID" in os.environ:
 
 def asked(wildcards):
     """What this run asks for: CPUs, memory, minutes, GPUs (dgsct.settings.resources)."""
-    return SITE.resources(wildcards.task, wildcards.method, wildcards.scale)
+    return SITE.resources(run_of(wildcards))
 
 
 def full_size(wildcards):
     """Whether this run has a job of its own: it works at full size, and is no yardstick, which takes seconds."""
-    kind, *_ = declared(wildcards.task, wildcards.method)
+    kind = run_of(wildcards).kind
     return kind != "yardstick" and not get_scale(wildcards.scale).short_runs
 
 

@@ -16,6 +16,7 @@ from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
 from dgsct.data.extractors import EXTRACTORS
 from dgsct.tasks.generate import generator_module
+from dgsct.encoders.keys import converted_key, encoder_key
 from dgsct.encoders.sources import WEIGHTS, place_of, remedy
 from dgsct.engine.execution import Execution
 from dgsct.errors import DgsctError
@@ -32,9 +33,8 @@ from dgsct.records.results import efficiency_key, outdated
 from dgsct.runs.inputs import encoder_path, encoders_needed, input_paths
 from dgsct.runs.retention import keep_of, runs_with_needed_weights
 from dgsct.runs.run import Run
-from dgsct.runs.site import SITE as SITE_HERE, declared, read_site
+from dgsct.runs.site import SITE as SITE_HERE, read_site
 from dgsct.campaign.runtimes import minutes_to_ask, read_runtimes
-from dgsct.settings.keys import described
 from dgsct.settings.scales import SCALES, get_scale
 from dgsct.tasks import HOMES, TASKS, get_set
 
@@ -202,19 +202,10 @@ def features_key(scale, extractor):
     """Hash of what features depend on besides the prepared set and the encoder's weights."""
     known, sizes = EXTRACTORS[extractor], get_scale(scale)
     made_for = [known.reads, known.encoder, known.shape(sizes)]
-    return sha256_json([code_hash("dgsct.encoders.extract"), made_for])
-
-
-def encoder_key(encoder):
-    """Hash of what a mini encoder depends on."""
-    sizes = described(getattr(get_scale("mini"), encoder))
-    return sha256_json([code_hash("dgsct.encoders.pretrain"), sizes])
-
-
-def converted_key(encoder):
-    """Hash of what a converted public encoder depends on besides its file."""
-    sizes = described(getattr(get_scale("paper"), encoder))
-    return sha256_json([code_hash("dgsct.encoders.public"), sizes])
+    code = code_hash(
+        "dgsct.encoders.extract", f"dgsct.encoders.layouts.{known.encoder}"
+    )
+    return sha256_json([code, made_for])
 
 
 def experiment_key(name, module):

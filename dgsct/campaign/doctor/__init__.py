@@ -51,7 +51,7 @@ class Campaign:
     @property
     def gpus(self) -> int:
         """How many GPUs a run asks for at most."""
-        return max((self.site.resources_of(run).gpus for run in self.runs), default=0)
+        return max((self.site.resources(run).gpus for run in self.runs), default=0)
 
     @property
     def datasets(self) -> list[str]:

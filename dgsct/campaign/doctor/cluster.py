@@ -21,7 +21,7 @@ from dgsct.campaign.commands import ask
 from dgsct.campaign.doctor import Campaign, Finding
 from dgsct.campaign.queued import FORMAT, parse_squeue
 from dgsct.runs.run import Run
-from dgsct.runs.site import Site, declared
+from dgsct.runs.site import Site
 from dgsct.settings.resources import Resources
 from dgsct.settings.scales import get_scale
 
@@ -118,8 +118,8 @@ def requests(campaign: Campaign) -> list[Request]:
     extra = tuple(str(train["slurm_extra"]).split()) if train.get("slurm_extra") else ()
     alike: dict[Resources, list[Run]] = {}
     for run in campaign.runs:
-        alike.setdefault(campaign.site.resources_of(run), []).append(run)
-    several = sum(any(declared(run.task, run.method)[0] == "trained" for run in runs) for runs in alike.values()) > 1
+        alike.setdefault(campaign.site.resources(run), []).append(run)
+    several = sum(any(run.kind == "trained" for run in runs) for runs in alike.values()) > 1
     found = []
     for asked, runs in alike.items():
         gpus = int(train.get("gpu", asked.gpus))
@@ -146,7 +146,7 @@ def _what(runs: list[Run], several: bool) -> str:
     """Such as `a training`; where trainings ask for different things: `a training of dg-sct on avs-s4 and 3 others`."""
     by_kind: dict[str, dict[str, None]] = {}
     for run in runs:
-        by_kind.setdefault(declared(run.task, run.method)[0], {})[f"{run.method} on {run.task}"] = None
+        by_kind.setdefault(run.kind, {})[f"{run.method} on {run.task}"] = None
     kind = next(kind for kind in KINDS if kind in by_kind)
     first, *others = by_kind[kind]
     if not several or kind != "trained":
@@ -159,7 +159,7 @@ def _keys(run: Run, site: Site) -> dict[str, str]:
     """Where the site file says what `run` asks for; it says nothing of short runs."""
     if get_scale(run.scale).short_runs:
         return {}
-    return {name: site.key(run.task, run.method, name) for name in ("cpus", "mem_mb", "minutes", "gpus")}
+    return {name: site.key(run, name) for name in ("cpus", "mem_mb", "minutes", "gpus")}
 
 
 def _number(value: Any, parse: Callable[[str], float], unit: float) -> int:

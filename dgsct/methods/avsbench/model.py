@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from dgsct.encoders.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from dgsct.encoders.pvt import Pvt
 from dgsct.encoders.resnet import Resnet
-from dgsct.encoders.swin import IMAGENET_MEAN, IMAGENET_STD
 from dgsct.methods.avsbench import AvsBenchOptions
 from dgsct.models.heads.masks import ASPP, MaskOutput, Segmenter, mask_losses, mask_probabilities
 from dgsct.models.keys import PublicLayout

@@ -98,7 +98,7 @@ class Table:
     @property
     def marked_notes(self) -> tuple[tuple[str, str], ...]:
         """What stands below the table: each mark with its text."""
-        inferred = any(part.design == "inferred" for part in (*self.rows, *self.columns))
+        inferred = "inferred" in {row.design for row in self.rows} | {column.design for column in self.columns}
         letters = tuple((footnote_mark(i), text) for i, text in enumerate(self.footnotes))
         return ((INFERRED_MARK, INFERRED_NOTE), *letters) if inferred else letters
 

@@ -17,20 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from dgsct.data.folders import new_folder
-from dgsct.data.generate import FPS, MARK, RATE, SIDE, video_ids
+from dgsct.data.generate import MARK, video_ids
+from dgsct.data.kinds import BELL, BOW, CHIRP, CLICKS, CROSS, DISC, HISS, HUM, RING, SQUARE, TRIANGLE, WHISTLE
 from dgsct.data.media import over_clips, write_mp4
-from dgsct.data.scenes import (
-    LOOKS,
-    SECONDS,
-    SOUNDS,
-    Interval,
-    Scene,
-    Source,
-    events,
-    random_source,
-    render_frames,
-    render_wave,
-)
+from dgsct.data.scenes import Interval, Scene, Source, events, random_source, render_frames, render_wave
+from dgsct.data.streams import generator
 from dgsct.errors import UsageError
 from dgsct.tasks.ave.annotations import SPLIT_FILES, AveIndex, Row, write_index
 
@@ -42,11 +33,15 @@ CATEGORIES = (
     "Triangle, hissing",
     "Triangle, humming",
 )
-CLASSES = ((0, 0), (0, 1), (1, 1), (1, 2), (2, 2), (2, 0))  # look and sound of each class
-SPLITS = {"train": 96, "val": 24, "test": 60}
+CLASSES = ((DISC, HUM), (DISC, CHIRP), (SQUARE, CHIRP), (SQUARE, HISS), (TRIANGLE, HISS), (TRIANGLE, HUM))
+# What comes and goes around the events: looks of silent bystanders, sounds from off-screen.
+LOOKS = (DISC, SQUARE, TRIANGLE, RING, CROSS, BOW)
+SOUNDS = (HUM, CHIRP, HISS, CLICKS, BELL, WHISTLE)
+SECONDS = 10
+SIDE, FPS, RATE = 64, 10, 32000  # pixels, frames a second, Hz
+SIZES = {"ave": {"train": 96, "val": 24, "test": 60}}
 FULL_SHARE = 0.35
 TRIES = 20
-CLIP = 0  # stream of random numbers; pre-training draws from others (dgsct.data.scenes)
 
 
 def classes_by_second(scene: Scene) -> list[set[int]]:
@@ -69,7 +64,7 @@ def ave_scene(category: int, rng: np.random.Generator) -> tuple[Scene, int, int]
     visible, audible = _around(rng, start, end)
     event = random_source(rng, *CLASSES[category], visible, audible)
     sources = (*_companions(rng, category, event, (start, end)), event)
-    return Scene(sources, int(rng.integers(2**31)), float(rng.uniform(0.005, 0.02))), start, end
+    return Scene(sources, int(rng.integers(2**31)), SECONDS, float(rng.uniform(0.005, 0.02))), start, end
 
 
 def _around(rng: np.random.Generator, start: int, end: int) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
@@ -89,18 +84,18 @@ def _companions(rng: np.random.Generator, category: int, event: Source, seconds:
     drawn anew, and after some tries given up.
     """
     look, sound = CLASSES[category]
-    other_looks = [i for i in range(len(LOOKS)) if i != look]
-    other_sounds = [i for i in range(len(SOUNDS)) if i != sound]
+    other_looks = [other for other in LOOKS if other != look]
+    other_sounds = [other for other in SOUNDS if other != sound]
     right = [{category} if seconds[0] <= t < seconds[1] else set() for t in range(SECONDS)]
     bystanders, sounds = int(rng.integers(0, 3)), int(rng.random() < 0.7)
     chosen: list[Source] = []
     for silent in (True,) * bystanders + (False,) * sounds:
         for _ in range(TRIES):
             if silent:
-                one = random_source(rng, int(rng.choice(other_looks)), 0, _stretch(rng), ())
+                one = random_source(rng, other_looks[int(rng.choice(len(other_looks)))], None, _stretch(rng), ())
             else:
-                one = random_source(rng, 0, int(rng.choice(other_sounds)), (), _stretch(rng))
-            if classes_by_second(Scene((*chosen, one, event), 0)) == right:
+                one = random_source(rng, None, other_sounds[int(rng.choice(len(other_sounds)))], (), _stretch(rng))
+            if classes_by_second(Scene((*chosen, one, event), 0, SECONDS)) == right:
                 chosen.append(one)
                 break
     return chosen
@@ -115,7 +110,7 @@ def _stretch(rng: np.random.Generator) -> tuple[Interval, ...]:
 
 def clip_scene(seed: int, clip: int, category: int) -> tuple[Scene, int, int]:
     """The scene of clip number `clip` of the mini AVE set of `seed`, with the event's seconds [start, end)."""
-    return ave_scene(category, np.random.default_rng([seed, CLIP, clip]))
+    return ave_scene(category, generator("ave/clip", seed, clip))
 
 
 def _write_clip(task: tuple[Path, str, int, int, int]) -> Row:
@@ -126,14 +121,19 @@ def _write_clip(task: tuple[Path, str, int, int, int]) -> Row:
     return Row(CATEGORIES[category], video_id, "good", start, end)
 
 
-def write_mini_ave(
-    root: Path, seed: int = 0, splits: dict[str, int] | None = None, jobs: int | None = None, progress: bool = True
+def write(
+    name: str,
+    root: Path,
+    seed: int = 0,
+    splits: dict[str, int] | None = None,
+    jobs: int | None = None,
+    progress: bool = True,
 ) -> AveIndex:
-    """Write the mini AVE set to `root`: mp4 files, annotations, categories, split lists. The folder appears at the end.
+    """Write the mini AVE set (`name` ave) to `root`: mp4 files, annotations, categories, split lists.
 
-    `splits` gives the number of clips of train, val and test. Deterministic in `seed`.
+    The folder appears at the end. `splits` gives the number of clips of train, val and test. Deterministic in `seed`.
     """
-    sizes = SPLITS if splits is None else splits
+    sizes = SIZES[name] if splits is None else splits
     if set(sizes) != set(SPLIT_FILES) or min(sizes.values()) < 1 or sizes["train"] < len(CLASSES):
         raise UsageError(f"mini AVE splits {sizes}: give train {len(CLASSES)} clips or more, val and test one or more")
     if seed < 0:
@@ -144,13 +144,13 @@ def write_mini_ave(
     with new_folder(root, MARK) as folder:
         media = folder / "AVE"
         media.mkdir()
-        tasks = [(media, name, seed, i, kinds[i]) for i, name in enumerate(video_ids(len(kinds), seed))]
+        tasks = [(media, video, seed, i, kinds[i]) for i, video in enumerate(video_ids(name, len(kinds), seed))]
         rows = tuple(over_clips(_write_clip, tasks, jobs, "generating", progress))
         indices = {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(SPLIT_FILES)}
         # Like the real set's, the class order is the order of first appearance: the first six rows are the six classes.
         index = AveIndex(rows, CATEGORIES, indices)
         write_index(folder, index)
-        about = {"generator": "dgsct.tasks.ave.mini", "set": "ave", "seed": seed, "splits": sizes}
+        about = {"generator": "dgsct.tasks.ave.mini", "set": name, "seed": seed, "splits": sizes}
         (folder / MARK).write_text(json.dumps(about) + "\n", encoding="utf-8")
     background = 100 * float(np.mean(index.labels == len(CATEGORIES)))
     print(f"{len(rows)} clips of {len(CATEGORIES)} classes in {root}, {background:.1f} % background", flush=True)

@@ -18,9 +18,11 @@ import numpy as np
 
 from dgsct.atomic import write_bytes_atomic
 from dgsct.data.folders import new_folder
-from dgsct.data.generate import FPS, MARK, RATE, SIDE, video_ids
+from dgsct.data.generate import MARK, video_ids
+from dgsct.data.kinds import BELL, BOW, CHIRP, CLICKS, CROSS, DISC, HISS, HUM, RING, SQUARE, TRIANGLE, WHISTLE, Look, Sound
 from dgsct.data.media import over_clips, write_mp4
 from dgsct.data.scenes import Interval, Scene, Source, random_source, render_frames, render_masks, render_wave
+from dgsct.data.streams import generator
 from dgsct.errors import UsageError
 from dgsct.settings.scales import MINI
 from dgsct.tasks.avs.categories import GENERATED as CATEGORIES
@@ -30,8 +32,14 @@ SIZES = {
     "avs-s4": {"train": 168, "val": 24, "test": 60},
     "avs-ms3": {"train": 120, "val": 24, "test": 60},
 }
+# The things of each set, by number: a look and the sound that goes with it. S4's are its categories, in their order.
+Thing = tuple[Look, Sound]
+THINGS: dict[str, tuple[Thing, ...]] = {
+    "avs-s4": ((DISC, HUM), (SQUARE, CHIRP), (TRIANGLE, HISS), (RING, CLICKS), (CROSS, BELL), (BOW, WHISTLE)),
+    "avs-ms3": ((DISC, HUM), (SQUARE, CHIRP), (TRIANGLE, HISS), (RING, CLICKS), (CROSS, BELL), (BOW, WHISTLE)),
+}
+SIDE, FPS, RATE = 64, 10, 32000  # pixels, frames a second, Hz
 SEEN = range(FPS - 1, SEGMENTS * FPS, FPS)  # frames that the preparation takes from the mp4 files
-CLIP = {"avs-s4": 3, "avs-ms3": 4}  # streams of random numbers; others: `mini.CLIP`, `scenes.STILL` and `scenes.SECOND`
 WHOLE: tuple[Interval, ...] = ((0.0, float(SEGMENTS)),)
 APART = 0.5  # of the image side, between the centres of two things
 TRIES = 200
@@ -39,17 +47,19 @@ TRIES = 200
 
 def s4_scene(category: int, rng: np.random.Generator) -> Scene:
     """One thing that sounds for five seconds, and none to two silent ones of other looks."""
+    things = THINGS[S4.name]
     bystanders = int(rng.choice(3, p=(0.3, 0.55, 0.15)))
-    others = rng.choice([k for k in range(len(CATEGORIES)) if k != category], bystanders, replace=False)
-    return _scene(rng, [(category, WHOLE), *((int(k), ()) for k in others)])
+    others = rng.choice([k for k in range(len(things)) if k != category], bystanders, replace=False)
+    return _scene(rng, [(things[category], WHOLE), *((things[k], ()) for k in others)])
 
 
 def ms3_scene(rng: np.random.Generator) -> Scene:
     """Two or three things of different looks, of which one to three sound, half of them for some seconds only."""
+    things = THINGS[MS3.name]
     count = int(rng.integers(2, 4))
     sounding = min(int(rng.choice(3, p=(0.35, 0.5, 0.15))) + 1, count)
-    kinds = rng.choice(len(CATEGORIES), count, replace=False)
-    return _scene(rng, [(int(kind), _stretch(rng) if i < sounding else ()) for i, kind in enumerate(kinds)])
+    chosen = rng.choice(len(things), count, replace=False)
+    return _scene(rng, [(things[k], _stretch(rng) if i < sounding else ()) for i, k in enumerate(chosen)])
 
 
 def _stretch(rng: np.random.Generator) -> tuple[Interval, ...]:
@@ -61,16 +71,16 @@ def _stretch(rng: np.random.Generator) -> tuple[Interval, ...]:
     return ((float(start), float(start + length)),)
 
 
-def _scene(rng: np.random.Generator, things: list[tuple[int, tuple[Interval, ...]]]) -> Scene:
-    """Things (kind, seconds of sound) apart from each other, on screen all the time, in random order from back to front."""
+def _scene(rng: np.random.Generator, things: list[tuple[Thing, tuple[Interval, ...]]]) -> Scene:
+    """Things (and their seconds of sound) apart from each other, on screen all the time, in random order of depth."""
     sources: list[Source] = []
-    for centre, (kind, audible) in zip(_centres(rng, len(things)), things, strict=True):
-        one = random_source(rng, kind, kind, WHOLE, audible)
+    for centre, (thing, audible) in zip(_centres(rng, len(things)), things, strict=True):
+        one = random_source(rng, *thing, WHOLE, audible)
         swing = (float(rng.uniform(0.02, 0.08)), float(rng.uniform(0.02, 0.08)))
         sources.append(replace(one, centre=centre, swing=swing, size=float(rng.uniform(0.24, 0.32))))
     order = rng.permutation(len(sources))
     noise = float(rng.uniform(0.005, 0.02))
-    return Scene(tuple(sources[i] for i in order), int(rng.integers(2**31)), noise, duration=SEGMENTS)
+    return Scene(tuple(sources[i] for i in order), int(rng.integers(2**31)), SEGMENTS, noise)
 
 
 def _centres(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
@@ -83,10 +93,10 @@ def _centres(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in places]
 
 
-def clip_scene(task: str, seed: int, clip: int) -> Scene:
-    """The scene of clip number `clip`; the S4 category is the number modulo six."""
-    rng = np.random.default_rng([seed, CLIP[task], clip])
-    return s4_scene(clip % len(CATEGORIES), rng) if task == S4.name else ms3_scene(rng)
+def clip_scene(name: str, seed: int, clip: int) -> Scene:
+    """The scene of clip number `clip` of a set; the S4 categories take turns."""
+    rng = generator(f"{name}/clip", seed, clip)
+    return s4_scene(clip % len(CATEGORIES), rng) if name == S4.name else ms3_scene(rng)
 
 
 def truth(scene: Scene, side: int) -> np.ndarray:
@@ -136,40 +146,40 @@ def _wav(sound: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _rows(task: str, sizes: dict[str, int], seed: int) -> tuple[AvsRow, ...]:
+def metadata(name: str, sizes: dict[str, int], seed: int) -> tuple[AvsRow, ...]:
     """Metadata; S4 categories take turns, MS3 names are those of sources that give two clips each."""
     splits = [split for split in SPLITS for _ in range(sizes[split])]
-    names = video_ids(len(splits), seed + CLIP[task])
-    if task == MS3.name:
-        return tuple(AvsRow(f"{names[i // 2]}_{i % 2}", split) for i, split in enumerate(splits))
-    starts = np.random.default_rng([seed, CLIP[task]]).integers(0, 6, len(splits)).tolist()
+    ids = video_ids(name, len(splits), seed)
+    if name == MS3.name:
+        return tuple(AvsRow(f"{ids[i // 2]}_{i % 2}", split) for i, split in enumerate(splits))
+    starts = generator(f"{name}/starts", seed).integers(0, 6, len(splits)).tolist()
     return tuple(
-        AvsRow(name, split, CATEGORIES[i % len(CATEGORIES)], start, 1 if split == "train" else SEGMENTS)
-        for i, (name, split, start) in enumerate(zip(names, splits, starts, strict=True))
+        AvsRow(video, split, CATEGORIES[i % len(CATEGORIES)], start, 1 if split == "train" else SEGMENTS)
+        for i, (video, split, start) in enumerate(zip(ids, splits, starts, strict=True))
     )
 
 
-def write_mini_avs(
-    task: str,
+def write(
+    name: str,
     root: Path,
     seed: int = 0,
     splits: dict[str, int] | None = None,
     jobs: int | None = None,
     progress: bool = True,
 ) -> AvsIndex:
-    """Write the mini set of `task` (avs-s4 or avs-ms3) to `root`. The folder appears at the end.
+    """Write the mini set `name` (avs-s4 or avs-ms3) to `root`. The folder appears at the end.
 
     `splits` gives the number of clips of train, val and test. Deterministic in `seed`.
     """
-    sizes = SIZES[task] if splits is None else splits
+    sizes = SIZES[name] if splits is None else splits
     if set(sizes) != set(SPLITS) or min(sizes.values()) < 1:
-        raise UsageError(f"mini {task} splits {sizes}: give train, val and test one clip or more")
+        raise UsageError(f"mini {name} splits {sizes}: give train, val and test one clip or more")
     if seed < 0:
-        raise UsageError(f"the seed of the mini {task} set is {seed}; it must be at least 0")
-    data_set: AvsBench = {s.name: s for s in (S4, MS3)}[task]
-    rows = _rows(task, sizes, seed)
+        raise UsageError(f"the seed of the mini {name} set is {seed}; it must be at least 0")
+    data_set: AvsBench = {s.name: s for s in (S4, MS3)}[name]
+    rows = metadata(name, sizes, seed)
     with new_folder(root, MARK) as folder:
-        tasks = [(task, folder, row, seed, i) for i, row in enumerate(rows)]
+        tasks = [(name, folder, row, seed, i) for i, row in enumerate(rows)]
         packs: dict[Path, dict[str, Any]] = defaultdict(dict)
         for row, sound in zip(rows, over_clips(_write_clip, tasks, jobs, "generating", progress), strict=True):
             packs[data_set.paths(folder, row, "wave")[0]][f"{row.video_id}.wav"] = sound
@@ -182,7 +192,7 @@ def write_mini_avs(
             {s: np.array([i for i, row in enumerate(rows) if row.split == s], dtype=np.int64) for s in SPLITS},
         )
         write_metadata(data_set.index_file(folder), index)
-        about = {"generator": "dgsct.tasks.avs.mini", "set": task, "seed": seed, "splits": sizes}
+        about = {"generator": "dgsct.tasks.avs.mini", "set": name, "seed": seed, "splits": sizes}
         (folder / MARK).write_text(json.dumps(about) + "\n", encoding="utf-8")
     print(f"{len(rows)} clips in {root}, {int(index.annotated.sum())} annotated frames", flush=True)
     return index

@@ -4,13 +4,20 @@ import pytest
 import torch
 from avs_golden import SIDE, TINY
 
-from dgsct.methods.dg_sct.avs import DGSCTSegmentation, build
+from dgsct.methods.dg_sct.avs import DGSCTSegmentation
+from dgsct.methods.dg_sct.avs import build as build_at
 from dgsct.models.adapter import NoAdapter
 from dgsct.runs.resolve import resolve_options
-from dgsct.settings.scales import PAPER
+from dgsct.settings.scales import PAPER, Scale
+from dgsct.tasks import get_task
 from dgsct.tasks.avs.options import AvsOptions as Options
 
 ADAPTERS = ("backbone.p1.", "backbone.p2.")
+
+
+def build(task: str, scale: Scale, options: Options) -> DGSCTSegmentation:
+    """The model at that scale, as the setting has it."""
+    return build_at(task, get_task(task).at(scale), options)
 
 
 def options(task: str, protocol: str = "release", method: str = "dg-sct", **overrides) -> Options:
@@ -101,7 +108,7 @@ def test_output_has_the_side_of_the_frames(stepped, batch):
     assert output.logits.shape == (2, 5, SIDE, SIDE)
     assert [tuple(x.shape) for x in output.maps] == [(10, 64, k, k) for k in (24, 12, 6, 3)]
     assert all((x >= 0).all() for x in output.maps)
-    probability = model.predict(output)
+    probability = model.predict(output)["masks"]
     assert probability.dtype == torch.float32
     assert torch.equal(probability > 0.5, output.logits > 0)
 

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from dgsct.data.prepared import Prepared
 from dgsct.data.writer import PackedWriter
 from dgsct.models.heads.events import EventOutput, decode
 from dgsct.settings.scales import MINI
+from dgsct.tasks import get_task
 from dgsct.tasks.ave.metrics import (
     accuracy_bounds,
     batch_mean_accuracy,
@@ -20,7 +22,7 @@ from dgsct.tasks.ave.metrics import (
     segment_accuracy,
 )
 from dgsct.tasks.ave.options import AveOptions as Options
-from dgsct.tasks.ave.task import open_task
+from dgsct.tasks.ave.task import Ave, open_task
 
 BACKGROUND = 28
 LABELS = np.full((2, 10), BACKGROUND)
@@ -64,39 +66,48 @@ def packed_set(folder: Path, absent: tuple[int, ...] = ()) -> Path:
     for _ in range(5):
         writer.append({"id": "x"}, {name: np.zeros(shape) for name, shape in shapes.items()})
     labels = np.repeat([[0], [1], [2], [3], [4], [5]], 10, axis=1)
-    rows = [{"media": None if i in absent else media} for i, media in enumerate((4, 3, 2, 1, 3, 0))]
-    described = {"task": "ave", "scale": "mini", "image_size": 1, "front_end": {}, "categories": [], "clips": {}}
+    media = [None if i in absent else place for i, place in enumerate((4, 3, 2, 1, 3, 0))]
+    rows = [{"id": f"video{i if i != 4 else 1}", "media": place} for i, place in enumerate(media)]
+    described = {"dataset": "ave", "scale": "mini", "image_size": 1, "front_end": {}, "categories": list("abcdef"), "clips": {}}
     splits = {"train": [0, 1], "val": [2], "test": [3, 4, 5]}
     writer.finish({"labels": labels}, {**described, "rows": rows, "splits": splits, "coverage": {}})
     writer.close()
     return folder
 
 
+def opened(folder: Path) -> Ave:
+    return open_task(Prepared.open(folder), get_task("ave").at(MINI), Options(), ())
+
+
+def metrics_of(view: Ave, predicted: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+    return get_task("ave").measure_all(view.units(view.keep({"segments": predicted}, rows), rows, 8))
+
+
 def test_accuracy_without_the_videos_that_training_saw(tmp_path):
-    task = open_task(packed_set(tmp_path / "packed"), MINI, Options())
-    rows = task.splits["test"]
-    predicted = task.labels(rows).copy()
+    view = opened(packed_set(tmp_path / "packed"))
+    rows = view.splits["test"]
+    predicted = view.labels(rows).copy()
     predicted[0, :2] = predicted[1, :] = 0  # 18 of the 20 unseen segments are right, and none of the seen 10
-    metrics = task.metrics(predicted, rows, 8)
+    metrics = metrics_of(view, predicted, rows)
     assert metrics["acc_exact"] == pytest.approx(60.0)
     assert metrics["acc_exact_unseen_ids"] == pytest.approx(90.0)
-    assert "acc_exact_unseen_ids" not in task.metrics(task.labels(task.splits["val"]), task.splits["val"], 8)
+    rows = view.splits["val"]
+    assert "acc_exact_unseen_ids" not in metrics_of(view, view.labels(rows), rows)
 
 
 def test_absent_clips_bound_the_accuracy_over_all(tmp_path):
-    folder = packed_set(tmp_path / "packed", absent=(5,))
-    task = open_task(folder, MINI, Options())
-    rows = task.splits["test"]
+    view = opened(packed_set(tmp_path / "packed", absent=(5,)))
+    rows = view.splits["test"]
     assert rows.tolist() == [3, 4]
-    predicted = task.labels(rows).copy()
+    predicted = view.labels(rows).copy()
     predicted[0, :5] = 0
-    metrics = task.metrics(predicted, rows, 8)
+    metrics = metrics_of(view, predicted, rows)
     assert metrics["acc_exact"] == pytest.approx(75.0)  # 15 of 20 segments
     assert metrics["acc_exact_lower"] == pytest.approx(50.0)  # 15 of 30
     assert metrics["acc_exact_upper"] == pytest.approx(250 / 3)  # 25 of 30
     for split in ("train", "val"):
-        rows = task.splits[split]
-        assert not {"acc_exact_lower", "acc_exact_upper"} & task.metrics(task.labels(rows), rows, 8).keys()
+        rows = view.splits[split]
+        assert not {"acc_exact_lower", "acc_exact_upper"} & metrics_of(view, view.labels(rows), rows).keys()
 
 
 CLASSES = st.integers(0, BACKGROUND)

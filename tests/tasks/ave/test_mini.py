@@ -7,14 +7,16 @@ import pytest
 
 from dgsct.data.folders import check_replaceable
 from dgsct.data.media import read_audio, read_frames
-from dgsct.data.scenes import LOOKS, SOUNDS, events
+from dgsct.data.scenes import events
 from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import MINI
+from dgsct.tasks import get_task
 from dgsct.tasks.ave import mini
 from dgsct.tasks.ave.annotations import SPLIT_FILES, read_index
-from dgsct.tasks.ave.mini import CATEGORIES, CLASSES, SPLITS, classes_by_second, clip_scene, write_mini_ave
+from dgsct.tasks.ave.mini import CATEGORIES, CLASSES, LOOKS, SIZES, SOUNDS, classes_by_second, clip_scene, write
 from dgsct.tasks.generate import main
 
+SPLITS = SIZES["ave"]
 SMALL = {"train": 6, "val": 3, "test": 3}
 BACKGROUND = len(CLASSES)
 
@@ -22,7 +24,7 @@ BACKGROUND = len(CLASSES)
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     root = tmp_path_factory.mktemp("mini") / "raw"
-    return root, write_mini_ave(root, seed=3, splits=SMALL, progress=False)
+    return root, write("ave", root, seed=3, splits=SMALL, progress=False)
 
 
 def scenes_of_split(split: str) -> list[tuple]:
@@ -65,8 +67,8 @@ def test_the_clips_are_the_scenes(small):
 
 def test_equal_seeds_give_equal_files(small, tmp_path):
     root, index = small
-    again = write_mini_ave(tmp_path / "again", seed=3, splits=SMALL, jobs=1, progress=False)
-    other = write_mini_ave(tmp_path / "other", seed=4, splits=SMALL, progress=False)
+    again = write("ave", tmp_path / "again", seed=3, splits=SMALL, jobs=1, progress=False)
+    other = write("ave", tmp_path / "other", seed=4, splits=SMALL, progress=False)
     assert again.rows == index.rows
     assert not set(again.video_ids) & set(other.video_ids)
     for path in (root / "AVE").iterdir():
@@ -74,7 +76,7 @@ def test_equal_seeds_give_equal_files(small, tmp_path):
 
 
 def test_shares_and_balance():
-    assert MINI.classes["ave"] == BACKGROUND == len(CATEGORIES)
+    assert get_task("ave").at(MINI).classes == BACKGROUND == len(CATEGORIES)
     assert max(len(LOOKS), len(SOUNDS)) <= MINI.swin.num_classes == MINI.htsat.num_classes
     everything = []
     for split in SPLIT_FILES:
@@ -118,20 +120,20 @@ def test_neither_sense_suffices():
         accuracy = one_sense_accuracy(scenes, sense)
         print(f"{sense} oracle: {accuracy:.1f} %")
         assert 35 < accuracy < 65
-    pairs = [(look, sound) for look, sound in CLASSES]
-    for part in (0, 1):
-        assert sorted(p[part] for p in pairs) == [0, 0, 1, 1, 2, 2]
+    for names in ([kind.name for kind in kinds] for kinds in zip(*CLASSES, strict=True)):
+        assert sorted(names.count(name) for name in set(names)) == [2, 2, 2]
 
 
 def test_companions_come_and_go():
+    looks, sounds = ({pair[part] for pair in CLASSES} for part in (0, 1))
     kinds = {"silent event": 0, "off-screen event": 0, "class-look bystander": 0, "class-sound away": 0}
     for scene, start, end, _ in scenes_of_split("train"):
         *others, own = events(scene)
         outside = (np.arange(10) < start) | (np.arange(10) >= end)
         kinds["silent event"] += bool((own.seen & outside).any())
         kinds["off-screen event"] += bool((own.heard & outside).any())
-        kinds["class-look bystander"] += any(e.seen.any() and e.source.look < 3 for e in others)
-        kinds["class-sound away"] += any(e.heard.any() and e.source.sound < 3 for e in others)
+        kinds["class-look bystander"] += any(e.seen.any() and e.source.look in looks for e in others)
+        kinds["class-sound away"] += any(e.heard.any() and e.source.sound in sounds for e in others)
     assert min(kinds.values()) >= 10, kinds
 
 
@@ -139,12 +141,12 @@ def test_a_foreign_folder_is_never_replaced(tmp_path, small):
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "mine.mp4").write_text("precious")
     with pytest.raises(UsageError, match=r"videos holds something else \(it has no mini\.json\)"):
-        write_mini_ave(tmp_path / "videos", splits=SMALL, progress=False)
+        write("ave", tmp_path / "videos", splits=SMALL, progress=False)
     assert (tmp_path / "videos" / "mine.mp4").read_text() == "precious"
     own = tmp_path / "own"
     shutil.copytree(small[0], own)
     (own / "Annotations.txt").unlink()
-    write_mini_ave(own, seed=3, splits=SMALL, progress=False)
+    write("ave", own, seed=3, splits=SMALL, progress=False)
     assert (own / "Annotations.txt").exists()
 
 
@@ -162,16 +164,16 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
 
     monkeypatch.setattr(mini, "write_index", full)
     with pytest.raises(DgsctError, match=r"cannot write .*No space left on device.*; free space"):
-        write_mini_ave(tmp_path / "raw", splits=SMALL, progress=False)
+        write("ave", tmp_path / "raw", splits=SMALL, progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_command_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(mini, "SPLITS", SMALL)
+    monkeypatch.setitem(SIZES, "ave", SMALL)
     assert main(["ave", str(tmp_path / "raw"), "--seed", "5", "--jobs", "2"]) == 0
     assert "12 clips of 6 classes" in capsys.readouterr().out
     for wrong in (["--jobs", "0"], ["--seed", "-1"]):
         assert main(["ave", str(tmp_path / "raw"), *wrong]) == 2
         assert capsys.readouterr().err.count("\n") == 1
     with pytest.raises(UsageError, match="give train 6 clips or more"):
-        write_mini_ave(tmp_path / "few", splits={"train": 5, "val": 1, "test": 1})
+        write("ave", tmp_path / "few", splits={"train": 5, "val": 1, "test": 1})

@@ -42,7 +42,7 @@ def real(shared, tmp_path_factory) -> dict[str, AvsIndex]:
         path = data_set.index_file(root)
         path.parent.mkdir()
         path.write_bytes((shared / f"derived/{data_set.prefix}_meta_data.rebuilt.csv").read_bytes())
-    return {data_set.task: data_set.read_index(root) for data_set in (S4, MS3)}
+    return {data_set.name: data_set.read_index(root) for data_set in (S4, MS3)}
 
 
 def semantic(shared: Path, label: str) -> list[dict[str, str]]:

@@ -5,12 +5,12 @@ import pytest
 from PIL import Image
 
 from dgsct.data.media import read_facts, read_frames, read_sound
-from dgsct.data.scenes import LOOKS, SOUNDS, active, events, render_frames, render_masks, render_wave
+from dgsct.data.scenes import active, events, render_frames, render_masks, render_wave
 from dgsct.errors import UsageError
 from dgsct.settings.scales import MINI
 from dgsct.tasks.avs.decode import frame_indices, resize
 from dgsct.tasks.avs.files import MS3, S4, SPLITS
-from dgsct.tasks.avs.mini import CATEGORIES, SIZES, clip_scene, truth, write_mini_avs
+from dgsct.tasks.avs.mini import CATEGORIES, SIZES, THINGS, clip_scene, truth, write
 from dgsct.tasks.generate import main
 
 SIDE = MINI.frame_size
@@ -22,7 +22,7 @@ SETS = {"avs-s4": S4, "avs-ms3": MS3}
 def written(request, tmp_path_factory):
     task = request.param
     root = tmp_path_factory.mktemp(task) / "raw"
-    return task, root, write_mini_avs(task, root, seed=3, splits=SMALL[task], progress=False)
+    return task, root, write(task, root, seed=3, splits=SMALL[task], progress=False)
 
 
 def scenes_of(task: str, split: str) -> list:
@@ -76,8 +76,8 @@ def test_all_files_show_the_scene(written):
 
 def test_equal_seeds_give_equal_files(written, tmp_path):
     task, root, _ = written
-    write_mini_avs(task, tmp_path / "again", seed=3, splits=SMALL[task], jobs=1, progress=False)
-    other = write_mini_avs(task, tmp_path / "other", seed=4, splits=SMALL[task], progress=False)
+    write(task, tmp_path / "again", seed=3, splits=SMALL[task], jobs=1, progress=False)
+    other = write(task, tmp_path / "other", seed=4, splits=SMALL[task], progress=False)
     for path in root.rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (tmp_path / "again" / path.relative_to(root)).read_bytes(), path
@@ -93,11 +93,11 @@ def test_masks_are_what_is_seen_of_what_sounds():
 
 
 def test_what_sounds_and_what_stands_by():
-    assert len(CATEGORIES) == len(LOOKS) == len(SOUNDS)
+    assert [len(things) for things in THINGS.values()] == [len(CATEGORIES)] * 2
     s4 = scenes_of("avs-s4", "train")
     for i, scene in enumerate(s4):
         (meant,) = [s for s in scene.sources if s.audible]
-        assert meant.look == meant.sound == i % 6
+        assert (meant.look, meant.sound) == THINGS["avs-s4"][i % 6]
         assert meant.audible == ((0.0, 5.0),)
     assert np.mean([len(scene.sources) > 1 for scene in s4]) > 0.6
     ms3 = scenes_of("avs-ms3", "train")
@@ -111,7 +111,7 @@ def test_what_sounds_and_what_stands_by():
     assert 0.3 < np.mean(steady) < 0.7
     for scene in [*s4, *ms3]:
         assert len({s.look for s in scene.sources}) == len(scene.sources)
-        assert all(s.look == s.sound for s in scene.sources)
+        assert all((s.look, s.sound) in THINGS["avs-ms3"] for s in scene.sources)
 
 
 def mean_iou(predicted: np.ndarray, masks: np.ndarray) -> float:
@@ -143,13 +143,16 @@ def test_neither_a_prior_nor_sight_alone_suffices(task):
     assert max(blind.values()) < 30
     assert max(everything, largest) < 65
     # Whoever hears too can be right everywhere: looks tell apart what sounds from what does not.
-    heard = [{s.sound for s in scene.sources if active(s.audible, np.array([t + 0.9]))} for scene in scenes for t in range(5)]
+    its = {sound: look for look, sound in THINGS[task]}
+    heard = [
+        {its[s.sound] for s in scene.sources if active(s.audible, np.array([t + 0.9]))} for scene in scenes for t in range(5)
+    ]
     told = [one[:, t] for one in shown for t in range(5)]
     kinds = [[s.look for s in scene.sources] for scene in scenes for _ in range(5)]
     both = np.stack(
         [
-            np.any([m for m, k in zip(seen, looks, strict=True) if k in sounds] or [seen[0] & False], axis=0)
-            for seen, looks, sounds in zip(told, kinds, heard, strict=True)
+            np.any([m for m, k in zip(seen, looks, strict=True) if k in meant] or [seen[0] & False], axis=0)
+            for seen, looks, meant in zip(told, kinds, heard, strict=True)
         ]
     )
     assert np.array_equal(both, masks)
@@ -161,11 +164,11 @@ def test_command_line_and_wrong_sizes(tmp_path, capsys, monkeypatch):
     assert "8 clips in " in capsys.readouterr().out
     assert main(["avs-ms3", str(tmp_path / "raw"), "--seed", "-1"]) == 2
     with pytest.raises(UsageError, match="mini avs-s4 splits"):
-        write_mini_avs("avs-s4", tmp_path / "few", splits={"train": 1, "val": 0, "test": 1})
+        write("avs-s4", tmp_path / "few", splits={"train": 1, "val": 0, "test": 1})
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/clip.mp4").write_text("precious")
     with pytest.raises(UsageError, match="holds something else"):
-        write_mini_avs("avs-s4", tmp_path / "mine", splits=SMALL["avs-s4"], progress=False)
+        write("avs-s4", tmp_path / "mine", splits=SMALL["avs-s4"], progress=False)
 
 
 def test_the_pack_of_waves_is_a_dict_of_plain_arrays(written):

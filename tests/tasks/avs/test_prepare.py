@@ -22,7 +22,7 @@ from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import MINI, PAPER
 from dgsct.tasks.avs.decode import binary_mask, frame_indices, resize
 from dgsct.tasks.avs.files import MS3, S4
-from dgsct.tasks.avs.mini import clip_scene, truth, write_mini_avs
+from dgsct.tasks.avs.mini import clip_scene, truth, write
 
 SETS = {"avs-s4": S4, "avs-ms3": MS3}
 SPLITS = {"train": 5, "val": 2, "test": 2}
@@ -32,8 +32,8 @@ SPLITS = {"train": 5, "val": 2, "test": 2}
 def worlds(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("avs")
     for task in SETS:
-        write_mini_avs(task, root / task, splits=SPLITS, progress=False)
-        prepare_set(task, root / task, root / f"{task}-packed", MINI, progress=False)
+        write(task, root / task, splits=SPLITS, progress=False)
+        prepare_set(SETS[task], root / task, root / f"{task}-packed", MINI, progress=False)
     return {task: root / task for task in SETS}
 
 
@@ -63,26 +63,26 @@ def test_content(worlds, task):
         "vggish": ((9, 5, 1, 96, 64), "float32"), "masks": ((9, 5, 32, 32), "uint8"), "annotated": ((9, 5), "bool"),
     }  # fmt: skip
     manifest = data.manifest
-    assert (manifest["task"], manifest["layout"], manifest["image_size"]) == (task, "frames", 32)
+    assert (manifest["dataset"], manifest["layout"], manifest["image_size"]) == (task, "frames", 32)
     assert manifest["front_end"] == {"tile": 5, **MINI.htsat.front_end}
     assert [row["id"] for row in manifest["rows"]] == [row.video_id for row in rows]
     assert sorted(data.media_of_row) == list(range(9))
     assert {split: len(found) for split, found in data.splits.items()} == SPLITS
     for i in (0, 6, 8):
         media, row, scene = data.media_of_row[i], rows[i], clip_scene(task, 0, i)
-        known = data.annotated[i]
+        known = data.arrays["annotated"][i]
         assert known.sum() == row.annotated
-        assert np.array_equal(data.masks[media][known], truth(scene, 32)[known])
-        assert not data.masks[media][~known].any()
+        assert np.array_equal(data.arrays["masks"][media][known], truth(scene, 32)[known])
+        assert not data.arrays["masks"][media][~known].any()
         (packed,) = SETS[task].paths(root, row, "wave")
         wave = np.load(packed, allow_pickle=True).item()[f"{row.video_id}.wav"]
-        assert np.array_equal(data.wave[media].ravel(), wave)
+        assert np.array_equal(data.arrays["wave"][media].ravel(), wave)
         seconds = torch.from_numpy(wave.reshape(5, 32000))
-        assert np.array_equal(data.logmel[media], log_mel_compact(seconds, MINI.htsat, 5).numpy())
+        assert np.array_equal(data.arrays["logmel"][media], log_mel_compact(seconds, MINI.htsat, 5).numpy())
         (speech,) = SETS[task].paths(root, row, "audio_wav")
-        assert np.array_equal(data.vggish[media], examples(read_sound(speech, 16000, 5), 5))
+        assert np.array_equal(data.arrays["vggish_examples"][media], examples(read_sound(speech, 16000, 5), 5))
         picture = Image.open(SETS[task].paths(root, row, "visual_frames")[2])
-        assert np.array_equal(data.frames[media][2], np.asarray(picture).transpose(2, 0, 1))
+        assert np.array_equal(data.arrays["frames"][media][2], np.asarray(picture).transpose(2, 0, 1))
 
 
 def test_full_size_takes_frames_of_224_pixels():
@@ -96,7 +96,7 @@ def test_full_size_takes_frames_of_224_pixels():
 def test_all_layouts_show_and_sound_alike(worlds, task, tmp_path):
     data = {"frames": Packed.open(worlds[task].with_name(f"{task}-packed"))}
     for layout in ("published", "videos"):
-        manifest = prepare_set(task, worlds[task], tmp_path / layout, MINI, jobs=1, progress=False, layout=layout)
+        manifest = prepare_set(SETS[task], worlds[task], tmp_path / layout, MINI, jobs=1, progress=False, layout=layout)
         assert (manifest["layout"], manifest["report"]["ready"]["count"]) == (layout, 9)
         data[layout] = Packed.open(tmp_path / layout)
     assert data["videos"].manifest["report"]["wrong_rate"]["count"] == 0
@@ -104,12 +104,12 @@ def test_all_layouts_show_and_sound_alike(worlds, task, tmp_path):
     for other in (data["published"], data["videos"]):
         for i in range(9):
             a, b = first.media_of_row[i], other.media_of_row[i]
-            assert np.array_equal(first.masks[a], other.masks[b])
+            assert np.array_equal(first.arrays["masks"][a], other.arrays["masks"][b])
             # H.264 is lossy; the frame before would differ by far more at the edges of what moves.
-            assert np.abs(first.frames[a].astype(float) - other.frames[b]).mean() < 6
-            quiet = np.abs(first.wave[a]).max()
-            assert np.abs(first.vggish[a] - other.vggish[b]).mean() < 0.35
-            assert np.abs(other.wave[b]).max() == pytest.approx(quiet, rel=0.5)
+            assert np.abs(first.arrays["frames"][a].astype(float) - other.arrays["frames"][b]).mean() < 6
+            quiet = np.abs(first.arrays["wave"][a]).max()
+            assert np.abs(first.arrays["vggish_examples"][a] - other.arrays["vggish_examples"][b]).mean() < 0.35
+            assert np.abs(other.arrays["wave"][b]).max() == pytest.approx(quiet, rel=0.5)
 
 
 def test_frames_are_those_of_the_rule():
@@ -236,7 +236,7 @@ HARM = {
 def test_a_bad_clip_is_counted_and_left_out(own, task, tmp_path, capsys, harm):
     change, status, sentence = HARM[harm]
     change(first_clip(task, own))
-    manifest = prepare_set(task, own, tmp_path / "packed", MINI, jobs=1, progress=False)
+    manifest = prepare_set(SETS[task], own, tmp_path / "packed", MINI, jobs=1, progress=False)
     name = manifest["rows"][0]["id"]
     assert manifest["clips"][name] == {"status": status, "media": None, "notes": {}}
     assert manifest["report"][status] == {"count": 1, "ids": [name]}
@@ -248,7 +248,7 @@ def test_a_bad_clip_is_counted_and_left_out(own, task, tmp_path, capsys, harm):
     data = Packed.open(tmp_path / "packed")
     assert data.media_of_row[0] == -1
     assert 0 not in data.splits["train"]
-    assert len(data.masks) == 8
+    assert len(data.arrays["masks"]) == 8
 
 
 class Evil:
@@ -261,7 +261,7 @@ def test_a_clip_without_its_only_sound_is_left_out(own, task, tmp_path, capsys, 
     """In layout `frames` a wav is one of two sounds and may be absent (note `no_wav`); elsewhere there is no other."""
     (path,) = first_clip(task, own)[kind]
     path.unlink()
-    manifest = prepare_set(task, own, tmp_path / "packed", MINI, jobs=1, progress=False, layout=layout)
+    manifest = prepare_set(SETS[task], own, tmp_path / "packed", MINI, jobs=1, progress=False, layout=layout)
     assert manifest["clips"][manifest["rows"][0]["id"]]["status"] == "missing"
     (said,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out")]
     assert f"{path} does not exist" in said
@@ -286,7 +286,7 @@ def test_a_pack_of_waves_that_is_none_runs_no_code(own, tmp_path, monkeypatch, w
             case _:
                 cut(path)
     with pytest.raises(DgsctError, match=r"no clip of split 'train' is usable \(5 (unreadable|empty)\)") as caught:
-        prepare_set(task, own, tmp_path / "packed", MINI, jobs=1, progress=False, layout="frames")
+        prepare_set(SETS[task], own, tmp_path / "packed", MINI, jobs=1, progress=False, layout="frames")
     assert "\n" not in str(caught.value)
     assert not Path("owned").exists()
 
@@ -299,8 +299,8 @@ def test_packs_of_old_numpy_are_read(own, task, tmp_path):
         pack = pickle.dumps(np.load(path, allow_pickle=True), protocol=3)
         assert b"numpy._core.multiarray" in pack
         path.write_bytes(header + pack.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"))
-    prepare_set(task, own, tmp_path / "old", MINI, jobs=1, progress=False)
-    prepare_set(task, own, tmp_path / "published", MINI, jobs=1, progress=False, layout="published")
+    prepare_set(SETS[task], own, tmp_path / "old", MINI, jobs=1, progress=False)
+    prepare_set(SETS[task], own, tmp_path / "published", MINI, jobs=1, progress=False, layout="published")
     assert Packed.open(tmp_path / "old").manifest["report"]["ready"]["count"] == 9
 
 
@@ -310,65 +310,66 @@ def test_notes(own, task, tmp_path):
     edit_pack(files["wave"][0], lambda w, k: w.update({f"{row.video_id}.wav": np.zeros(160000, np.float32)}))
     files["audio_wav"][0].unlink()
     Image.new("L", (32, 32)).save(files["gt_masks"][0])
-    manifest = prepare_set(task, own, tmp_path / "frames", MINI, jobs=1, progress=False)
+    manifest = prepare_set(SETS[task], own, tmp_path / "frames", MINI, jobs=1, progress=False)
     notes = manifest["clips"][row.video_id]["notes"]
     assert notes.keys() == {"silent", "no_wav", "empty_masks"}
     assert notes["empty_masks"] >= 1
     (video,) = files["raw_videos"]
     write_mp4(video, read_frames(video, 30), 10, 0.2 * np.ones(3 * 16000, np.float32), 16000)
-    manifest = prepare_set(task, own, tmp_path / "videos", MINI, jobs=1, progress=False, layout="videos")
+    manifest = prepare_set(SETS[task], own, tmp_path / "videos", MINI, jobs=1, progress=False, layout="videos")
     notes = manifest["clips"][row.video_id]["notes"]
     assert notes.keys() == {"short", "wrong_rate", "empty_masks"}
     assert notes["wrong_rate"] == 16000
     data = Packed.open(tmp_path / "videos")
     media = data.media_of_row[0]
-    assert not data.wave[media][4:].any()
-    assert np.array_equal(data.vggish[media][3:], data.vggish[media][[2, 2]])  # three examples, the last one repeated
+    assert not data.arrays["wave"][media][4:].any()
+    found = data.arrays["vggish_examples"][media]
+    assert np.array_equal(found[3:], found[[2, 2]])  # three examples, the last one repeated
 
 
 def test_the_layout_with_more_clips_is_used(own, task, tmp_path, capsys):
     place = SETS[task].media_place(own)
-    assert prepare_set(task, own, tmp_path / "a", MINI, jobs=1, progress=False)["layout"] == "frames"
+    assert prepare_set(SETS[task], own, tmp_path / "a", MINI, jobs=1, progress=False)["layout"] == "frames"
     told = "has 9 clips as frames and wave (AVS.npy), 9 as frames and audio_wav and 9 as mp4: frames are used"
     assert told in capsys.readouterr().out
     shutil.rmtree(place / "wave")
-    assert prepare_set(task, own, tmp_path / "a", MINI, jobs=1, progress=False)["layout"] == "published"
+    assert prepare_set(SETS[task], own, tmp_path / "a", MINI, jobs=1, progress=False)["layout"] == "published"
     with pytest.raises(UsageError, match=r"wave does not exist, which layout frames needs"):
-        prepare_set(task, own, tmp_path / "a", MINI, layout="frames")
+        prepare_set(SETS[task], own, tmp_path / "a", MINI, layout="frames")
     shutil.rmtree(place / "audio_wav")
     shutil.rmtree(place / "visual_frames")
-    assert prepare_set(task, own, tmp_path / "a", MINI, jobs=1, progress=False)["layout"] == "videos"
+    assert prepare_set(SETS[task], own, tmp_path / "a", MINI, jobs=1, progress=False)["layout"] == "videos"
     shutil.rmtree(place / "raw_videos")
     with pytest.raises(UsageError, match="holds none of the folders wave, audio_wav, raw_videos; put the clips there"):
-        prepare_set(task, own, tmp_path / "b", MINI)
+        prepare_set(SETS[task], own, tmp_path / "b", MINI)
     with pytest.raises(UsageError, match="unknown layout 'pictures'; choose one of: frames, published, videos"):
-        prepare_set(task, own, tmp_path / "b", MINI, layout="pictures")
+        prepare_set(SETS[task], own, tmp_path / "b", MINI, layout="pictures")
     assert not (tmp_path / "b").exists()
 
 
 def test_the_settings_folder_itself_may_be_given(worlds, task, tmp_path):
     inner = worlds[task] / SETS[task].folder
-    prepare_set(task, inner, tmp_path / "packed", MINI, jobs=1, progress=False)
+    prepare_set(SETS[task], inner, tmp_path / "packed", MINI, jobs=1, progress=False)
     assert content(tmp_path / "packed")["manifest.json"] == content(worlds[task].with_name(f"{task}-packed"))["manifest.json"]
 
 
 def test_again_it_does_nothing_until_a_file_that_is_used_changes(own, task, tmp_path, capsys):
     out = tmp_path / "packed"
-    first = prepare_set(task, own, out, MINI, jobs=1, progress=False)
+    first = prepare_set(SETS[task], own, out, MINI, jobs=1, progress=False)
     files = first_clip(task, own)
     os.utime(files["raw_videos"][0])
     capsys.readouterr()
-    assert prepare_set(task, own, out, MINI, jobs=1, progress=False) == first
+    assert prepare_set(SETS[task], own, out, MINI, jobs=1, progress=False) == first
     assert "already prepared" in capsys.readouterr().out
     (out / "manifest.json").unlink()
-    assert prepare_set(task, own, out, MINI, jobs=1, progress=False) == first
+    assert prepare_set(SETS[task], own, out, MINI, jobs=1, progress=False) == first
     assert "already prepared" in capsys.readouterr().out
     for kind in ("visual_frames", "gt_masks", "wave", "audio_wav"):
         os.utime(files[kind][0])
-        assert prepare_set(task, own, out, MINI, jobs=1, progress=False) == first
+        assert prepare_set(SETS[task], own, out, MINI, jobs=1, progress=False) == first
         assert "already prepared" not in capsys.readouterr().out
     larger = replace(MINI, swin=replace(MINI.swin, image_size=48))  # frames keep the set's own size
-    assert prepare_set(task, own, out, larger, jobs=1, progress=False) == first
+    assert prepare_set(SETS[task], own, out, larger, jobs=1, progress=False) == first
 
 
 def test_what_a_stopped_preparation_has_done_is_taken_up(own, worlds, task, tmp_path, capsys):
@@ -379,18 +380,13 @@ def test_what_a_stopped_preparation_has_done_is_taken_up(own, worlds, task, tmp_
     for path in masks:
         path.write_bytes(b"")
     with pytest.raises(DgsctError, match=r"no clip of split 'val' is usable \(2 empty\); put its videos into .*_data"):
-        prepare_set(task, own, tmp_path / "packed", MINI, jobs=1, progress=False)
+        prepare_set(SETS[task], own, tmp_path / "packed", MINI, jobs=1, progress=False)
     for path, (data, stat) in kept.items():
         path.write_bytes(data)
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     capsys.readouterr()
-    prepare_set(task, own, tmp_path / "packed", MINI, jobs=1, progress=False)
+    prepare_set(SETS[task], own, tmp_path / "packed", MINI, jobs=1, progress=False)
     said = capsys.readouterr().out
     assert "of 9 clips are taken up from an earlier call" in said
     got, wanted = content(tmp_path / "packed"), content(worlds[task].with_name(f"{task}-packed"))
     assert {**got, "source.json": b""} == {**wanted, "source.json": b""}
-
-
-def test_tasks_without_a_data_set_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="unknown task 'avqa'; known tasks: ave, avs-s4, avs-ms3"):
-        prepare_set("avqa", tmp_path, tmp_path / "out", MINI)

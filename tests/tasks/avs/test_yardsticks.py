@@ -26,7 +26,7 @@ def disc(side: int, radius: float) -> np.ndarray:
 
 def chosen(name: str, task: SimpleNamespace) -> np.ndarray:
     """The map that a yardstick predicts for the first frame."""
-    predicted = fit(name, task)(np.array([0]))
+    predicted = fit(name, task)(np.array([0]))["masks"]
     assert predicted.shape[:2] == (1, task.annotated(np.array([0])).shape[1])
     assert (predicted == predicted[:, :1]).all()
     return predicted[0, 0]

@@ -1,0 +1,29 @@
+"""The mini ResNet learns which looks are seen in a still."""
+
+import torch
+from torch import Tensor, nn
+
+from dgsct.data.kinds import BOW, CROSS, DISC, RING, SQUARE, TRIANGLE
+from dgsct.encoders.examples import normalised, stills
+from dgsct.encoders.resnet import Resnet
+from dgsct.settings.scales import MINI
+
+EPOCHS = 3
+LOOKS = (DISC, SQUARE, TRIANGLE, RING, CROSS, BOW)
+SIDE = 32  # pixels, as the frames of mini AVSBench: a number of its own, as the key of these weights knows no other's sizes
+
+
+def examples(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Normalised stills [count, 3, side, side], and which looks are seen, float32 [count, looks]."""
+    images, seen = stills(LOOKS, count, seed, SIDE)
+    return normalised(images), torch.from_numpy(seen)
+
+
+def build() -> tuple[Resnet, int]:
+    """The encoder as its training starts, and the channels of its last map."""
+    return Resnet(MINI.resnet50), MINI.resnet50.dims[-1]
+
+
+def pooled(encoder: nn.Module, images: Tensor) -> Tensor:
+    """Mean of the last map, [B, channels]."""
+    return encoder(images)[-1].mean(dim=(2, 3))
