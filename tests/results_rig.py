@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dgsct.atomic import write_json_atomic
+from dgsct.data.features import features_folder
 from dgsct.engine.run_lock import RunLock
 from dgsct.errors import DgsctError
 from dgsct.publish.cells import Source
@@ -11,7 +12,7 @@ from dgsct.records.failures import failed_record, note_failure
 from dgsct.records.provenance import processor
 from dgsct.records.results import PLAN, SCHEMA_VERSION, efficiency_key, write_record
 from dgsct.runs.experiments import Experiment
-from dgsct.runs.inputs import inputs_of
+from dgsct.runs.inputs import arrays_of, encoder_path, features_of, inputs_of, packed_folder
 from dgsct.runs.run import Run
 
 SUM = "d" * 64
@@ -21,6 +22,19 @@ NOWHERE = Path("/nowhere")
 def sums_of(run: Run, of: str = SUM) -> dict[str, str]:
     """Checksums of all that a run starts from, each of them `of`."""
     return {one.name: of for one in inputs_of(run, NOWHERE)}
+
+
+def place_inputs(root: Path, run: Run) -> None:
+    """What `run` starts from, in name only: a prepared set without a clip, and facts of features and encoders."""
+    arrays = {name: {"sha256": name} for name in arrays_of(run)}
+    write_json_atomic(
+        root / packed_folder(run.scale, run.dataset) / "manifest.json", {"dataset": run.dataset, "arrays": arrays}
+    )
+    for name in features_of(run):
+        facts = {"schema": 1, "ids": [], "array": {"shape": [0]}}
+        write_json_atomic(root / features_folder(run.scale, run.dataset, name) / "features.json", facts)
+    for name in run.part.encoders:
+        write_json_atomic((root / encoder_path(run.scale, name)).with_suffix(".json"), {"sha256": name})
 
 
 def metrics_of(run: Run, value: float) -> dict[str, float]:
@@ -59,9 +73,9 @@ def place(root: Path, run: Run, value: float = 80.0, **changes) -> Path:
     return path
 
 
-def place_stale(root: Path, run: Run, value: float = 80.0) -> Path:
+def place_stale(root: Path, run: Run, value: float = 80.0, **changes) -> Path:
     """A record of other code: what an edit leaves behind."""
-    return place(root, run, value, key="0" * 64, key_parts={PLAN: "0" * 64, **sums_of(run)})
+    return place(root, run, value, key="0" * 64, key_parts={PLAN: "0" * 64, **sums_of(run)}, **changes)
 
 
 def times(

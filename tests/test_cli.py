@@ -21,7 +21,7 @@ from dgsct.tasks import TASKS
 
 COMMANDS = (
     "ls", "run", "bundle", "prepare", "weights", "convert", "evaluate", "efficiency", "tables", "figures", "coverage", "cells",
-    "report", "status", "plan", "ledger", "doctor", "masks", "retry", "soak",
+    "report", "status", "plan", "ledger", "doctor", "masks", "remeasure", "retry", "soak",
 )  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def test_ledger_is_the_page(tmp_path, repository):
         (["status", "--experiments", "nowhere"], "nowhere: no experiment files (*.yaml) there; give the folder that"),
         (["plan", "tabel1"], "unknown target 'tabel1'; known: all_tables, all_figures, report, fig4, fig8, fig9, table1, "),
         (["plan", "--methods", "dg-stc"], "configuration: unknown method 'dg-stc'; did you mean 'dg-sct'?"),
-        (["prepare", "avqa", "raw", "out"], "unknown task 'avqa'; known tasks: ave, avs-s4, avs-ms3"),
+        (["prepare", "avqa", "raw", "out"], "unknown data set 'avqa'; known data sets: ave, avs-s4, avs-ms3"),
     ],
 )  # fmt: skip
 def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path, arguments, sentence):

@@ -98,3 +98,25 @@ def masks(
     from dgsct.checkpoints.save_masks import save_masks
 
     typer.echo(save_masks(run, Path(*folder.parts[:-7])))
+
+
+@app.command(rich_help_panel=GROUP)
+def remeasure(
+    folders: Annotated[list[Path] | None, typer.Argument(help="run folders (default: all that have a record)")] = None,
+    results: Results = Path("results"),
+    stale: Annotated[bool, typer.Option("--stale", help="also records of other code or data, which stay stale")] = False,
+) -> None:
+    """Compute all metrics again from what lies beside each record, without training, and write what differs or is new."""
+    from dgsct.errors import DgsctError
+    from dgsct.records.remeasure import recorded, remeasure
+
+    chosen, code = folders or recorded(results), 0
+    for folder in chosen:
+        try:
+            typer.echo(f"{folder}: {remeasure(folder, stale)}")
+        except DgsctError as error:
+            typer.echo(f"dgsct: {error}", err=True)
+            code = max(code, error.exit_code)
+    if not chosen:
+        typer.echo(f"no run below {results} has a record", err=True)
+    raise typer.Exit(code)

@@ -6,6 +6,7 @@ metrics on one kind of machine, in one go or killed and resumed at any moment. W
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -47,11 +48,31 @@ ALONE_AFTER = 3.0  # seconds in which the first process of a run would have note
 UNTRAINED = {"parameters": 0, "trainable": 0, "seconds_per_update": None, "peak_memory_bytes": None}
 
 
-def _train(run: Run, root: Path, key: str, stop: StopRequest, started: float, execution: Execution) -> dict[str, Any]:
-    """Train to the end, or take up the outcome of a training that had ended before its record was written."""
+def _ended(run: Run, root: Path, key: str) -> tuple[dict[str, Any], Units] | None:
+    """The outcome of a training that had ended before its record was written, or whose record is gone, measured as today.
+
+    What it is measured from lies beside it, and a copy beside the record. None where the outcome or both are gone or damaged.
+    """
+    folder = root / run.folder
+    if (result := finished(folder / "checkpoints", key)) is None:
+        return None
+    for path in (folder / "checkpoints" / UNITS, folder / UNITS):
+        with contextlib.suppress(DgsctError):
+            units = read_units(path, result["units"]["sha256"])
+            return {**result, "metrics": get_task(run.task).measure_all(units)}, units
+    print(f"{folder / UNITS} is gone or damaged: the run is trained again", file=sys.stderr, flush=True)
+    return None
+
+
+def _trained(
+    run: Run, root: Path, key: str, stop: StopRequest, started: float, execution: Execution
+) -> tuple[dict[str, Any], Units | None]:
+    """Train to the end, or take up what a training has ended with. Of several processes only the first reads the units of
+    what was just trained: it may drop them when the others come to it.
+    """
     folder = root / run.folder / "checkpoints"
-    if (result := finished(folder, key)) is not None:
-        return result
+    if (outcome := _ended(run, root, key)) is not None:
+        return outcome
     training = Training(run, root, key, stop, execution)
     told = training.resume()
     p, recipe = training.progress, training.recipe
@@ -82,7 +103,7 @@ def _train(run: Run, root: Path, key: str, stop: StopRequest, started: float, ex
     if training.accelerator.is_main_process:
         stop.may_write()
         finish(folder, key, result)
-    return result
+    return result, read_units(folder / UNITS, p.best_units) if _first() else None
 
 
 def _peak_memory() -> int | None:
@@ -228,12 +249,10 @@ def _done(path: Path, key: str) -> bool:
 def _result(
     run: Run, root: Path, key: str, stop: StopRequest, started: float, execution: Execution
 ) -> tuple[dict[str, Any], Units | None]:
-    """The outcome of a run, and the units of its metrics (in every process but the first of several: None)."""
+    """The outcome of a run, and what its metrics are computed from (None in processes that do not write it)."""
     match run.kind:
         case "trained":
-            result = _train(run, root, key, stop, started, execution)
-            units = root / run.folder / "checkpoints" / UNITS
-            return result, read_units(units, result["units"]["sha256"]) if _first() else None
+            return _trained(run, root, key, stop, started, execution)
         case "frozen":
             return _frozen(run, root, stop, started, execution)
         case _:

@@ -311,7 +311,8 @@ class Training:
         if self.recipe.evaluates(p.epoch):
             metrics = self._select(last)
             score = metrics[self.options.selection][self.run.reported]
-            told = f"  {self.options.selection} {score:.2f} (best {p.best:.2f} at {p.best_epoch})"
+            best = f" (best {p.best:.2f} at {p.best_epoch})" if p.best_epoch else ""
+            told = f"  {self.options.selection} {score:.2f}{best}"
         batches = max(p.batch, 1)
         terms = {name: value / batches for name, value in p.loss.items()}
         entry = {"epoch": p.epoch + 1, "loss": sum(terms.values()), "loss_terms": terms, "lr": lr, "seconds": p.seconds}

@@ -25,7 +25,7 @@ class Recipe:
     `lr_step` and `lr_gamma`: the rate is multiplied by `lr_gamma` every `lr_step` epochs (schedule `step`), at each of
     `milestones` (`multi-step`), after every epoch (`exponential`), or falls to zero over all epochs (`cosine`); with
     `lr_per=iteration` all of these count iterations. The first `warmup` epochs (or iterations) have the constant rate
-    `warmup_lr`. Groups take the same factors.
+    `warmup_lr`, behind which the schedule begins at its own zero. Groups take the same factors.
     `batch_size` counts clips (or questions); with `accumulate` n an update is made of the mean gradient of n batches.
     `order`: a new shuffle every epoch, or the split's own order; `drop_last` leaves out an incomplete last batch.
     `dtype`: what parameters and inputs are kept in, and hence losses and gradients.

@@ -5,10 +5,13 @@ by convention: `files.SETS` (its data sets), `mini` (their generators), `task.op
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from dgsct.data.base import DataSet
 from dgsct.errors import UsageError
 from dgsct.tasks.base import Task
+
+if TYPE_CHECKING:
+    from dgsct.data.base import DataSet
 
 FOLDERS: tuple[str, ...] = ("ave", "avs")
 TASKS: dict[str, Task] = {task.name: task for folder in FOLDERS for task in import_module(f"dgsct.tasks.{folder}").TASKS}
@@ -23,7 +26,7 @@ def get_task(name: str) -> Task:
     return TASKS[name]
 
 
-def get_set(name: str) -> DataSet:
+def get_set(name: str) -> "DataSet":
     """Data set by name; UsageError that lists the known ones."""
     if name not in HOMES:
         raise UsageError(f"unknown data set {name!r}; known data sets: {', '.join(HOMES)}")

@@ -9,9 +9,6 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
-from dgsct.data.units import Units
 from dgsct.errors import UsageError
 from dgsct.settings.options import Options
 from dgsct.settings.recipe import Recipe
@@ -20,8 +17,11 @@ from dgsct.settings.scales import Scale
 from dgsct.tasks.metric import Metric
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dgsct.data.batch import Arrays, Batch
     from dgsct.data.prepared import Prepared
+    from dgsct.data.units import Units
 
 
 class View(Protocol):
@@ -31,17 +31,17 @@ class View(Protocol):
     """
 
     data: "Prepared"
-    splits: dict[str, np.ndarray]
+    splits: "dict[str, np.ndarray]"
 
-    def batch(self, rows: np.ndarray, draw: np.random.Generator) -> "Batch":
+    def batch(self, rows: "np.ndarray", draw: "np.random.Generator") -> "Batch":
         """Rows [B] -> their inputs and targets. What is drawn (negatives, a template) is drawn from `draw` alone, which the
         engine seeds by the run's seed, the epoch and the batch: a stopped run that goes on sees the same.
         """
 
-    def keep(self, predicted: "Arrays", rows: np.ndarray) -> "Arrays":
+    def keep(self, predicted: "Arrays", rows: "np.ndarray") -> "Arrays":
         """What is kept of a batch's predictions, [B, ...] by name: little enough that a split fits in memory."""
 
-    def units(self, kept: "Arrays", rows: np.ndarray, batch_size: int) -> Units:
+    def units(self, kept: "Arrays", rows: "np.ndarray", batch_size: int) -> "Units":
         """The units of a split from what was kept of its rows, in their order; `batch_size` is that of the evaluation."""
 
 
@@ -112,7 +112,7 @@ class Task:
         """
         return next((metric.name for metric in self.metrics if metric.meant(name, options)), name)
 
-    def measure_all(self, units: Units) -> dict[str, float]:
+    def measure_all(self, units: "Units") -> dict[str, float]:
         """Every metric that these units report, by name."""
         values = ((metric.name, metric.from_units(units)) for metric in self.metrics)
         return {name: value for name, value in values if value is not None}

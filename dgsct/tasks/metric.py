@@ -1,18 +1,24 @@
-"""What a reported number is: declared by the task, read by tables, figures, the gate and whoever measures again. No torch."""
+"""What a reported number is: declared by the task, read by tables, figures, the gate and whoever measures again.
 
-from collections.abc import Callable, Mapping
+What computes it lies in the task's `measures` (`MEASURES`, by name), which is imported when a number is asked for: neither
+torch nor NumPy here.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from dgsct.data.units import Units
+if TYPE_CHECKING:
+    from dgsct.data.units import Units
 
 
 @dataclass(frozen=True)
 class Metric:
     """One number that a task reports of a split.
 
-    `value(units)` computes it from what a record keeps of each clip, None where it is not reported (no clip is absent, no
-    id stands in two splits). `label` and `unit` are what tables and axes show; `higher`: more is better; `bounds` is what
+    `from_units(units)` computes it from what a record keeps of each clip, None where it is not reported (no clip is absent,
+    no id stands in two splits). `label` and `unit` are what tables and axes show; `higher`: more is better; `bounds` is what
     the number can be at all.
     `called`: the names under which experiments ask for it, as long as the run's options are among those of `when`
     (`reported` is the one that selects epochs). `bounded_by` names the metric whose `_lower` and `_upper` bound it over all
@@ -21,7 +27,7 @@ class Metric:
 
     name: str
     label: str
-    value: Callable[[Units], float | None]
+    measures: str  # the module that computes it
     unit: str = "%"
     higher: bool = True
     bounds: tuple[float, float] | None = (0.0, 100.0)
@@ -30,20 +36,15 @@ class Metric:
     bounded_by: str | None = None
     told: str = ""
 
-    def from_units(self, units: Units) -> float | None:
+    def from_units(self, units: "Units") -> float | None:
         """The metric of the split that `units` keep."""
-        return self.value(units)
+        return import_module(self.measures).MEASURES[self.name](units)
 
     def meant(self, name: str, options: Any) -> bool:
         """Whether an experiment that asks for `name` means this metric in a run with these options."""
         return name in self.called and all(getattr(options, option) in values for option, values in self.when.items())
 
 
-def declare(measures: Mapping[str, Callable[[Units], float | None]], **said: Mapping[str, Any]) -> tuple[Metric, ...]:
-    """A task's metrics: what is computed, by name (`measures`, part of a run's code), and what is said of each (`said`).
-
-    KeyError where one is said and not computed, or computed and not said.
-    """
-    if said.keys() != measures.keys():
-        raise KeyError(f"metrics computed and declared differ: {sorted(said.keys() ^ measures.keys())}")
-    return tuple(Metric(name, value=measures[name], **facts) for name, facts in said.items())
+def declare(measures: str, **said: Mapping[str, Any]) -> tuple[Metric, ...]:
+    """A task's metrics: `measures` is the module that computes them, `said` what is said of each."""
+    return tuple(Metric(name, measures=measures, **facts) for name, facts in said.items())

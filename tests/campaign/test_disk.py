@@ -4,16 +4,22 @@ import signal
 import subprocess
 import sys
 import time
-from importlib import import_module
+from dataclasses import replace
 
 import pytest
-import torch
 
-from dgsct.campaign.disk import CHECKPOINT_BYTES, CHECKPOINTS, TRAINABLE, WEIGHT_BYTES, data_bytes, disk_needed
+from dgsct.campaign.disk import (
+    CHECKPOINT_BYTES,
+    CHECKPOINTS,
+    WEIGHT_BYTES,
+    data_bytes,
+    disk_needed,
+    feature_bytes,
+)
 from dgsct.campaign.step_times import StepTime
+from dgsct.encoders.sources import WEIGHTS
 from dgsct.engine.checkpoint import KEEP
 from dgsct.methods import METHODS
-from dgsct.runs.resolve import resolve_options
 from dgsct.runs.run import Run
 from dgsct.settings.scales import MINI, PAPER, SCALES
 from dgsct.tasks import TASKS
@@ -24,16 +30,12 @@ from dgsct.tasks.avs.files import S4
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_counts_are_those_of_the_models(scale, task):
-    trained = [name for name, info in METHODS.items() if info.trains and task in info.tasks]
-    assert set(TRAINABLE[scale][task]) == set(trained)
-    for name in trained:
-        info = METHODS[name]
-        with torch.device("meta"):
-            build = import_module(info.module_for(task)).build
-            model = build(task, SCALES[scale], resolve_options(task, name, "release", {}))
-        assert sum(p.numel() for p in model.parameters() if p.requires_grad) == TRAINABLE[scale][task][name]
+    runs = [Run.make(task, name, scale=scale) for name, method in METHODS.items() if task in method.tasks]
+    for run in (run for run in runs if run.kind == "trained"):
+        model = run.build(meta=True)
+        assert sum(p.numel() for p in model.parameters() if p.requires_grad) == run.part.trainable[scale], run
         (encoders,) = [m for path, m in model.named_modules() if path.split(".")[-1] == "encoders"]
-        for encoder in info.encoders:
+        for encoder in run.part.encoders:
             state = getattr(encoders, encoder).state_dict()
             assert sum(t.numel() * t.element_size() for t in state.values()) == WEIGHTS[encoder].stored[scale]
 
@@ -59,10 +61,10 @@ def test_checkpoints_and_best_weights_are_as_large_as_said(mini_world, tmp_path)
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 75
     for path in folder.glob("step-*"):
-        share = sum(file.stat().st_size for file in path.iterdir()) / (CHECKPOINT_BYTES * TRAINABLE["mini"]["ave"]["dg-sct"])
+        share = sum(file.stat().st_size for file in path.iterdir()) / (CHECKPOINT_BYTES * run.part.trainable["mini"])
         assert 0.8 < share < 1.02  # parameters that never get a gradient have no moments: a seventh at this scale
     best = (folder / "best.safetensors").stat().st_size
-    assert best == pytest.approx(WEIGHT_BYTES * TRAINABLE["mini"]["ave"]["dg-sct"], rel=0.05)
+    assert best == pytest.approx(WEIGHT_BYTES * run.part.trainable["mini"], rel=0.05)
 
 
 def test_the_largest_runs_train_at_a_time_and_all_weights_stay(tmp_path):
@@ -90,12 +92,23 @@ def test_what_is_there_is_not_counted_again(mini_world):
     assert disk.there == ("prepared data of ave", "encoder swin", "encoder htsat")
 
 
+def test_features_are_as_large_as_said(tmp_path):
+    """VGGish of every second, float32; its encoder is needed for them, though no model holds it."""
+    clips = data_bytes("avs-s4", "mini") // S4.bytes_of_clip(MINI)
+    assert feature_bytes("avs-s4", "vggish", "mini") == clips * 5 * 128 * 4
+    disk = disk_needed([(Run.make("avs-s4", "avs-pvt"), None)], tmp_path, "mini", count=1)
+    assert disk.data == data_bytes("avs-s4", "mini") + feature_bytes("avs-s4", "vggish", "mini")
+    assert disk.encoders == WEIGHTS["pvt"].stored["mini"] + WEIGHTS["vggish"].stored["mini"]
+
+
 def test_nothing_to_train_needs_nothing(tmp_path):
     assert disk_needed([], tmp_path / "not/there", "paper", count=8).total == 0
 
 
 def test_a_method_that_nobody_has_counted_is_as_large_as_its_record_says_or_named(tmp_path, monkeypatch):
-    monkeypatch.delitem(TRAINABLE["paper"]["ave"], "dg-sct")
+    part = METHODS["dg-sct"].on("ave")
+    uncounted = replace(METHODS["dg-sct"], parts={"ave": replace(part, trainable={})})
+    monkeypatch.setitem(METHODS, "dg-sct", uncounted)
     run = Run.make("ave", "dg-sct", scale="paper")
     disk = disk_needed([(run, None)], tmp_path, "paper", count=1)
     assert (disk.checkpoints, disk.unknown) == (0, ("dg-sct",))

@@ -22,8 +22,8 @@ from dgsct.campaign.step_times import device_here, probe_file, probes, write_pro
 from dgsct.checksum import sha256_json
 from dgsct.errors import UsageError
 from dgsct.records.provenance import processor
-from dgsct.records.results import data_checksum, encoders_checksum
 from dgsct.runs.experiments import Settings, load_experiments
+from dgsct.runs.inputs import checksums
 from dgsct.runs.run import Run
 
 PAPER = Settings(scale="paper", seeds=1)
@@ -48,8 +48,7 @@ def planned(root, targets=(), settings=Settings(seeds=1), count=1, experiments=N
 
 
 def valid(root, run, **fields):
-    sums = {"data": data_checksum(root, run.scale, run.task), "encoders": encoders_checksum(root, run.scale, run.method)}
-    return place(root, run, **sums, **fields)
+    return place(root, run, sums=checksums(run, root), **fields)
 
 
 def full(seed=0, scale="mini", **overrides) -> Run:
@@ -111,7 +110,7 @@ def write_state(folder, state):
 @pytest.mark.parametrize(("epoch", "batch", "steps", "evaluations"), [(4, 2, 16, 12), (4, 3, 15, 12), (9, 0, 3, 2)])
 def test_of_a_stopped_run_only_the_rest_counts(root, epoch, batch, steps, evaluations):
     run = full()
-    key = run.key(data_checksum(root, "mini", "ave"), encoders_checksum(root, "mini", "dg-sct"))
+    key = run.key(checksums(run, root))
     folder = root / run.folder / "checkpoints" / f"step-{epoch * 3 + batch:08d}"
     folder.mkdir(parents=True)
     write_state(folder, {"key": key, "epoch": epoch, "batch": batch, "below_best": 1})

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from results_rig import DATA, ENCODERS, place, record_of, times
+from results_rig import place, place_stale, record_of, times
 
 from dgsct.campaign.step_times import (
     Device,
@@ -17,7 +17,6 @@ from dgsct.campaign.step_times import (
     step_time,
     write_probe,
 )
-from dgsct.checksum import sha256_json
 from dgsct.engine.execute import execute
 from dgsct.records.provenance import processor
 from dgsct.runs.run import Run
@@ -30,11 +29,6 @@ FIGURES = {"learn": 3.0, "still": 1.0, "evaluation": 0.5, "parameters": 20, "tra
 @pytest.fixture(autouse=True)
 def _no_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-
-
-def stale(root, run, **changes):
-    parts = {"plan": "0" * 64, "data": DATA, "encoders": ENCODERS}
-    place(root, run, key=sha256_json(parts), key_parts=parts, **changes)
 
 
 def told(root, run=FULL, device=HERE):
@@ -113,11 +107,11 @@ def test_a_record_that_does_not_tell_is_passed_over(tmp_path, damage):
 
 def test_nearest_first_setting_then_code_then_record(tmp_path):
     """Each further measurement is nearer than those before, and says what it is."""
-    stale(tmp_path, Run.make("ave", "dg-sct", {"S": "off"}), **times(10, 1.0, 0.0))
+    place_stale(tmp_path, Run.make("ave", "dg-sct", {"S": "off"}), **times(10, 1.0, 0.0))
     assert told(tmp_path).source.endswith(", of other settings (S=off), of older code")
     place(tmp_path, Run.make("ave", "dg-sct", {"C": "off"}), **times(10, 2.0, 0.0))
     assert told(tmp_path).source.endswith(", of other settings (C=off)")
-    stale(tmp_path, OTHER_SEED, **times(10, 3.0, 0.0))
+    place_stale(tmp_path, OTHER_SEED, **times(10, 3.0, 0.0))
     assert told(tmp_path).training == 3.0
     assert told(tmp_path).source == f"history of 1 record of dg-sct on {HERE.name} (10 epochs in the median), of older code"
     write_probe(tmp_path, FULL, HERE, FIGURES)

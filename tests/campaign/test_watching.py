@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from results_rig import place, place_failure, record_of, training_lock
+from results_rig import place, place_failure, place_inputs, record_of, sums_of, training_lock
 
 from dgsct.atomic import write_json_atomic
 from dgsct.campaign.runtimes import write_runtimes
 from dgsct.campaign.watching import Watch
-from dgsct.checksum import sha256_json
 from dgsct.engine.run_lock import STALE_AFTER
-from dgsct.records.results import encoders_checksum
+from dgsct.records.results import PLAN
+from dgsct.runs.inputs import checksums
 from dgsct.runs.run import Run
 
 HOUR = 3600.0
@@ -78,7 +78,7 @@ def test_every_change_is_seen_at_the_next_look(tmp_path):
     seen.append(watch.look([run])[run].state)
     place(tmp_path, run)
     # Other data than the record's: it is of a world that is no more.
-    write_json_atomic(tmp_path / "data/mini/ave/packed/manifest.json", {"clips": 1})
+    place_inputs(tmp_path, run)
     seen.append(watch.look([run])[run].state)
     assert seen == ["missing", "failed", "ok", "corrupt", "stale"]
 
@@ -87,11 +87,9 @@ def test_every_change_is_seen_at_the_next_look(tmp_path):
 def training(tmp_path):
     """A run being trained, with data and encoders in name only, and its key."""
     run = run_of(0)
-    write_json_atomic(tmp_path / "data/mini/ave/packed/manifest.json", {"clips": 1})
-    for name in ("swin", "htsat"):
-        write_json_atomic(tmp_path / f"encoders/mini/{name}.json", {"sha256": name})
+    place_inputs(tmp_path, run)
     with training_lock(tmp_path, run):
-        yield run, run.key(sha256_json({"clips": 1}), encoders_checksum(tmp_path, "mini", "dg-sct"))
+        yield run, run.key(checksums(run, tmp_path))
 
 
 def test_a_running_run_tells_how_far_its_newest_checkpoint_is(training, tmp_path):
@@ -165,14 +163,10 @@ def test_before_anything_is_finished_the_plan_tells_how_long_it_takes(training, 
 
 def test_looking_again_at_400_runs_takes_less_than_half_a_second(tmp_path):
     runs = [run_of(seed) for seed in range(400)]
-    record = record_of(runs[0])
-    parts = {"data": record["key_parts"]["data"], "encoders": record["key_parts"]["encoders"]}
+    record, sums = record_of(runs[0]), sums_of(runs[0])
     for run in runs[:200]:
-        key_parts = {"plan": run.plan_key(), **parts}
-        write_json_atomic(
-            tmp_path / run.folder / "record.json",
-            {**record, "run": run.to_dict(), "key": sha256_json(key_parts), "key_parts": key_parts},
-        )
+        told = {"run": run.to_dict(), "key": run.key(sums), "key_parts": {PLAN: run.plan_key(), **sums}}
+        write_json_atomic(tmp_path / run.folder / "record.json", {**record, **told})
     watch = Watch(tmp_path)
     watch.look(runs)
     begin = time.perf_counter()

@@ -5,33 +5,34 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from results_rig import place, place_corrupt, place_efficiency, place_failure, place_stale, record_of
+from results_rig import place, place_corrupt, place_efficiency, place_failure, place_stale, record_of, sums_of
 
 from dgsct.atomic import write_json_atomic, write_text_atomic
 from dgsct.errors import DgsctError
 from dgsct.records.failures import note_failure
-from dgsct.records.results import (
-    data_checksum,
-    efficiency_state,
-    encoders_checksum,
-    read_record,
-    validity,
-    write_record,
-)
+from dgsct.records.results import efficiency_state, read_record, validity, write_record
+from dgsct.runs.inputs import checksums
 from dgsct.runs.run import Run
 
 RUN = Run.make("ave", "dg-sct", {"S": "off"}, seed=1)
 
 
-def give_data(root: Path, content: str = "one") -> str:
-    write_json_atomic(root / "data/mini/ave/packed/manifest.json", {"clips": content})
-    return data_checksum(root, "mini", "ave")
+def give_data(root: Path, content: str = "one", array: str = "frames") -> None:
+    """A manifest that says that there is `content` in one of the arrays."""
+    arrays = {name: {"axis": "clip", "sha256": "one"} for name in ("frames", "wave", "logmel", "labels")}
+    arrays[array]["sha256"] = content
+    manifest = {"schema": 3, "dataset": "ave", "arrays": arrays}
+    write_json_atomic(root / "data/mini/ave/packed/manifest.json", manifest)
 
 
-def give_encoders(root: Path, content: str = "one") -> str:
+def give_encoders(root: Path, content: str = "one") -> None:
     for name in ("swin", "htsat"):
         write_json_atomic(root / f"encoders/mini/{name}.json", {"sha256": content + name})
-    return encoders_checksum(root, "mini", "dg-sct")
+
+
+def place_of_these(root: Path, run: Run = RUN) -> Path:
+    """A record that was made from what lies in `root`."""
+    return place(root, run, sums=checksums(run, root))
 
 
 def hidden(folder: Path) -> list[str]:
@@ -52,11 +53,12 @@ def test_a_record_survives_writing_and_reading(tmp_path):
         (lambda r: json.dumps({k: v for k, v in r.items() if k != "curve"}), "the field 'curve' is missing"),
         (lambda r: json.dumps({**r, "coverage": []}), "the field 'coverage' has the wrong type"),
         (lambda r: json.dumps({**r, "best_epoch": True}), "the field 'best_epoch' has the wrong type"),
-        (lambda r: json.dumps({"schema": 2, "run": 1}), "its schema is 2, this version reads 1"),
-        (lambda r: json.dumps({**r, "schema": 2}), "its schema is 2, this version reads 1"),
+        (lambda r: json.dumps({"schema": 1, "run": 1}), "its schema is 1, this version reads 2"),
+        (lambda r: json.dumps({**r, "schema": 3}), "its schema is 3, this version reads 2"),
         (lambda r: json.dumps({**r, "metrics": {"acc_batch8": "82"}}), "the metric 'acc_batch8' is no number"),
         (lambda r: json.dumps({**r, "metrics": {"acc_exact": 82.0}}), "the reported metric 'acc_batch8' is missing"),
-        (lambda r: json.dumps({**r, "key_parts": {"plan": "x", "data": "y"}}), "the checksum 'encoders' is missing"),
+        (lambda r: json.dumps({**r, "key_parts": {"data/ave": "y"}}), "the checksum 'plan' is missing"),
+        (lambda r: json.dumps({**r, "units": None}), "the field 'units' has the wrong type"),
         (lambda r: json.dumps([r]), "it is not a JSON object"),
         (lambda r: json.dumps(r)[:300], "is not a readable record ("),
         (lambda r: "no JSON at all", "is not a readable record ("),
@@ -121,7 +123,8 @@ def test_a_file_in_place_of_the_folder_is_one_sentence(tmp_path):
 
 def test_ok_and_missing(tmp_path):
     assert (validity(RUN, tmp_path).name, validity(RUN, tmp_path).record) == ("missing", None)
-    place(tmp_path, RUN, data=give_data(tmp_path), encoders=give_encoders(tmp_path))
+    give_data(tmp_path), give_encoders(tmp_path)
+    place_of_these(tmp_path)
     state = validity(RUN, tmp_path)
     assert (state.name, state.reason) == ("ok", "")
     assert state.record["metrics"]["acc_batch8"] == 80.0
@@ -132,19 +135,20 @@ def test_the_records_own_checksums_stand_in_where_data_or_encoders_are_absent(tm
     place(tmp_path, RUN)
     assert validity(RUN, tmp_path).name == "ok"
     give_data(tmp_path)
-    assert validity(RUN, tmp_path).reason == "the data changed since this run"
+    assert validity(RUN, tmp_path).reason == "the data (ave) changed since this run"
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ("data", "the data changed since this run"),
-        ("encoders", "the encoders changed since this run"),
-        ("data encoders", "the data and the encoders changed since this run"),
+        ("data", "the data (ave) changed since this run"),
+        ("encoders", "the encoder (swin) and the encoder (htsat) changed since this run"),
+        ("data encoders", "the data (ave) and the encoder (swin) and the encoder (htsat) changed since this run"),
     ],
 )
 def test_stale_names_what_changed(tmp_path, change, reason):
-    place(tmp_path, RUN, data=give_data(tmp_path), encoders=give_encoders(tmp_path))
+    give_data(tmp_path), give_encoders(tmp_path)
+    place_of_these(tmp_path)
     assert validity(RUN, tmp_path).name == "ok"
     if "data" in change:
         give_data(tmp_path, "two")
@@ -153,6 +157,14 @@ def test_stale_names_what_changed(tmp_path, change, reason):
     state = validity(RUN, tmp_path)
     assert (state.name, state.reason) == ("stale", reason)
     assert state.record is not None
+
+
+@pytest.mark.parametrize(("array", "state"), [("labels", "stale"), ("logmel", "stale"), ("wave", "ok")])
+def test_an_array_that_a_run_does_not_read_may_change(tmp_path, array, state):
+    give_data(tmp_path), give_encoders(tmp_path)
+    place_of_these(tmp_path)
+    give_data(tmp_path, "two", array)
+    assert validity(RUN, tmp_path).name == state
 
 
 def test_a_record_of_other_code_is_stale(tmp_path):
@@ -170,9 +182,10 @@ def test_a_record_in_another_runs_folder_is_stale(tmp_path):
 
 def test_a_yardstick_does_not_depend_on_encoders(tmp_path):
     yardstick = Run.make("ave", "all-background")
-    place(tmp_path, yardstick, encoders="none")
-    give_encoders(tmp_path)
-    assert encoders_checksum(tmp_path, "mini", "all-background") == "none"
+    give_data(tmp_path), give_encoders(tmp_path)
+    assert set(checksums(yardstick, tmp_path)) == {"data/ave"}
+    place_of_these(tmp_path, yardstick)
+    give_encoders(tmp_path, "two")
     assert validity(yardstick, tmp_path).name == "ok"
 
 
@@ -184,8 +197,8 @@ def test_corrupt_says_what_is_wrong(tmp_path):
 
 
 def test_failed_until_what_it_depends_on_changes(tmp_path):
-    key = RUN.key(give_data(tmp_path), give_encoders(tmp_path))
-    note_failure(tmp_path / RUN.folder, key, RuntimeError("CUDA error"))
+    give_data(tmp_path), give_encoders(tmp_path)
+    note_failure(tmp_path / RUN.folder, RUN.key(checksums(RUN, tmp_path)), RuntimeError("CUDA error"))
     state = validity(RUN, tmp_path)
     assert (state.name, state.record, state.reason) == ("failed", None, "RuntimeError: CUDA error")
     give_data(tmp_path, "two")
@@ -194,15 +207,16 @@ def test_failed_until_what_it_depends_on_changes(tmp_path):
 
 def test_a_failure_today_outweighs_a_record_of_older_code(tmp_path):
     place_stale(tmp_path, RUN)
-    note_failure(tmp_path / RUN.folder, RUN.key("none", "none"), RuntimeError("CUDA error"))
+    note_failure(tmp_path / RUN.folder, "of no inputs", RuntimeError("CUDA error"))
     assert validity(RUN, tmp_path).name == "stale"  # without data, the key of today is not known
-    key = RUN.key(give_data(tmp_path), give_encoders(tmp_path))
-    note_failure(tmp_path / RUN.folder, key, RuntimeError("CUDA error"))
+    give_data(tmp_path), give_encoders(tmp_path)
+    note_failure(tmp_path / RUN.folder, RUN.key(checksums(RUN, tmp_path)), RuntimeError("CUDA error"))
     assert (validity(RUN, tmp_path).name, validity(RUN, tmp_path).reason) == ("failed", "RuntimeError: CUDA error")
 
 
-def test_one_encoder_alone_is_no_other_pair_of_encoders(tmp_path):
-    place(tmp_path, RUN, encoders=give_encoders(tmp_path))
+def test_for_one_encoder_that_is_absent_the_records_own_checksum_stands_in(tmp_path):
+    give_data(tmp_path), give_encoders(tmp_path)
+    place_of_these(tmp_path)
     (tmp_path / "encoders/mini/swin.json").unlink()
     assert validity(RUN, tmp_path).name == "ok"
 
@@ -214,7 +228,7 @@ def test_a_users_error_is_noted_as_its_sentence_alone(tmp_path):
 
 def test_a_record_outweighs_an_older_failure_and_a_broken_note_says_nothing(tmp_path):
     path = place_failure(tmp_path, RUN)
-    place(tmp_path, RUN, data="none", encoders="none")
+    place(tmp_path, RUN, sums=sums_of(RUN, "none"))
     assert validity(RUN, tmp_path).name == "ok"
     (tmp_path / RUN.folder / "record.json").unlink()
     path.write_text("{", encoding="utf-8")
@@ -229,17 +243,24 @@ def test_a_failure_that_cannot_be_noted_is_no_second_failure(tmp_path):
 
 def test_checksums_follow_the_content_not_the_form(tmp_path):
     path = tmp_path / "data/mini/ave/packed/manifest.json"
-    write_text_atomic(path, '{"a": 1, "b": 2}')
-    first = data_checksum(tmp_path, "mini", "ave")
-    write_text_atomic(path, '{\n "b": 2,\n "a": 1\n}')
-    assert data_checksum(tmp_path, "mini", "ave") == first
-    write_text_atomic(path, '{"a": 1, "b": 3}')
-    assert data_checksum(tmp_path, "mini", "ave") != first
+    give_encoders(tmp_path)
+    write_text_atomic(path, '{"rows": [1], "arrays": {"frames": 1, "logmel": 2, "labels": 3}, "dataset": "ave"}')
+    first = checksums(RUN, tmp_path)
+    write_text_atomic(path, '{\n "arrays": {"labels": 3, "frames": 1, "logmel": 2},\n "dataset": "ave", "rows": [1]}')
+    assert checksums(RUN, tmp_path) == first
+    write_text_atomic(path, '{"rows": [2], "arrays": {"frames": 1, "logmel": 2, "labels": 3}, "dataset": "ave"}')
+    assert checksums(RUN, tmp_path)["data/ave"] != first["data/ave"]
 
 
 def test_missing_data_names_both_remedies(tmp_path):
     with pytest.raises(DgsctError, match=r"`snakemake .*manifest\.json`, or .* `dgsct prepare ave ROOT "):
-        data_checksum(tmp_path, "mini", "ave")
+        checksums(RUN, tmp_path)
+
+
+def test_missing_encoders_name_both_remedies(tmp_path):
+    give_data(tmp_path)
+    with pytest.raises(DgsctError, match=r"`snakemake .*swin\.safetensors`, or `dgsct convert swin FILE "):
+        checksums(RUN, tmp_path)
 
 
 def test_efficiency_states(tmp_path):

@@ -7,7 +7,7 @@ _ON_BOTH = {"inputs": frames_and_sound, "encoders": ("swin", "htsat"), "sizes": 
 _WALK = ("T", "gamma", "modality", *ENCODERS)
 _AVS = Part(
     "dgsct.methods.late_fusion.avs",
-    options=(*_WALK, "audio_encoder", "mixup", "av_weight", *RECIPE),
+    options=(*_WALK, "mixup", "av_weight", *RECIPE),
     trainable={"paper": 54_183_753, "mini": 1_936_535},
     **_ON_BOTH,
 )

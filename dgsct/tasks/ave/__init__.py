@@ -1,7 +1,6 @@
 """AVE, audio-visual event localization: files, decoding, the generated set, batches and targets, measures."""
 
 from dgsct.settings.recipe import Recipe
-from dgsct.tasks.ave.measures import MEASURES
 from dgsct.tasks.ave.options import AveOptions
 from dgsct.tasks.base import Task, Yardstick
 from dgsct.tasks.metric import declare
@@ -16,7 +15,7 @@ TASKS = (
         options=AveOptions,
         measure="accuracy",
         metrics=declare(
-            MEASURES,
+            "dgsct.tasks.ave.measures",
             acc_batch8={
                 "label": "AVE accuracy",
                 "called": ("reported",),

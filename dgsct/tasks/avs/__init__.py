@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from dgsct.settings.recipe import Recipe
-from dgsct.tasks.avs.measures import MEASURES
 from dgsct.tasks.avs.options import Ms3Options, S4Options
 from dgsct.tasks.base import Task, Yardstick
 from dgsct.tasks.metric import declare
@@ -18,7 +17,7 @@ _HOW = {
 _IOU = {"label": "mIoU", "called": ("reported", "miou"), "bounded_by": "miou"}
 _FSCORE = {"label": "F-score", "called": ("fscore",)}
 _METRICS = declare(
-    MEASURES,
+    "dgsct.tasks.avs.measures",
     miou={**_IOU, "when": {"f_protocol": ("clip", "frame")}, "told": _HOW["frame"]},
     miou_batch4={**_IOU, "when": {"f_protocol": ("batch4",)}, "told": _HOW["batch4"]},
     fscore_batch4={**_FSCORE, "when": {"f_protocol": ("batch4",)}, "told": _HOW["batch4"]},
