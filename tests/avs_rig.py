@@ -117,5 +117,6 @@ def write_world(root: Path, task: str = "avs-s4", **counts) -> Path:
     folder = write_packed(root / "data" / "mini" / task / "packed", task, **counts)
     ids = [row["id"] for row in json.loads((folder / "manifest.json").read_text())["rows"] if row["media"] is not None]
     features = np.random.default_rng(2).random((len(ids), T, MINI.vggish.embed_dim), dtype=np.float32)
-    write_features(root / "features" / "mini" / task / "vggish", features, ids, {"dataset": task, "extractor": "vggish"})
+    facts = {"scale": "mini", "dataset": task, "extractor": "vggish"}
+    write_features(root / "features" / "mini" / task / "vggish", features, ids, facts)
     return root

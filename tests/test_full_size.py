@@ -1,6 +1,7 @@
 """The model at full size, on a CPU: memory, and the same scores by every path."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,10 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def report():
+def report(repository):
     command = [sys.executable, str(Path(__file__).with_name("full_size.py"))]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
 
 
 def test_one_clip_passes_within_8_gib(report):

@@ -57,14 +57,17 @@ def facts_checksum(facts: dict[str, Any]) -> str:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """`features.json` of a folder; DgsctError if it is missing or of another version."""
+    """`features.json` of a folder; DgsctError if it is missing, of another version, or of features that lie elsewhere."""
     path = Path(folder) / "features.json"
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         if facts["schema"] != SCHEMA_VERSION or len(facts["ids"]) != facts["array"]["shape"][0]:
             raise ValueError("another version")
+        said = features_folder(facts["scale"], facts["dataset"], facts["extractor"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DgsctError(f"{path} is missing or unreadable ({error}); make it with `snakemake {path}`") from None
+    if path.parent.parts[-len(said.parts) :] != said.parts:
+        raise DgsctError(f"{path} describes {said}; delete {folder} and make it again")
     return facts
 
 
@@ -82,8 +85,9 @@ def open_features(folder: Path) -> Features:
 
 
 def write_features(folder: Path, features: Iterable[np.ndarray], ids: Sequence[str], facts: dict[str, Any]) -> None:
-    """Write the features of the clips `ids` one by one, all of one shape, and then their facts; each file appears whole or
-    not at all, and without the facts nothing counts. ValueError if there are more or fewer of them.
+    """Write the features of the clips `ids` one by one, all of one shape, and then their facts (`scale`, `dataset`,
+    `extractor` and more); each file appears whole or not at all, and without the facts nothing counts. ValueError if there
+    are more or fewer of them, or one has another shape.
     """
     folder = Path(folder)
     (folder / "features.json").unlink(missing_ok=True)
@@ -91,11 +95,10 @@ def write_features(folder: Path, features: Iterable[np.ndarray], ids: Sequence[s
     first = next(given)
     with new_file(folder / "features.npy") as partial:
         array = np.lib.format.open_memmap(partial, "w+", first.dtype, (len(ids), *first.shape))
-        count = 0
-        for count, one in enumerate(chain([first], given), 1):
-            array[count - 1] = one
-        if count != len(ids):
-            raise ValueError(f"{count} features for {len(ids)} clips")
+        for i, (name, one) in enumerate(zip(ids, chain([first], given), strict=True)):
+            if one.shape != first.shape:
+                raise ValueError(f"the features of {name} have the shape {one.shape}, others {first.shape}")
+            array[i] = one
         array.flush()
     said = {"dtype": str(array.dtype), "shape": list(array.shape), "sha256": sha256_file(folder / "features.npy")}
     write_json_atomic(folder / "features.json", {"schema": SCHEMA_VERSION, **facts, "ids": list(ids), "array": said})

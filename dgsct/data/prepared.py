@@ -9,6 +9,7 @@ import numpy as np
 
 from dgsct.data.features import PREFIX, Features, open_features
 from dgsct.data.packed import Packed
+from dgsct.errors import DgsctError
 
 
 class Rows(ABC):
@@ -53,8 +54,14 @@ class Prepared(Rows):
 
     @classmethod
     def open(cls, folder: Path, features: Mapping[str, Path] | None = None) -> "Prepared":
-        """The set in `folder`, with features by name; DgsctError says what is missing or damaged."""
-        return cls(Packed.open(folder), {name: open_features(place) for name, place in (features or {}).items()})
+        """The set in `folder`, with features by name; DgsctError says what is missing, damaged, or of other clips."""
+        packed, places = Packed.open(folder), dict(features or {})
+        data = cls(packed, {name: open_features(place) for name, place in places.items()})
+        for split, rows in packed.splits.items():
+            if len(rows) and not len(data.splits[split]):
+                told = ", ".join(map(str, places.values()))
+                raise DgsctError(f"no clip of the split {split!r} in {folder} has features in {told}; make them again")
+        return data
 
     def _with_features(self, rows: np.ndarray) -> np.ndarray:
         there = [all(name in f.place for f in self.features.values()) for name in self.packed.ids(rows)]

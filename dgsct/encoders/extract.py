@@ -124,15 +124,17 @@ def _of_clips(
 def _imported(
     features: list[PublicFeature], extraction: Extraction, input_shape: tuple[int, ...] | None
 ) -> Iterator[np.ndarray]:
-    """Features [T, ...] from public files: as they are, or from what the encoder reads (`input_shape`)."""
+    """Features [T, ...] from public files: as they are, or from what the encoder reads (`input_shape`); of one T all."""
+    length = input_shape[0] if input_shape else None
     for feature in features:
         found = read_public(feature)
-        if found.shape[1:] == extraction.shape:
+        length = length or len(found)
+        if found.shape == (length, *extraction.shape):
             yield found
         elif found.shape == input_shape:
             yield extraction(found[None])[0]
         else:
-            wanted = f"[T, {', '.join(map(str, extraction.shape))}]" + (f" or {list(input_shape)}" if input_shape else "")
+            wanted = f"{[length, *extraction.shape]}" + (f" or {list(input_shape)}" if input_shape else "")
             told = f"{feature.path} holds an array {list(found.shape)} where {wanted} is needed"
             raise DgsctError(f"{told}; take it from the archive again")
 

@@ -51,8 +51,7 @@ UNTRAINED = {"parameters": 0, "trainable": 0, "seconds_per_update": None, "peak_
 def _ended(run: Run, root: Path, key: str) -> tuple[dict[str, Any], Units] | None:
     """The outcome of a training that had ended before its record was written, or whose record is gone, measured as today.
 
-    What it is measured from lies beside the checkpoints, or beside the record where no more was to stay. None where either
-    is gone or damaged.
+    What it is measured from lies beside it, and a copy beside the record. None where the outcome or both are gone or damaged.
     """
     folder = root / run.folder
     if (result := finished(folder / "checkpoints", key)) is None:

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from results_rig import place, place_corrupt, place_efficiency, place_failure, place_stale, record_of
+from results_rig import place, place_corrupt, place_efficiency, place_failure, place_stale, record_of, sums_of
 
 from dgsct.atomic import write_json_atomic, write_text_atomic
 from dgsct.errors import DgsctError
@@ -32,8 +32,7 @@ def give_encoders(root: Path, content: str = "one") -> None:
 
 def place_of_these(root: Path, run: Run = RUN) -> Path:
     """A record that was made from what lies in `root`."""
-    now = checksums(run, root)
-    return place(root, run, key=run.key(now), key_parts={"plan": run.plan_key(), **now})
+    return place(root, run, sums=checksums(run, root))
 
 
 def hidden(folder: Path) -> list[str]:
@@ -229,8 +228,7 @@ def test_a_users_error_is_noted_as_its_sentence_alone(tmp_path):
 
 def test_a_record_outweighs_an_older_failure_and_a_broken_note_says_nothing(tmp_path):
     path = place_failure(tmp_path, RUN)
-    none = dict.fromkeys(record_of(RUN)["key_parts"], "none") | {"plan": RUN.plan_key()}
-    place(tmp_path, RUN, key=RUN.key({name: "none" for name in none if name != "plan"}), key_parts=none)
+    place(tmp_path, RUN, sums=sums_of(RUN, "none"))
     assert validity(RUN, tmp_path).name == "ok"
     (tmp_path / RUN.folder / "record.json").unlink()
     path.write_text("{", encoding="utf-8")
