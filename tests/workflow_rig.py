@@ -37,6 +37,8 @@ verb, what = sys.argv[1:3]
 ends = {"tables": ["tex", "md", "csv", "html", "json"], "figures": ["pdf", "png", "json"]}
 if verb == "prepare":
     write(sys.argv[4] + "/manifest.json")
+elif verb == "features":
+    write(f"results/features/{sys.argv[sys.argv.index('--scale') + 1]}/{what}/{sys.argv[3]}/features.json")
 elif verb == "efficiency":
     write(out())
 elif verb == "masks":

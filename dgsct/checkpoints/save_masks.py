@@ -30,5 +30,5 @@ def save_masks(run: Run, results: Path) -> Path:
         raise DgsctError(f"{checkpoint} does not exist; delete the folder {folder}, and train the run again for its masks")
     view, kept = on_test_split(run, checkpoint, results, lambda predicted, _: {"masks": predicted["masks"] > 0.5})
     rows, masks = view.splits["test"], kept["masks"]
-    iou, _, objects = view.by_clip(view.keep({"masks": masks.astype(np.float32)}, rows)["frames"])
+    iou, _, objects = view.by_clip(view.keep({"masks": masks.astype(np.float32)}, rows)["counts"])
     return write_masks(results, run, PredictedMasks(record["key"], tuple(view.names(rows)), iou, objects, masks))

@@ -16,6 +16,7 @@ from dgsct.engine.execute import execute
 from dgsct.engine.training import Training, open_view, predictions
 from dgsct.records.results import read_record, validity
 from dgsct.runs.run import Run
+from dgsct.tasks.avs.metrics import frame_counts
 
 TASKS = ("avs-s4", "avs-ms3")
 
@@ -63,8 +64,10 @@ def test_clean_selects_on_validation_and_reports_frames(root):
 
 def test_of_equal_epochs_the_first_is_kept(root, monkeypatch):
     """The release saves where the mIoU is strictly greater; on AVE it saves the last of equals."""
-    frames = np.full((COUNTS["test"], T, 257), 0.5, np.float32)
-    told = {"frames": frames, "seen": np.zeros(COUNTS["test"], bool)}
+    everywhere = np.full((COUNTS["test"], T, 4, 4), 0.9, np.float32)
+    half = np.zeros_like(everywhere)
+    half[..., :2] = 1
+    told = {"counts": frame_counts(everywhere, half), "seen": np.zeros(COUNTS["test"], bool)}
     equal = Units(told, tuple(map(str, range(COUNTS["test"]))), {"batch_size": 4, "absent": 0})
     monkeypatch.setattr(Training, "evaluate", lambda self, split: equal)
     record = read_record(execute(Run.make("avs-s4", "pixels"), root))
@@ -88,7 +91,7 @@ def test_only_one_batch_of_maps_is_held(root, trained_by):
     assert np.array_equal(np.concatenate(seen), rows)
     assert kept["mean"].shape == (COUNTS["test"], T)
     measured = predictions(model, model, view, rows, run, torch.device("cpu"))
-    assert measured["frames"].shape == (COUNTS["test"], T, 257)
+    assert measured["counts"].shape == (COUNTS["test"], T, 514)
 
 
 def test_the_batch_size_of_evaluation_changes_nothing(root, trained_by):
@@ -97,7 +100,7 @@ def test_the_batch_size_of_evaluation_changes_nothing(root, trained_by):
         trained_by("avs-s4", "pixels", batch_size=size)
         run = Run.make("avs-s4", "pixels")
         view = open_view(run, root)
-        kept.append(predictions(model, model, view, view.splits["test"], run, torch.device("cpu"))["frames"])
+        kept.append(predictions(model, model, view, view.splits["test"], run, torch.device("cpu"))["counts"])
     np.testing.assert_allclose(*kept, atol=1e-6)
 
 

@@ -21,6 +21,7 @@ from dgsct.runs.run import Run
 from dgsct.tasks import TASKS
 from dgsct.tasks.avs import task as avs_task
 from dgsct.tasks.avs.measures import MEASURES
+from dgsct.tasks.avs.metrics import statistics_of
 from dgsct.tasks.avs.task import Avs
 from dgsct.tasks.metric import Metric
 
@@ -232,7 +233,7 @@ def reporting(monkeypatch):
 
     def change(higher: bool) -> None:
         task, called = TASKS["avs-s4"], ("reported",)
-        monkeypatch.setitem(MEASURES, "missed", lambda u: 100 - 100 * float(u["frames"][..., 2:].mean()))
+        monkeypatch.setitem(MEASURES, "missed", lambda u: 100 - 100 * float(statistics_of(u["counts"])[..., 2:].mean()))
         missed = Metric("missed", "missed", "dgsct.tasks.avs.measures", higher=higher, called=called)
         others = tuple(replace(metric, called=()) for metric in task.metrics)
         monkeypatch.setitem(TASKS, "avs-s4", replace(task, metrics=(missed, *others)))

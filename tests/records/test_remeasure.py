@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 from avs_rig import write_world
 
@@ -50,7 +49,7 @@ def declare(monkeypatch):
 @pytest.fixture
 def share(declare):
     """A metric that came later: the share of frames with an object."""
-    declare("objects", lambda u: float(100 * u["frames"][..., 1].mean()))
+    declare("objects", lambda u: float(100 * (u["counts"][..., 2:258].sum(axis=-1) > 0).mean()))
 
 
 def edit(path: Path, **metrics: float) -> None:
@@ -71,7 +70,7 @@ def test_a_records_metrics_are_those_of_its_units(root):
         assert measured_again(root, run) == record["metrics"]
         units = read_units(root / run.folder / "units.npz")
         assert len(units) == record["coverage"]["test"]["present"]
-        assert units["frames"].shape == (8, 5, 257)
+        assert units["counts"].shape == (8, 5, 514)
 
 
 def test_ave_too(mini_world, tmp_path, trained_by):
@@ -100,7 +99,7 @@ def damage(path: Path) -> None:
 
 def foreign(path: Path) -> None:
     units = read_units(path)
-    write_units(path, Units({**units.of, "frames": units["frames"] * np.float32(0.5)}, units.ids, units.facts))
+    write_units(path, Units({**units.of, "counts": units["counts"][:, :, ::-1]}, units.ids, units.facts))
 
 
 @pytest.mark.parametrize(

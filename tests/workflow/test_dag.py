@@ -4,15 +4,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from dgsct.tasks.sets import SETS
 from results_rig import place, place_stale
 from workflow_rig import ROOT, blocked, snakemake, stub_world
 
 from dgsct.publish.render import write_table
 from dgsct.publish.tables import build_table
 from dgsct.runs.experiments import Settings, all_runs, load_experiments
+from dgsct.tasks import HOMES, get_set
 
-EVERYTHING = {"mini_world": 3, "prepare": 3, "pretrain": 5, "efficiency": 2, "masks": 4}
+EVERYTHING = {"mini_world": 3, "prepare": 3, "pretrain": 5, "features": 2, "efficiency": 2, "masks": 4}
 LATEX = shutil.which("pdflatex") is not None
 
 
@@ -60,8 +60,8 @@ def test_tables_that_were_copied_here_are_no_results(tmp_path):
 
 def test_a_stale_record_is_made_again_without_any_notes_of_snakemake(tmp_path):
     """As `dgsct run` leaves it, or a copy from another machine."""
-    index = {task: one.index_file(Path(f"data/mini/{task}/raw")).as_posix() for task, one in SETS.items()}
-    inputs = [*index.values(), *(f"data/mini/{task}/packed/manifest.json" for task in index)]
+    index = {name: get_set(name).index_file(Path(f"data/mini/{name}/raw")).as_posix() for name in HOMES}
+    inputs = [*index.values(), *(f"data/mini/{name}/packed/manifest.json" for name in index)]
     inputs += [f"encoders/mini/{name}.{end}" for name in ("swin", "htsat") for end in ("safetensors", "json")]
     for path in [tmp_path / "results" / name for name in inputs]:
         path.parent.mkdir(parents=True, exist_ok=True)

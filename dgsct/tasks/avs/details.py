@@ -69,6 +69,6 @@ def details(manifest: dict[str, Any], units: Units) -> Details:
     category = {row["id"]: row.get("category", "") for row in manifest["rows"]}
     clips = (
         ClipResult(name, category[name], int(n), float(iou), None if np.isnan(f) else float(f))
-        for name, iou, f, n in zip(units.ids, *Avs.by_clip(units["frames"]), strict=True)
+        for name, iou, f, n in zip(units.ids, *Avs.by_clip(units["counts"]), strict=True)
     )
     return Details(tuple(clips))

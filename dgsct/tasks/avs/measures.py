@@ -1,4 +1,4 @@
-"""What AVS reports, computed from the 257 numbers of each frame that a record keeps (`metrics.frame_statistics`).
+"""What AVS reports, computed from the pixel counts of each frame that a record keeps (`metrics.frame_counts`).
 
 `batch4` is the release's test script, which takes four clips at a time; `clip` has a threshold for each clip, as the
 release's validation; `frame` one for all frames, which count alike. Where clips of the split are absent all measures are
@@ -8,10 +8,17 @@ from a training clip's video.
 
 from collections.abc import Callable
 
+import numpy as np
+
 from dgsct.data.units import Units
-from dgsct.tasks.avs.metrics import batch_mean_fscore, batch_mean_iou, best_fscore, mean_iou
+from dgsct.tasks.avs.metrics import batch_mean_fscore, batch_mean_iou, best_fscore, mean_iou, statistics_of
 
 TEST_BATCH = 4  # clips a batch in the release's test scripts, whatever the batch of training
+
+
+def _frames(units: Units) -> np.ndarray:
+    """Statistics [N, T, 257]."""
+    return statistics_of(units["counts"])
 
 
 def _bound(units: Units, end: int) -> float | None:
@@ -19,20 +26,20 @@ def _bound(units: Units, end: int) -> float | None:
     if not absent:
         return None
     share = len(units) / (len(units) + absent)
-    return share * mean_iou(units["frames"]) + (100 * (1 - share) if end else 0.0)
+    return share * mean_iou(_frames(units)) + (100 * (1 - share) if end else 0.0)
 
 
 def _unseen(units: Units) -> float | None:
     unseen = ~units["seen"]
-    return mean_iou(units.take(unseen)["frames"]) if unseen.any() and not unseen.all() else None
+    return mean_iou(_frames(units.take(unseen))) if unseen.any() and not unseen.all() else None
 
 
 MEASURES: dict[str, Callable[[Units], float | None]] = {
-    "miou": lambda u: mean_iou(u["frames"]),
-    "miou_batch4": lambda u: batch_mean_iou(u["frames"], TEST_BATCH),
-    "fscore_batch4": lambda u: batch_mean_fscore(u["frames"], TEST_BATCH),
-    "fscore_clip": lambda u: batch_mean_fscore(u["frames"], 1),
-    "fscore_frame": lambda u: best_fscore(u["frames"]),
+    "miou": lambda u: mean_iou(_frames(u)),
+    "miou_batch4": lambda u: batch_mean_iou(_frames(u), TEST_BATCH),
+    "fscore_batch4": lambda u: batch_mean_fscore(_frames(u), TEST_BATCH),
+    "fscore_clip": lambda u: batch_mean_fscore(_frames(u), 1),
+    "fscore_frame": lambda u: best_fscore(_frames(u)),
     "miou_lower": lambda u: _bound(u, 0),
     "miou_upper": lambda u: _bound(u, 1),
     "miou_unseen_ids": _unseen,

@@ -14,47 +14,63 @@ import numpy as np
 THRESHOLDS = (np.arange(255) / 254).astype(np.float32)
 IOU, HAS_OBJECT, CURVE = 0, 1, 2  # where the numbers of a frame lie; the F curve is the rest
 WIDTH = CURVE + len(THRESHOLDS)
+BINS = len(THRESHOLDS) + 1  # a pixel reaches 0 to 255 thresholds
+COUNTS = 2 + 2 * BINS
 BETA_SQUARED = 0.3
 
 
-def frame_statistics(probability: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """What the measures need of each frame, float32 [..., 257]: J, whether there is an object, the F curve.
+def frame_counts(probability: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """What the statistics of each frame are computed from, whole numbers of pixels, uint32 [..., 514]: of the object's pixels
+    and of the others those above 1/2 (2), then by how many thresholds they reach, 0 to 255 (256 each).
 
-    `probability` [..., H, W] in [0, 1], taken as float32; `mask` [..., H, W] in {0, 1}, same shape.
+    `probability` [..., H, W] in [0, 1], taken as float32; `mask` [..., H, W] in {0, 1}, same shape. Most are zero, so that
+    they take a third of the room of the statistics in a compressed file, and they are exact.
     """
     if probability.shape != mask.shape:
         raise ValueError(f"probabilities {probability.shape} and masks {mask.shape} must have one shape")
     lead = mask.shape[:-2]
     p = np.asarray(probability, np.float32).reshape(-1, mask.shape[-2] * mask.shape[-1])
     y = np.asarray(mask).astype(bool).reshape(p.shape)
-    result = np.zeros((len(p), WIDTH), np.float32)
-    objects = y.sum(axis=1)
-    result[:, HAS_OBJECT] = objects > 0
-    result[:, IOU] = _overlap(p > 0.5, y, objects)
-    result[:, CURVE:] = _curve(p, y, objects)
-    return result.reshape(*lead, WIDTH)
-
-
-def _overlap(predicted: np.ndarray, y: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """J of each frame from boolean [F, pixels]."""
-    both, either = (predicted & y).sum(axis=1), (predicted | y).sum(axis=1)
-    pixels = y.shape[1]
-    empty = objects == 0
-    share = np.where(empty, pixels - either, both).astype(np.float32)
-    return share / (np.where(empty, pixels, either).astype(np.float32) + np.float32(1e-7))
-
-
-def _curve(p: np.ndarray, y: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """F_k of each frame, [F, 255]; one histogram instead of 255 passes. Zeros where there is no object."""
-    frames, bins = len(p), len(THRESHOLDS) + 1
+    counts = np.empty((len(p), COUNTS), np.uint32)
     passed = np.searchsorted(THRESHOLDS, p.ravel(), side="right").reshape(p.shape)  # how many thresholds a pixel reaches
-    passed += bins * np.arange(frames)[:, None]
+    passed += BINS * np.arange(len(p))[:, None]
+    for place, where in enumerate((y, ~y)):
+        counts[:, place] = ((p > 0.5) & where).sum(axis=1)
+        start = 2 + place * BINS
+        counts[:, start : start + BINS] = np.bincount(passed[where], minlength=len(p) * BINS).reshape(len(p), BINS)
+    return counts.reshape(*lead, COUNTS)
 
-    def at_least(where: np.ndarray) -> np.ndarray:
-        counts = np.bincount(where, minlength=frames * bins).reshape(frames, bins)
-        return counts[:, ::-1].cumsum(axis=1)[:, -2::-1].astype(np.float32)
 
-    found, predicted, tiny = at_least(passed[y]), at_least(passed.ravel()), np.float32(1e-20)
+def statistics_of(counts: np.ndarray) -> np.ndarray:
+    """What the measures need of each frame, float32 [..., 257]: J, whether there is an object, the F curve."""
+    flat = counts.reshape(-1, COUNTS).astype(np.int64)
+    found, missed = flat[:, 0], flat[:, 1]  # above 1/2: on the object, and beside it
+    on, beside = flat[:, 2 : 2 + BINS], flat[:, 2 + BINS :]
+    objects, pixels = on.sum(axis=1), on.sum(axis=1) + beside.sum(axis=1)
+    result = np.zeros((len(flat), WIDTH), np.float32)
+    result[:, HAS_OBJECT] = objects > 0
+    empty = objects == 0
+    share = np.where(empty, pixels - missed, found).astype(np.float32)
+    result[:, IOU] = share / (np.where(empty, pixels, objects + missed).astype(np.float32) + np.float32(1e-7))
+    result[:, CURVE:] = _curve(on, on + beside, objects)
+    return result.reshape(*counts.shape[:-1], WIDTH)
+
+
+def frame_statistics(probability: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """`statistics_of` the counts of each frame; arguments as of `frame_counts`."""
+    return statistics_of(frame_counts(probability, mask))
+
+
+def _curve(on: np.ndarray, every: np.ndarray, objects: np.ndarray) -> np.ndarray:
+    """F_k of each frame, [F, 255], from pixels by how many thresholds they reach: the object's and all, [F, 256] each.
+
+    Zeros where there is no object.
+    """
+
+    def at_least(reached: np.ndarray) -> np.ndarray:
+        return reached[:, ::-1].cumsum(axis=1)[:, -2::-1].astype(np.float32)
+
+    found, predicted, tiny = at_least(on), at_least(every), np.float32(1e-20)
     precision = found / (predicted + tiny)
     recall = found / (objects.astype(np.float32)[:, None] + tiny)
     below = np.float32(BETA_SQUARED) * precision + recall

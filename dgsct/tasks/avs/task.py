@@ -8,7 +8,7 @@ from dgsct.data.prepared import Rows
 from dgsct.data.units import Units
 from dgsct.settings.options import Options
 from dgsct.settings.scales import Scale
-from dgsct.tasks.avs.metrics import HAS_OBJECT, IOU, best_fscore, frame_statistics
+from dgsct.tasks.avs.metrics import HAS_OBJECT, IOU, best_fscore, frame_counts, statistics_of
 
 ID_LENGTH = 11  # letters of a YouTube id, which opens the name of every clip
 
@@ -47,13 +47,13 @@ class Avs:
         return Batch(inputs, {"masks": masks, "annotated": annotated})
 
     def keep(self, predicted: Arrays, rows: np.ndarray) -> Arrays:
-        """Of probabilities [B, T, H, W] the statistics [B, T, 257] of each frame, NaN where no mask is."""
-        statistics = frame_statistics(predicted["masks"], self.masks(rows))
-        statistics[~self.annotated(rows)] = np.nan
-        return {"frames": statistics}
+        """Of probabilities [B, T, H, W] the pixel counts [B, T, 514] of each frame, uint32, all zero where no mask is."""
+        counts = frame_counts(predicted["masks"], self.masks(rows))
+        counts[~self.annotated(rows)] = 0
+        return {"counts": counts}
 
     def units(self, kept: Arrays, rows: np.ndarray, batch_size: int) -> Units:
-        """Statistics [N, T, 257]; `seen`: whether the YouTube video also supplies a training clip (38 of the 64 test clips
+        """Pixel counts [N, T, 514]; `seen`: whether the YouTube video also supplies a training clip (38 of the 64 test clips
         of MS3). `batch_size`, that of training, has no part in any measure.
         """
         if not self.annotated(rows).all():
@@ -61,14 +61,17 @@ class Avs:
         names = [row["id"] for row in self.data.manifest["rows"]]
         seen = self.data.seen_in_training([name[:ID_LENGTH] for name in names], rows)
         return Units(
-            {"frames": kept["frames"], "seen": seen},
+            {"counts": kept["counts"], "seen": seen},
             tuple(names[row] for row in rows),
             {"batch_size": batch_size, "absent": self.data.absent(rows)},
         )
 
     @staticmethod
-    def by_clip(statistics: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of each clip: mIoU, F-score with a threshold of its own (NaN where no frame has an object), frames with one."""
+    def by_clip(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each clip [N, T, 514]: mIoU, F-score with a threshold of its own (NaN where no frame has an object), frames with
+        one.
+        """
+        statistics = statistics_of(counts)
         objects = (statistics[..., HAS_OBJECT] > 0).sum(axis=1)
         fscore = [best_fscore(clip) if count else np.nan for clip, count in zip(statistics, objects, strict=True)]
         return 100 * statistics[..., IOU].mean(axis=1, dtype=np.float64), np.array(fscore), objects

@@ -13,7 +13,7 @@ from dgsct.engine.recipe import draw_of
 from dgsct.methods.base import sound
 from dgsct.settings.scales import MINI
 from dgsct.tasks import get_task
-from dgsct.tasks.avs.metrics import IOU, frame_statistics
+from dgsct.tasks.avs.metrics import IOU, frame_statistics, statistics_of
 from dgsct.tasks.avs.options import AvsOptions as Options
 from dgsct.tasks.avs.task import ID_LENGTH, Avs, open_task
 
@@ -26,11 +26,11 @@ def opened(folder: Path, *inputs: str, **features: Path) -> Avs:
 
 
 def measured(view: Avs, probability: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    return view.keep({"masks": probability}, rows)["frames"]
+    return view.keep({"masks": probability}, rows)["counts"]
 
 
-def metrics(view: Avs, statistics: np.ndarray, rows: np.ndarray, batch_size: int = 4) -> dict[str, float]:
-    return get_task("avs-s4").measure_all(view.units({"frames": statistics}, rows, batch_size))
+def metrics(view: Avs, counts: np.ndarray, rows: np.ndarray, batch_size: int = 4) -> dict[str, float]:
+    return get_task("avs-s4").measure_all(view.units({"counts": counts}, rows, batch_size))
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +85,10 @@ def test_measured_in_pieces_is_measured_at_once(view):
     whole = measured(view, p, rows)
     pieces = [measured(view, p[i : i + 3], rows[i : i + 3]) for i in range(0, len(rows), 3)]
     assert np.array_equal(np.concatenate(pieces), whole)
-    assert whole.shape == (len(rows), T, 257)
+    assert whole.shape == (len(rows), T, 514)
     assert whole.nbytes < p.astype(np.float32).nbytes * 50  # at 224 x 224 it is a two-hundredth
     truth = view.masks(rows)
-    assert whole[3, 2, IOU] == frame_statistics(p[3, 2], truth[3, 2])[IOU]
+    assert statistics_of(whole)[3, 2, IOU] == frame_statistics(p[3, 2], truth[3, 2])[IOU]
 
 
 def test_measures(view):
@@ -110,8 +110,8 @@ def test_frames_without_a_mask_are_never_measured(view):
     rows = view.splits["train"]
     p = np.full((len(rows), T, SIDE, SIDE), 0.9, np.float32)
     found = measured(view, p, rows)
-    assert not np.isnan(found[:, 0]).any()
-    assert np.isnan(found[:, 1:]).all()
+    assert (found[:, 0].sum(axis=-1) >= SIDE * SIDE).all()
+    assert not found[:, 1:].any()
     with pytest.raises(ValueError, match="need a mask for every frame"):
         metrics(view, found, rows, 4)
 
@@ -143,11 +143,11 @@ def test_clips_of_training_videos_are_told(tmp_path):
     rows = view.splits["test"]
     p = np.random.default_rng(0).random((len(rows), T, SIDE, SIDE), dtype=np.float32)
     found = measured(view, p, rows)
-    assert metrics(view, found, rows, 4)["miou"] == pytest.approx(100 * found[..., IOU].mean())
+    assert metrics(view, found, rows, 4)["miou"] == pytest.approx(100 * statistics_of(found)[..., IOU].mean())
     assert "miou_unseen_ids" not in metrics(view, found, rows, 4)  # rows 20 to 27 repeat the ids of 0 to 7: all are seen
     half = [name if i != 20 else "another_one_20" for i, name in enumerate(names)]
     view = opened(write_packed(tmp_path / "other", "avs-ms3", names=half))
-    assert metrics(view, found, rows, 4)["miou_unseen_ids"] == pytest.approx(100 * found[0, :, IOU].mean())
+    assert metrics(view, found, rows, 4)["miou_unseen_ids"] == pytest.approx(100 * statistics_of(found)[0, :, IOU].mean())
 
 
 def test_38_of_the_64_test_clips_of_ms3_come_from_training_videos():
