@@ -9,8 +9,12 @@ from torch import Tensor
 
 from dgsct.encoders.frontend import LogMel
 from dgsct.encoders.public import module_of, public_key, stored_buffers
+from dgsct.methods.avsbench.model import AVSBaseline
 from dgsct.methods.dg_sct.ave import DGSCT
+from dgsct.methods.dg_sct.avs import build as build_segmentation
 from dgsct.models.keys import to_public
+from dgsct.models.keys_avs import baseline_rules, segmentation_rules
+from dgsct.runs.resolve import resolve_options
 from dgsct.settings.scales import MINI, PAPER, PvtSizes, ResnetSizes, Scale, SwinSizes, VggishSizes
 from dgsct.tasks import get_task
 from dgsct.tasks.ave.options import AveOptions as Options
@@ -58,6 +62,24 @@ def release_entries(scale: Scale, seed: int = 0) -> dict[str, Tensor]:
     for encoder in ("swin", "htsat"):
         entries |= {f"{encoder}.{key}": buffer for key, buffer in stored_buffers(encoder, getattr(scale, encoder)).items()}
     return entries
+
+
+def segmentation_entries(task: str, scale: Scale, seed: int = 0) -> dict[str, Tensor]:
+    """The AVS release's state dict of a setting: 3,867 entries at paper scale."""
+    with torch.device("meta"):
+        model = build_segmentation(task, get_task(task).at(scale), resolve_options(task, "dg-sct", "release", {}))
+        shapes = to_public(model.state_dict(), 2, segmentation_rules)
+    entries = drawn(shapes, seed)
+    for encoder in ("swin", "htsat"):
+        entries |= {f"{encoder}.{key}": buffer for key, buffer in stored_buffers(encoder, getattr(scale, encoder)).items()}
+    return entries
+
+
+def baseline_entries(method: str, scale: Scale) -> dict[str, Tensor]:
+    """AVSBench's state dict, without VGGish: 1,190 entries with PVT-v2-b5, 630 with ResNet-50."""
+    with torch.device("meta"):
+        shapes = to_public(AVSBaseline(scale, resolve_options("avs-s4", method, "release", {})).state_dict(), 1, baseline_rules)
+    return drawn(shapes)
 
 
 def write(path: Path, entries: dict[str, Tensor], wrapper: str | None = None, prefix: str = "") -> Path:

@@ -6,10 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 from avs_golden import TINY
-from public_rig import drawn, encoder_entries, same, write
-from torch import Tensor
+from public_rig import baseline_entries, drawn, encoder_entries, same, segmentation_entries, write
 
-from dgsct.checkpoints.convert import checkpoint_state, load_checkpoint, ours_to_release, release_to_ours, run_of, start_of
+from dgsct.checkpoints.convert import (
+    checkpoint_state,
+    load_checkpoint,
+    ours_to_release,
+    release_to_ours,
+    run_of,
+    start_of,
+    told_by,
+)
 from dgsct.encoders.public import module_of, stored_buffers
 from dgsct.encoders.tensor_files import read_tensors
 from dgsct.encoders.weights import encoder_file, load_encoders, publish
@@ -38,25 +45,6 @@ def mini(task: str, method: str = "dg-sct") -> Run:
     return Run.make(task, method, scale="mini")
 
 
-def release_entries(task: str, seed: int = 0) -> dict[str, Tensor]:
-    """A state dict as the AVS release saves it, at tiny size."""
-    with torch.device("meta"):
-        model = build(task, get_task(task).at(TINY), resolve_options(task, "dg-sct", "release", {}))
-        shapes = to_public(model.state_dict(), 2, segmentation_rules)
-    entries = drawn(shapes, seed)
-    for encoder in ("swin", "htsat"):
-        entries |= {f"{encoder}.{key}": buffer for key, buffer in stored_buffers(encoder, getattr(TINY, encoder)).items()}
-    return entries
-
-
-def baseline_entries(method: str) -> dict[str, Tensor]:
-    """A state dict as AVSBench saves it, at tiny size: without VGGish."""
-    with torch.device("meta"):
-        options = resolve_options("avs-s4", method, "release", {})
-        shapes = to_public(avsbench.build("avs-s4", TINY, options).state_dict(), 1, baseline_rules)
-    return drawn(shapes)
-
-
 @pytest.mark.parametrize("task", SETTINGS)
 def test_entries_of_the_release_at_full_size(task):
     with torch.device("meta"):
@@ -64,6 +52,7 @@ def test_entries_of_the_release_at_full_size(task):
     public = to_public(state, 2, segmentation_rules)
     buffers = sum(len(stored_buffers(encoder, getattr(PAPER, encoder))) for encoder in ("swin", "htsat"))
     assert len(public) + buffers == 3867
+    assert told_by(public) == {"task": task, "method": "dg-sct"}
     groups = Counter(key.split(".")[0] for key in public)
     assert [groups[f"{kind}_adapter_blocks_{place}"] for kind in ("vis", "audio") for place in ("p1", "p2")] == [
         348,
@@ -104,6 +93,7 @@ def test_entries_of_avsbench_at_full_size(method, entries, parameters):
         model = avsbench.build("avs-ms3", PAPER, resolve_options("avs-ms3", method, "release", {}))
     public = to_public(model.state_dict(), 1, baseline_rules)
     assert len(public) == entries
+    assert told_by(public) == {"task": "avs-s4", "method": method}  # both settings are one network
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     assert sum(t.numel() for key, t in public.items() if not key.endswith(buffers)) == parameters
     assert all(p.requires_grad for p in model.parameters())  # VGGish, which is not, is no part of it
@@ -112,7 +102,7 @@ def test_entries_of_avsbench_at_full_size(method, entries, parameters):
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("task", SETTINGS)
 def test_the_release_there_and_back_to_the_bit(tmp_path, task):
-    entries = release_entries(task)
+    entries = segmentation_entries(task, TINY)
     torch.save(entries, tmp_path / "S4_best.pth")
     run, _ = run_of(tmp_path / "S4_best.pth", scale="mini")
     assert run == mini(task)  # the keys and shapes tell
@@ -130,7 +120,7 @@ def test_the_release_there_and_back_to_the_bit(tmp_path, task):
 @pytest.mark.parametrize("method", BASELINES)
 def test_avsbench_there_and_back_to_the_bit(tmp_path, method):
     """No file of an encoder is needed: VGGish is a feature, and the image encoder is trained whole."""
-    entries = baseline_entries(method)
+    entries = baseline_entries(method, TINY)
     torch.save(entries, tmp_path / "S4_best.pth")
     run, _ = run_of(tmp_path / "S4_best.pth", scale="mini")
     assert run == mini("avs-s4", method)
@@ -146,7 +136,7 @@ def test_avsbench_there_and_back_to_the_bit(tmp_path, method):
 
 REFUSALS = {
     "of the other setting": (
-        lambda e: release_entries("avs-ms3"),
+        lambda e: segmentation_entries("avs-ms3", TINY),
         "'audio_adapter_blocks_p1.0.down_sampler.weight' is float32",
     ),
     "missing": (lambda e: {k: t for k, t in e.items() if k != "x2_linear_.bias"}, "it lacks 'x2_linear_.bias'"),
@@ -162,7 +152,7 @@ REFUSALS = {
 @pytest.mark.parametrize("case", REFUSALS)
 def test_what_does_not_fit_is_one_sentence(tmp_path, case):
     change, sentence = REFUSALS[case]
-    torch.save(change(release_entries("avs-s4")), tmp_path / "public.pth")
+    torch.save(change(segmentation_entries("avs-s4", TINY)), tmp_path / "public.pth")
     with pytest.raises(DgsctError) as error:
         release_to_ours(tmp_path / "public.pth", tmp_path / "out.safetensors", mini("avs-s4"))
     assert sentence in str(error.value)

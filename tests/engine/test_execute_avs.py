@@ -16,6 +16,7 @@ from dgsct.engine.execute import execute
 from dgsct.engine.training import Training, open_view, predictions
 from dgsct.records.results import read_record, validity
 from dgsct.runs.run import Run
+from dgsct.tasks.avs.metrics import frame_counts
 
 TASKS = ("avs-s4", "avs-ms3")
 

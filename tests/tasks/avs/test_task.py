@@ -143,11 +143,11 @@ def test_clips_of_training_videos_are_told(tmp_path):
     rows = view.splits["test"]
     p = np.random.default_rng(0).random((len(rows), T, SIDE, SIDE), dtype=np.float32)
     found = measured(view, p, rows)
-    assert metrics(view, found, rows, 4)["miou"] == pytest.approx(100 * found[..., IOU].mean())
+    assert metrics(view, found, rows, 4)["miou"] == pytest.approx(100 * statistics_of(found)[..., IOU].mean())
     assert "miou_unseen_ids" not in metrics(view, found, rows, 4)  # rows 20 to 27 repeat the ids of 0 to 7: all are seen
     half = [name if i != 20 else "another_one_20" for i, name in enumerate(names)]
     view = opened(write_packed(tmp_path / "other", "avs-ms3", names=half))
-    assert metrics(view, found, rows, 4)["miou_unseen_ids"] == pytest.approx(100 * found[0, :, IOU].mean())
+    assert metrics(view, found, rows, 4)["miou_unseen_ids"] == pytest.approx(100 * statistics_of(found)[0, :, IOU].mean())
 
 
 def test_38_of_the_64_test_clips_of_ms3_come_from_training_videos():
