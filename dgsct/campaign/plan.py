@@ -30,7 +30,7 @@ from dgsct.engine.checkpoint import finished, newest_state
 from dgsct.errors import DgsctError, UsageError
 from dgsct.records.results import validity
 from dgsct.runs.experiments import Experiment, Settings, all_runs
-from dgsct.runs.inputs import checksums, packed_folder
+from dgsct.runs.inputs import checksums, packed_folder, with_parents
 from dgsct.runs.retention import keep_of
 from dgsct.runs.run import Run
 from dgsct.runs.site import Site
@@ -142,7 +142,8 @@ def makespan(seconds: Sequence[float], count: int) -> float:
 
 
 def choose_runs(targets: Sequence[str], experiments: Mapping[str, Experiment], settings: Settings) -> list[Run]:
-    """The runs of Snakemake's targets of that name, and of run folders; UsageError for anything else."""
+    """The runs of Snakemake's targets of that name, and of run folders, with those that they start from; UsageError for
+    anything else."""
     figures = [e for e in experiments.values() if e.drawn]
     groups = {"all_tables": list(experiments.values()), "all_figures": figures, "report": list(experiments.values())}
     runs: dict[Run, None] = {}
@@ -154,7 +155,7 @@ def choose_runs(targets: Sequence[str], experiments: Mapping[str, Experiment], s
         else:
             known = ", ".join([*groups, *experiments])
             raise UsageError(f"unknown target {target!r}; known: {known}, or a run's folder")
-        runs.update(dict.fromkeys(found))
+        runs.update(dict.fromkeys(with_parents(found)))
     return list(runs)
 
 

@@ -82,20 +82,18 @@ class Watch:
 
     def __init__(self, root: Path, queue: Queue | None = None) -> None:
         self.root, self.queue = Path(root), queue
+        self._inputs: dict[Run, tuple[Path, ...]] = {}
         self._judged: dict[Run, tuple[Any, Standing]] = {}
         self._progress: dict[Run, tuple[str, float, str]] = {}
 
     def look(self, runs: Iterable[Run]) -> dict[Run, Standing]:
         """Every run's standing now; DgsctError if the results cannot be read."""
         runs = list(runs)
-        code, shared, now = _code_stamp(), dict[Any, tuple[Stamp, ...]](), time.time()
+        code, shared, now = _code_stamp(), dict[Path, Stamp](), time.time()
         found: dict[Run, Standing] = {}
         for run in runs:
             files = _stamps(self.root / run.folder)
-            kind = (run.scale, run.task, run.method)
-            if kind not in shared:
-                shared[kind] = self._shared(run)
-            stamp = (code, shared[kind], files["record.json"], files["failed.json"])
+            stamp = (code, self._stamps(run, shared), files["record.json"], files["failed.json"])
             known = self._judged.get(run)
             if known is None or known[0] != stamp:
                 known = self._judged[run] = (stamp, self._judge(run))
@@ -123,8 +121,14 @@ class Watch:
         finished = _moment(told.get("finished"))
         return Standing("ok", _moment(told.get("started")), finished)
 
-    def _shared(self, run: Run) -> tuple[Stamp, ...]:
-        return tuple(_stamp(self.root / path) for path in input_paths(run))
+    def _stamps(self, run: Run, shared: dict[Path, Stamp]) -> tuple[Stamp, ...]:
+        """Stamps of what a run starts from; `shared` holds those of this look, as most runs start from the same."""
+        if run not in self._inputs:
+            self._inputs[run] = input_paths(run)
+        for path in self._inputs[run]:
+            if path not in shared:
+                shared[path] = _stamp(self.root / path)
+        return tuple(shared[path] for path in self._inputs[run])
 
     def _running(self, run: Run, judged: Standing) -> Standing:
         """The standing of a run whose lock is fresh: where its owner is of this machine, it must be there, too."""

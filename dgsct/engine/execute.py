@@ -39,7 +39,7 @@ from dgsct.records.failures import (
 )
 from dgsct.records.provenance import describe_environment
 from dgsct.records.results import PLAN, SCHEMA_VERSION, read_record, write_record
-from dgsct.runs.inputs import checksums
+from dgsct.runs.inputs import MISSING, Input, inputs_of
 from dgsct.runs.run import Run
 from dgsct.tasks import get_task
 from dgsct.tasks.base import View
@@ -157,12 +157,16 @@ def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
     """
     started = time.time()
     folder = root / run.folder
-    inputs = checksums(run, root)
-    key, parts = run.key(inputs), {PLAN: run.plan_key(), **inputs}
+    inputs = inputs_of(run, root)
+    sums = {one.name: one.checksum or MISSING for one in inputs}
+    key, parts = run.key(sums), {PLAN: run.plan_key(), **sums}
     path = folder / "record.json"
     if _done(path, key):
         _retain(folder, execution)
         return path
+    for one in inputs:
+        if one.checksum is None:
+            raise _missing(run, path, key, parts, one)
     stop = StopRequest(execution.deadline)
     if not _first():
         return _beside(run, root, key, parts, stop, started, execution)
@@ -190,6 +194,17 @@ def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
         metrics = "  ".join(f"{name} {value:.2f}" for name, value in result["metrics"].items())
         print(f"{run.folder}: {metrics}", flush=True)
     return path
+
+
+def _missing(run: Run, path: Path, key: str, parts: dict[str, str], absent: Input) -> DgsctError:
+    """What to raise where an input is absent. Where it is a run that is given up, this one fails with it, which is noted, so
+    that the DAG goes on.
+    """
+    error = DgsctError(absent.problem)
+    if absent.given_up and _first():
+        with RunLock(path.parent):
+            _note(run, path, key, parts, error)
+    return error
 
 
 def _retain(folder: Path, execution: Execution) -> None:

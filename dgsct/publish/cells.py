@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # ok: all seeds. partial: some seeds, `reasons` says why not the others. planned: nothing in the harness can fill it.
-CellState = Literal["ok", "partial", "stale", "failed", "corrupt", "missing", "planned"]
+# none: there is no such run.
+CellState = Literal["ok", "partial", "stale", "failed", "corrupt", "missing", "planned", "none"]
 # The first of these that occurs names a cell without any good seed.
 WORST_FIRST: tuple[CellState, ...] = ("failed", "corrupt", "stale", "missing")
 MINI_STAMP = "mini scale: generated clips, tiny encoders; not a reproduction of the published numbers"
@@ -55,8 +56,9 @@ class Cell:
     """One cell of a table or one point of a figure, and what fills it.
 
     `metric` is its name in records (of a count, what is counted). `runs` are the runs behind it, one for each of
-    `sources`; a count has a source only. `why_planned` says why there is no source. `exact` and `remark`: the whole number
-    behind a count, and what must be known to read it. `stamp` says what the numbers are not.
+    `sources`; a count has a source only. `why_planned` says why there is no source; with `no_run` there can be none.
+    `exact` and `remark`: the whole number behind a count, and what must be known to read it. `stamp` says what the numbers
+    are not.
     """
 
     experiment: str
@@ -72,6 +74,7 @@ class Cell:
     runs: tuple[Run, ...] = ()
     published: Published | None = None
     why_planned: str = ""
+    no_run: bool = False
     exact: int | None = None
     remark: str = ""
 
@@ -85,7 +88,7 @@ class Cell:
         """State of the cell from the states of its sources."""
         names = {source.state for source in self.sources}
         if not names:
-            return "planned"
+            return "none" if self.no_run else "planned"
         if names == {"ok"}:
             return "ok"
         return "partial" if "ok" in names else next(name for name in WORST_FIRST if name in names)
@@ -156,7 +159,8 @@ def _cell(experiment: Experiment, wanted: Wanted, settings: Settings, root: Path
         stamp=stamp(settings.scale, settings.protocol),
         sources=tuple(source_of(run, str(wanted.metric), root) for run in wanted.runs),
         runs=wanted.runs,
-        why_planned="" if wanted.runs else _why_planned(task, method),
+        why_planned="" if wanted.runs else wanted.no_run or _why_planned(task, method),
+        no_run=bool(wanted.no_run),
     )
 
 

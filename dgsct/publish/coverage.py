@@ -130,7 +130,7 @@ class _Covered:
     def systems(self) -> list[System]:
         """Every row or line on every task that it is about; the rows of data-set statistics are no systems."""
         found = []
-        for name, task in dict.fromkeys((cell.row, cell.task) for cell in self.cells if cell.task):
+        for name, task in dict.fromkeys((cell.row, cell.task) for cell in self.cells if cell.task and not cell.no_run):
             row, mine = self.rows[name], [cell for cell in self.cells if (cell.row, cell.task) == (name, task)]
             numbers = {cell.column: cell.mean for cell in mine}
             system = System(

@@ -52,8 +52,8 @@ def coverage_notes(cell: Found) -> list[str]:
 
 
 def state_notes(cell: Found, command: str) -> list[str]:
-    """Footnotes of a cell that lacks a seed: what is wrong and what fills it; of a planned one, why it is empty."""
-    if cell.state == "planned":
+    """Footnotes of a cell that lacks a seed: what is wrong and what fills it; of one without any, why it is empty."""
+    if cell.state in ("planned", "none"):
         return [cell.why_planned]
     notes = []
     bad = [source for source in cell.sources if source.state != "ok"]

@@ -16,7 +16,7 @@ from dgsct.closure import code_hash
 from dgsct.errors import DgsctError
 from dgsct.records.failures import given_up, read_failed_record, read_failure
 from dgsct.records.failures import reason as reason_of_failure
-from dgsct.runs.inputs import inputs_of
+from dgsct.runs.inputs import MISSING, inputs_of
 from dgsct.runs.run import Run
 
 SCHEMA_VERSION = 2
@@ -128,7 +128,7 @@ def validity(run: Run, root: Path) -> State:
             return State("corrupt", reason=str(error))
     known = record or failed
     parts = known["key_parts"] if known else {}
-    now = {one.name: one.checksum or parts.get(one.name, "none") for one in inputs_of(run, root)}
+    now = {one.name: one.checksum or parts.get(one.name, MISSING) for one in inputs_of(run, root)}
     key = run.key(now)
     if failed is not None and failed["key"] == key:
         return State("failed", reason=reason_of_failure(failed), given_up=True)

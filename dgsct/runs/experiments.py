@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from dgsct.errors import UsageError
 from dgsct.methods import METHODS
 from dgsct.runs.protocols import check_protocol
-from dgsct.runs.resolve import options_class, resolve_options
+from dgsct.runs.resolve import option_names, options_class, resolve_options
 from dgsct.runs.run import Run, format_value
 from dgsct.runs.schema import (
     PLANNED_OPTIONS,
@@ -53,9 +53,10 @@ class Published:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table or one point of a figure; no runs means "not run yet".
+    """One cell of a table or one point of a figure; no runs means "not run yet", or that there is no such run.
 
-    Of a figure, the row is `PANEL.LINE` and the column the value on the grid.
+    Of a figure, the row is `PANEL.LINE` and the column the value on the grid. `no_run` says why there is no such run: an
+    option of the row that its method does not have on the column's task.
     """
 
     experiment: str
@@ -66,6 +67,7 @@ class Cell:
     runs: tuple[Run, ...]
     metric: str | None
     published: Published | None
+    no_run: str = ""
 
 
 class _Loader(yaml.SafeLoader):
@@ -160,8 +162,17 @@ def _check_overrides(method: str, overrides: Mapping[str, Any], tasks: list[str 
         check_name(option, "option", known if chosen else (*known, *PLANNED_OPTIONS))
         if option in known:
             known[option].parse(option, value)
-    for task in chosen:
+    fitting = [task for task in chosen if not _no_run(task, method, overrides)]
+    for task in fitting or chosen:  # options that one of the tasks has leave the cells of the others empty
         resolve_options(task, method, "release", dict(overrides))
+
+
+def _no_run(task: str | None, method: str | None, overrides: Mapping[str, Any]) -> str:
+    """Why there is no such run: options that a method of the harness does not have on a task that it does; else empty."""
+    if method not in METHODS or task not in METHODS[method].tasks:
+        return ""
+    lacks = [name for name in overrides if name not in option_names(task, method)]
+    return f"there is no such run: {method} has no option {', '.join(lacks)} on {task}" if lacks else ""
 
 
 def load_experiment(path: str | Path) -> Experiment:
@@ -216,7 +227,7 @@ def make_settings(config: Mapping[str, Any]) -> Settings:
 
 def _runs(count: int, settings: Settings, task: str | None, method: str | None, overrides: dict[str, Any]) -> tuple[Run, ...]:
     """The runs of one cell; none where task or method is not in the harness yet, do not fit, or are filtered out."""
-    if method not in METHODS or task not in METHODS[method].tasks:
+    if method not in METHODS or task not in METHODS[method].tasks or _no_run(task, method, overrides):
         return ()
     if (settings.tasks and task not in settings.tasks) or (settings.methods and method not in settings.methods):
         return ()
@@ -226,7 +237,7 @@ def _runs(count: int, settings: Settings, task: str | None, method: str | None, 
 
 def _metric(settings: Settings, metric: str, task: str | None, method: str | None, overrides: dict[str, Any]) -> str | None:
     """Name of a cell's metric in records, under the run's options; None for `reported` where there is no run."""
-    if task not in TASKS or method not in METHODS or task not in METHODS[method].tasks:
+    if task not in TASKS or method not in METHODS or task not in METHODS[method].tasks or _no_run(task, method, overrides):
         return None if metric == "reported" else metric
     return TASKS[task].metric(metric, resolve_options(task, method, settings.protocol, overrides))
 
@@ -243,7 +254,8 @@ def _cells(experiment: Experiment, settings: Settings) -> Iterator[Cell]:
             runs = () if experiment.kind == "efficiency" else _runs(seeds, settings, *what)
             published = _as_published(experiment, row.published.get(column.id))
             metric = _metric(settings, column.metric, *what)
-            yield Cell(experiment.name, row.id, column.id, column.task, row.method, runs, metric, published)
+            where = (experiment.name, row.id, column.id, column.task, row.method)
+            yield Cell(*where, runs, metric, published, _no_run(*what))
     for panel in experiment.panels:
         for line in panel.lines:
             for x in panel.grid_of(line):

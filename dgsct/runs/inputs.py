@@ -6,10 +6,12 @@
     runs/s4                  the best weights of a parent run
 
 A checksum says what a run depends on, no more: an array that it does not read has no part in it, nor when a file was made. A
-parent that is trained again to equal weights leaves its children valid.
+parent that is trained again to equal weights leaves its children valid. Weights count only behind the record that they belong
+to: those of a training that is not over, or has failed, are no input.
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +25,7 @@ from dgsct.runs.run import Run
 from dgsct.tasks import get_task
 
 BEST = Path("checkpoints", "best.safetensors")
+MISSING = "none"  # in place of the checksum of an input that is not there
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,14 @@ class Input:
     """One thing that a run starts from.
 
     `path` is the file below the results folder that the DAG waits for; `checksum` is None where it is not there, and
-    `problem` then says what makes it.
+    `problem` then says what makes it. `given_up`: it is a run that has failed twice, so that nothing makes it by itself.
     """
 
     name: str
     path: Path
     checksum: str | None = None
     problem: str = ""
+    given_up: bool = False
 
 
 def packed_folder(scale: str, dataset: str) -> Path:
@@ -108,11 +112,7 @@ def inputs_of(run: Run, root: Path) -> tuple[Input, ...]:
                 f"encoder weights {root / path} are missing; {told}",
             )
         )
-    for name, parent in run.parents.items():
-        record = parent.folder / "record.json"
-        told = f"the best weights of {root / parent.folder} are missing; make them with `snakemake {root / record}`"
-        found.append(_input(f"runs/{name}", record, lambda parent=parent: _best_checksum(root / parent.folder / BEST), told))
-    return tuple(found)
+    return (*found, *(_weights_of(name, parent, root) for name, parent in run.parents.items()))
 
 
 def checksums(run: Run, root: Path) -> dict[str, str]:
@@ -144,11 +144,38 @@ def _read(path: Path, _stamp: tuple[int, int]) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _best_checksum(path: Path) -> str:
-    """The checksum in the header of a run's best weights (`dgsct.engine.checkpoint.save_best`): of the tensors alone."""
+def _weights_of(name: str, parent: Run, root: Path) -> Input:
+    """The best weights of a parent as an input."""
+    name, path, folder = f"runs/{name}", parent.folder / "record.json", root / parent.folder
+    make = f"with `snakemake {root / path}`"
+    try:
+        record = _json(root / path)
+    except (OSError, ValueError):
+        return Input(name, path, problem=f"the best weights of {folder} are missing; make them {make}")
+    if isinstance(record, dict) and "failed" in record:
+        told = f"{folder}, from whose best weights it starts, is given up; mend what it says, then `dgsct retry {folder}`"
+        return Input(name, path, problem=told, given_up=True)
+    told = f"the best weights of {folder} are gone, or not those of its record; delete that folder and make it again {make}"
+    return _input(name, path, lambda: _tensors_checksum(folder / BEST, record["key"]), told)
+
+
+def _tensors_checksum(path: Path, key: str) -> str:
+    """From the header of a run's best weights (`dgsct.engine.checkpoint.save_best`) that of the tensors alone; ValueError where
+    they belong to another key.
+    """
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 0 < length < 1 << 27:
             raise ValueError("no header")
-        header = json.loads(file.read(length))
-    return header["__metadata__"]["tensors_sha256"]
+        said = json.loads(file.read(length))["__metadata__"]
+    if said["key"] != key:
+        raise ValueError("another training's")
+    return said["tensors_sha256"]
+
+
+def with_parents(runs: Iterable[Run]) -> list[Run]:
+    """Runs and all that they start from, at any depth: each once, a parent before its children."""
+    found: dict[Run, None] = {}
+    for run in runs:
+        found.update(dict.fromkeys([*with_parents(run.parents.values()), run]))
+    return list(found)

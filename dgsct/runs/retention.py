@@ -6,19 +6,16 @@ Nobody loses weights that something else is made from: those of such runs stay w
 from collections.abc import Collection, Iterable
 
 from dgsct.runs.experiments import Experiment, Settings, all_runs
+from dgsct.runs.inputs import with_parents
 from dgsct.runs.run import Run
 
 
 def runs_with_needed_weights(experiments: Iterable[Experiment], settings: Settings) -> frozenset[Run]:
     """Runs from whose best weights something of the matrix is made: the masks that a figure shows, and other runs."""
     experiments = list(experiments)
-    needed = set(all_runs([one for one in experiments if one.kind == "masks"], settings))
-    children = all_runs(experiments, settings)
-    while children:
-        parents = set(children.pop().parents.values())
-        children += parents - needed
-        needed |= parents
-    return frozenset(needed)
+    masks = all_runs([one for one in experiments if one.kind == "masks"], settings)
+    parents = (parent for run in with_parents(all_runs(experiments, settings)) for parent in run.parents.values())
+    return frozenset((*masks, *parents))
 
 
 def keep_of(run: Run, said: str, needed: Collection[Run]) -> str:

@@ -1,6 +1,7 @@
 """Experiment files: their numbers, their runs, and one sentence for every mistake."""
 
 import csv
+import re
 
 import pytest
 import yaml
@@ -16,6 +17,7 @@ from dgsct.runs.experiments import (
     load_experiments,
     make_settings,
 )
+from dgsct.runs.run import Run
 
 TABLE = """\
 name: mine
@@ -214,12 +216,12 @@ def test_tables_share_runs(experiments):
     settings = Settings()
     runs = {name: set(all_runs([e], settings)) for name, e in experiments.items()}
     assert {name: len(r) for name, r in runs.items()} == {
-        "table1": 18, "table3": 16, "table5": 18, "table8": 12, "fig8": 13, "fig9": 4, "table6": 0,
+        "table1": 18, "table3": 17, "table5": 18, "table8": 12, "fig8": 13, "fig9": 4, "table6": 0,
         "table2": 0, "table4": 0, "table7": 0, "table9": 0, "fig4": 0,
     }  # fmt: skip
     everything = all_runs(experiments, settings)
-    assert len(everything) == len(set(everything)) == len({r.folder for r in everything}) == 64
-    assert len([r for r in everything if r.task != "ave" and r.kind == "trained"]) == 22
+    assert len(everything) == len(set(everything)) == len({r.folder for r in everything}) == 65
+    assert len([r for r in everything if r.task != "ave" and r.kind == "trained"]) == 23
     assert everything == all_runs(load_experiments(), settings)
     assert len(runs["table1"] & runs["table5"] & runs["table8"]) == 2
     assert len(runs["table3"] & runs["table5"] & runs["table8"]) == 4
@@ -230,6 +232,32 @@ def test_a_column_may_have_fewer_seeds(experiments):
     counted = {(c.column, len(c.runs)) for c in expand(experiments["table5"], Settings()) if c.runs}
     assert counted == {("ave", 1), ("s4_j", 1), ("s4_f", 1), ("ms3_j", 1), ("ms3_f", 1)}
     assert {len(c.runs) for c in expand(experiments["table5"], Settings("paper")) if c.runs} == {3}
+
+
+def test_an_option_that_one_task_has_leaves_the_cells_of_the_others_empty(experiments):
+    """MS3 may start from weights of S4; there is no such run on S4, for which the row prints nothing either."""
+    cells = {c.column: c for c in expand(experiments["table3"], Settings()) if c.row == "avs-from-s4"}
+    (run,) = cells["ms3_j"].runs
+    assert run == Run.make("avs-ms3", "avs-pvt", {"start": "s4"}) == cells["ms3_f"].runs[0]
+    assert cells["ms3_j"].published.value == 57.34
+    assert "re-checked ([M]" in cells["ms3_j"].published.note
+    assert not any(cells[name].no_run for name in ("ms3_j", "ms3_f"))
+    for name in ("s4_j", "s4_f"):
+        assert (cells[name].runs, cells[name].published) == ((), None)
+        assert cells[name].no_run == "there is no such run: avs-pvt has no option start on avs-s4"
+    assert {c.no_run for e in experiments.values() for c in expand(e, Settings()) if c.row != "avs-from-s4"} == {""}
+
+
+def test_an_option_that_no_task_of_the_table_has_is_still_a_mistake(tmp_path):
+    text = (EXPERIMENTS / "table3.yaml").read_text(encoding="utf-8")
+    for old, new, said in (
+        ("overrides: {start: s4}", "overrides: {head: release}", "unknown option 'head'"),
+        ("overrides: {start: s4}", "overrides: {alpha: 0.1}", "method 'avs-pvt' has no option 'alpha'; its options: "),
+        ("overrides: {start: s4}", "overrides: {start: s5}", "option start='s5' must be one of: encoders, s4"),
+    ):
+        (tmp_path / "table3.yaml").write_text(text.replace(old, new), encoding="utf-8")
+        with pytest.raises(UsageError, match=f"row 'avs-from-s4', key 'overrides': {re.escape(said)}"):
+            load_experiment(tmp_path / "table3.yaml")
 
 
 def test_two_metrics_of_one_run(experiments):

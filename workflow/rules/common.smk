@@ -30,7 +30,7 @@ from dgsct.records.masks import masks_path
 from dgsct.methods import METHODS
 from dgsct.runs.protocols import PROTOCOLS
 from dgsct.records.results import efficiency_key, outdated
-from dgsct.runs.inputs import encoder_path, encoders_needed, input_paths
+from dgsct.runs.inputs import encoder_path, encoders_needed, input_paths, with_parents
 from dgsct.runs.retention import keep_of, runs_with_needed_weights
 from dgsct.runs.run import Run
 from dgsct.runs.site import SITE as SITE_HERE, read_site
@@ -220,10 +220,10 @@ def asked_runs():
     named = words & set(EXPERIMENT)
     files = [word for word in words if word.startswith("results/")]
     if words & {"all_tables", "all_figures", "report"} or not (named or files):
-        return list(RUNS.values())
+        return with_parents(RUNS.values())
     asked = all_runs([EXPERIMENT[name] for name in named], SETTINGS)
     found = [run for place, run in RUNS.items() if any(place in f for f in files)]
-    return [*asked, *found]
+    return with_parents([*asked, *found])
 
 
 # Said here, in a sentence: an error inside an input function comes with Snakemake's own traceback.
@@ -235,6 +235,8 @@ if not get_scale(SETTINGS.scale).generated_data and workflow.is_main_process:
 # The DAG judges a file by its age and by Snakemake's notes of how it was made. Without notes (a record that `dgsct run`
 # made, or that was copied here) a stale one would pass: it is dated back, and so older than what it is made from.
 for _path in outdated(
-    RUNS.values(), [m for m, info in METHODS.items() if info.counted], "results"
+    with_parents(RUNS.values()),
+    [m for m, info in METHODS.items() if info.counted],
+    "results",
 ):
     os.utime(_path, (86400, 86400))

@@ -11,6 +11,7 @@ STATE_WORDS: dict[str, str] = {
     "corrupt": "corrupt",
     "missing": "missing",
     "planned": "not run yet",
+    "none": "–",
 }
 Design = Literal["published", "inferred"]
 INFERRED_MARK = "†"
