@@ -30,6 +30,14 @@ def mini_world(tmp_path_factory) -> Path:
     return make_world(tmp_path_factory.mktemp("world"))
 
 
+@pytest.fixture(scope="session")
+def family(tmp_path_factory) -> Path:
+    """A small world of both AVSBench sets for runs that start from another run's weights (`family_rig`), made once."""
+    from family_rig import make_family
+
+    return make_family(tmp_path_factory.mktemp("family_world"))
+
+
 @pytest.fixture
 def pixels(monkeypatch):
     """A tiny model that learns prepared AVS sets (`avs_rig`), as a method of both settings."""
