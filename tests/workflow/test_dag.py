@@ -10,6 +10,7 @@ from workflow_rig import ROOT, blocked, snakemake, stub_world
 from dgsct.publish.render import write_table
 from dgsct.publish.tables import build_table
 from dgsct.runs.experiments import Settings, all_runs, load_experiments
+from dgsct.runs.inputs import input_paths
 from dgsct.tasks import HOMES, get_set
 
 EVERYTHING = {"mini_world": 3, "prepare": 3, "pretrain": 5, "features": 2, "efficiency": 2, "masks": 4}
@@ -49,6 +50,17 @@ def test_everything_is_made(world):
 
 def test_a_second_call_does_nothing(world):
     assert "Nothing to be done" in snakemake(world[0], "all_tables", "--config", "experiments=experiments").text
+
+
+def test_every_run_waits_for_what_it_starts_from_and_for_nothing_else(world):
+    """As `dgsct.runs.inputs` says; nobody has written a second list."""
+    said = snakemake(world[0], "all_tables", "all_figures", "--config", "experiments=experiments", "--detailed-summary")
+    head, *lines = [line.split("\t") for line in said.text.splitlines() if line.count("\t") > 5]
+    told = {line[0]: set(line[head.index("input-file(s)")].split(",")) for line in lines}
+    runs = all_runs(load_experiments(), Settings())
+    assert len(runs) == 65
+    for run in runs:
+        assert told[f"results/{run.folder}/record.json"] == {f"results/{path}" for path in input_paths(run)}
 
 
 def test_tables_that_were_copied_here_are_no_results(tmp_path):
