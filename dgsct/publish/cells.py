@@ -186,7 +186,9 @@ def source_of(run: Run, metric: str, root: Path) -> Source:
     if state.record is None:
         return Source(path, None, run.seed, state.name, None, _relative(state.reason, root))
     key, value = state.record["key"], state.record["metrics"].get(metric)
-    if state.name == "ok" and (value is None or not isfinite(value)):
+    if state.name == "ok" and value is None:
+        return Source(path, key, run.seed, "corrupt", None, f"{path} has no metric {metric!r}; dgsct remeasure adds it")
+    if state.name == "ok" and not isfinite(value):
         return Source(path, key, run.seed, "corrupt", None, f"{path} has no finite metric {metric!r}")
     absent = _absent_clips(state.record, bounded_by(run.task, metric))
     return Source(path, key, run.seed, state.name, value, _relative(state.reason, root), *absent)

@@ -123,7 +123,11 @@ def test_a_missing_seed_leaves_the_others(tmp_path):
         (place_given_up, "failed", "the loss is nan at step 3 (twice; `dgsct retry` clears it)"),
         (place_corrupt, "corrupt", "runs/mini/release/ave/dg-sct/default/s0/record.json is not a readable record"),
         (lambda root, run: place(root, run, math.nan), "corrupt", "s0/record.json has no finite metric 'acc_batch8'"),
-        (lambda root, run: place(root, run, metrics={"x": 1.0}, reported="x"), "corrupt", "has no finite metric"),
+        (
+            lambda root, run: place(root, run, metrics={"x": 1.0}, reported="x"),
+            "corrupt",
+            "'acc_batch8'; dgsct remeasure adds it",
+        ),
     ],
 )
 def test_every_state_has_its_reason_and_no_number(tmp_path, put, state, reason):

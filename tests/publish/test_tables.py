@@ -95,7 +95,11 @@ def test_a_missing_seed_is_named_and_the_others_count(tmp_path):
         ),
         (place_corrupt, "corrupt", f"; delete it in the results folder, then {FILL}"),
         (lambda root, run: place(root, run, math.nan), "corrupt", "record.json has no finite metric 'acc_batch8'"),
-        (lambda root, run: place(root, run, metrics={"x": 1.0}, reported="x"), "corrupt", "has no finite metric"),
+        (
+            lambda root, run: place(root, run, metrics={"x": 1.0}, reported="x"),
+            "corrupt",
+            "'acc_batch8'; dgsct remeasure adds it",
+        ),
     ],
 )
 def test_every_state_has_its_word_and_a_footnote_with_the_remedy(tmp_path, put, state, note):
