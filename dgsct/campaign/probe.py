@@ -21,9 +21,11 @@ from dgsct.data.prepared import Pretended
 from dgsct.engine.recipe import DTYPES, build_optimizer, clip, draw_of
 from dgsct.engine.training import in_dtype
 from dgsct.errors import DgsctError
+from dgsct.methods.base import Inputs
 from dgsct.ops.numerics import exact_numerics
 from dgsct.runs.run import Run
 from dgsct.tasks import get_set, get_task
+from dgsct.tasks.base import View
 
 STEPS = 20
 EVALUATIONS = 6
@@ -104,18 +106,21 @@ def _measure(run: Run, place: torch.device) -> dict[str, Any]:
 
 
 def pretended_batch(run: Run) -> Batch:
-    """What the run's task gives for a batch of random clips: its own view on arrays that a data set pretends."""
+    """What the run's task gives for a batch of random clips."""
+    return pretended_view(run, run.reads).batch(np.arange(run.recipe.batch_size), draw_of(run.seed, 0, 0))
+
+
+def pretended_view(run: Run, inputs: Inputs) -> View:
+    """The run's task on random clips, a batch of them: a view that gives `inputs` on arrays that its data set pretends."""
     count, sizes, rng = run.recipe.batch_size, run.sizes, np.random.default_rng(0)
-    data_set = get_set(run.dataset)
-    arrays = data_set.pretend(sizes, count, sizes.classes, rng)
-    for name in (name for name in run.reads if name.startswith(PREFIX)):
+    arrays = get_set(run.dataset).pretend(sizes, count, sizes.classes, rng)
+    for name in (name for name in inputs if name.startswith(PREFIX)):
         extractor = get_extractor(name.removeprefix(PREFIX))
         shape = (count, arrays["frames"].shape[1], *extractor.shape(sizes))
         arrays[name] = np.abs(rng.standard_normal(shape, dtype=np.float32))
     rows = [{"id": f"clip{i}", "media": i} for i in range(count)]
     data = Pretended(arrays, {"categories": [str(i) for i in range(sizes.classes)], "rows": rows})
-    view = get_task(run.task).room("task").open_task(data, sizes, run.options, run.reads)
-    return view.batch(np.arange(count), draw_of(run.seed, 0, 0))
+    return get_task(run.task).room("task").open_task(data, sizes, run.options, inputs)
 
 
 def _timed(work: Callable[..., object], *arguments: Any) -> float:

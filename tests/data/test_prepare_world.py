@@ -113,15 +113,15 @@ def test_both_layouts_give_the_same_sound_and_almost_the_same_frames(release, tm
         assert manifest["report"]["ready"]["count"] == 5
         data[layout] = Packed.open(tmp_path / layout)
     videos, frames = data["videos"], data["frames"]
-    assert np.array_equal(videos.wave, frames.wave)
-    assert np.array_equal(videos.logmel, frames.logmel)
-    assert np.array_equal(videos.labels, frames.labels)
-    difference = np.abs(videos.frames.astype(float) - frames.frames.astype(float))
+    assert np.array_equal(videos.arrays["wave"], frames.arrays["wave"])
+    assert np.array_equal(videos.arrays["logmel"], frames.arrays["logmel"])
+    assert np.array_equal(videos.arrays["labels"], frames.arrays["labels"])
+    difference = np.abs(videos.arrays["frames"].astype(float) - frames.arrays["frames"].astype(float))
     assert 0 < difference.mean() < 0.01  # jpg is lossy; a neighbouring frame would differ by more
     files = sorted((release / "frames/frames/three").iterdir())
     assert files[0].name == "00000001.jpg"
     chosen = np.stack([np.asarray(Image.open(files[i])) for i in sampled_indices(len(files))])
-    assert np.array_equal(frames.frames[2], resize(chosen, 32))
+    assert np.array_equal(frames.arrays["frames"][2], resize(chosen, 32))
     assert videos.manifest["report"]["wrong_rate"]["count"] == 4
     assert frames.manifest["report"]["wrong_rate"]["count"] == 0
 
@@ -198,7 +198,7 @@ def test_a_wave_of_any_shape_and_float_is_taken_as_it_is(release, tmp_path):
     np.save(root / "wave/three.npy", wave.astype(np.float64).reshape(10, 32000))
     np.save(root / "wave/two.npy", np.zeros((1, 320000), np.float32))
     manifest = prepare_set(get_set("ave"), root, tmp_path / "out", MINI, jobs=1, progress=False)
-    assert np.array_equal(Packed.open(tmp_path / "out").wave[2].ravel(), wave)
+    assert np.array_equal(Packed.open(tmp_path / "out").arrays["wave"][2].ravel(), wave)
     assert manifest["report"]["silent"]["ids"] == ["two"]
 
 

@@ -60,7 +60,7 @@ def test_content(worlds, task):
     rows = rows_of(task, root)
     assert {name: (array.shape, str(array.dtype)) for name, array in data.arrays.items()} == {
         "frames": ((9, 5, 3, 32, 32), "uint8"), "wave": ((9, 5, 32000), "float32"), "logmel": ((9, 5, 51, 16), "float32"),
-        "vggish": ((9, 5, 1, 96, 64), "float32"), "masks": ((9, 5, 32, 32), "uint8"), "annotated": ((9, 5), "bool"),
+        "vggish_examples": ((9, 5, 1, 96, 64), "float32"), "masks": ((9, 5, 32, 32), "uint8"), "annotated": ((9, 5), "bool"),
     }  # fmt: skip
     manifest = data.manifest
     assert (manifest["dataset"], manifest["layout"], manifest["image_size"]) == (task, "frames", 32)
