@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dgsct.atomic import write_json_atomic
+from dgsct.data.features import SCHEMA_VERSION as FEATURES_SCHEMA
 from dgsct.data.features import features_folder
 from dgsct.engine.run_lock import RunLock
 from dgsct.errors import DgsctError
@@ -31,7 +32,8 @@ def place_inputs(root: Path, run: Run) -> None:
         root / packed_folder(run.scale, run.dataset) / "manifest.json", {"dataset": run.dataset, "arrays": arrays}
     )
     for name in features_of(run):
-        facts = {"schema": 1, "ids": [], "array": {"shape": [0]}}
+        of = {"scale": run.scale, "dataset": run.dataset, "extractor": name}
+        facts = {"schema": FEATURES_SCHEMA, **of, "ids": [], "array": {"shape": [0]}}
         write_json_atomic(root / features_folder(run.scale, run.dataset, name) / "features.json", facts)
     for name in run.part.encoders:
         write_json_atomic((root / encoder_path(run.scale, name)).with_suffix(".json"), {"sha256": name})

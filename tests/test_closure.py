@@ -1,23 +1,17 @@
 """What an edit trains again: the code hashes of whole runs, asked of an edited copy of the package."""
 
 import ast
-import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from package_rig import ask, changed, copy_package
 
 from dgsct.methods import METHODS
 from dgsct.tasks import TASKS
 
 ASK = """
-import json, sys, dgsct
 from dgsct.methods import METHODS
 from dgsct.runs.run import Run
-assert dgsct.__file__.startswith(sys.argv[1]), dgsct.__file__
 print(json.dumps({f"{task} {name}": Run.make(task, name).code() for name, info in METHODS.items() for task in info.tasks}))
 """
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -25,19 +19,12 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 @pytest.fixture
 def package(tmp_path, repository) -> Path:
-    return shutil.copytree(repository / "dgsct", tmp_path / "dgsct", ignore=shutil.ignore_patterns("__pycache__"))
+    return copy_package(repository, tmp_path)
 
 
 def codes(package: Path) -> dict[str, str]:
     """Code hash of a run of every method on each of its tasks, as the package in this folder reckons it."""
-    command = [sys.executable, "-c", ASK, str(package)]
-    env = {**os.environ, "PYTHONPATH": str(package.parent)}
-    done = subprocess.run(command, cwd=package.parent, env=env, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
-
-
-def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
-    return {name for name in before if before[name] != after[name]}
+    return ask(package, ASK)
 
 
 def add_code(path: Path) -> None:

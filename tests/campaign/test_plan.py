@@ -224,6 +224,8 @@ def test_targets_are_those_of_snakemake_and_run_folders():
     assert choose_runs(["table6"], known, settings) == []
     both = choose_runs(["table8", "results/runs/mini/release/ave/dg-sct/default/s0/record.json"], known, settings)
     assert both == choose_runs(["table8"], known, settings)  # a run named twice counts once
+    child = Run.make("avs-ms3", "avs-pvt", {"start": "s4"}, seed=7)
+    assert choose_runs([str(child.folder)], known, settings) == [child.parents["s4"], child]
 
 
 @pytest.mark.parametrize(

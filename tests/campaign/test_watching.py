@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import torch
 from results_rig import place, place_failure, place_inputs, record_of, sums_of, training_lock
 
 from dgsct.atomic import write_json_atomic
 from dgsct.campaign.runtimes import write_runtimes
 from dgsct.campaign.watching import Watch
+from dgsct.data.units import Units
+from dgsct.engine.checkpoint import save_best
 from dgsct.engine.run_lock import STALE_AFTER
 from dgsct.records.results import PLAN
 from dgsct.runs.inputs import checksums
@@ -81,6 +84,24 @@ def test_every_change_is_seen_at_the_next_look(tmp_path):
     place_inputs(tmp_path, run)
     seen.append(watch.look([run])[run].state)
     assert seen == ["missing", "failed", "ok", "corrupt", "stale"]
+
+
+def place_weights(root: Path, run: Run, value: float) -> None:
+    """A record of `run`, and best weights that are all `value`."""
+    key = json.loads(place(root, run).read_text())["key"]
+    save_best(root / run.folder / "checkpoints", {"layer.weight": torch.full((2,), value)}, key, 1, Units({}, ()))
+
+
+def test_other_weights_of_a_parent_are_seen_at_the_next_look_by_its_own_children(tmp_path):
+    children = [Run.make("avs-ms3", "avs-pvt", {"start": "s4"}, seed=seed) for seed in (0, 1)]
+    parents, watch = [run.parents["s4"] for run in children], Watch(tmp_path)
+    for child, parent in zip(children, parents, strict=True):
+        place_inputs(tmp_path, child)
+        place_weights(tmp_path, parent, 1.0)
+        place(tmp_path, child, sums=checksums(child, tmp_path))
+    assert [at.state for at in watch.look(children).values()] == ["ok", "ok"]
+    place_weights(tmp_path, parents[1], 2.0)
+    assert [at.state for at in watch.look(children).values()] == ["ok", "stale"]
 
 
 @pytest.fixture

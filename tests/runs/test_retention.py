@@ -23,6 +23,16 @@ def test_those_that_a_figure_of_masks_is_made_from():
     assert keep_of(Run.make("avs-s4", "dg-sct", seed=1), "weights", needed) == "weights"
 
 
+def test_those_that_runs_of_the_matrix_start_from():
+    """Table 3's row on MS3 from weights of S4, whatever part of the matrix a call is for."""
+    parent = Run.make("avs-s4", "avs-pvt")
+    for settings in (SETTINGS, Settings(tasks=("avs-ms3",)), Settings(tasks=("avs-s4",)), Settings(methods=("dg-sct",))):
+        needed = runs_with_needed_weights(load_experiments().values(), settings)
+        assert parent in needed
+        assert Run.make("avs-s4", "avs-r50") not in needed
+        assert keep_of(parent, "record", needed) == "weights"
+
+
 @pytest.fixture
 def chain(monkeypatch):
     """A method whose runs on MS3 start from those on S4, which start from those on AVE."""
