@@ -3,19 +3,15 @@
 All campaigns run at the same time on one node; each has its own results folder, and its test waits for it.
 """
 
-import json
 import os
-import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from campaign_rig import LEAVING, SECONDS, Campaign, OnSlurm, asked_to_stop, wait_for, without_times
 from slurm_rig import Cluster, missing
 from workflow_rig import ROOT
 
@@ -26,104 +22,7 @@ from dgsct.runs.run import Run
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
 
-TIMES = ("seconds", "seconds_per_update", "provenance", "peak_memory_bytes")
 DG_SCT = Run.make("ave", "dg-sct")
-SECONDS = 600.0
-
-
-def wait_for(there: Callable[[], object], what: str, seconds: float = SECONDS) -> object:
-    deadline = time.monotonic() + seconds
-    while not (found := there()):
-        assert time.monotonic() < deadline, f"no {what} after {seconds:.0f} s"
-        time.sleep(0.1)
-    return found
-
-
-def without_times(value):
-    """A record without what the clock decides."""
-    if isinstance(value, dict):
-        return {k: without_times(v) for k, v in value.items() if k not in TIMES}
-    return [without_times(v) for v in value] if isinstance(value, list) else value
-
-
-def asked_to_stop(pid: int) -> bool:
-    """Whether SIGTERM has ended a process, or waits for it, as it is held."""
-    try:
-        waiting = re.search(r"^ShdPnd:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.M)
-    except FileNotFoundError:
-        return True
-    return waiting is None or bool(int(waiting[1], 16) & 1 << signal.SIGTERM - 1)
-
-
-class Campaign:
-    """A results folder, and the Snakemake call that fills it."""
-
-    def __init__(self, folder: Path, world: Path, env: dict[str, str], methods: str) -> None:
-        self.folder, self.env = folder, env
-        self.settings = ["--config", "seeds=1", "tasks=ave", f"methods={methods}"]
-        self.driver: subprocess.Popen | None = None
-        (folder / "results").mkdir(parents=True)
-        for name in ("data", "encoders"):
-            (folder / "results" / name).symlink_to(world / name)
-
-    def start(self, *options: str) -> None:
-        command = [sys.executable, "-m", "snakemake", "table1", "--snakefile", str(ROOT / "Snakefile")]
-        command += [*options, *self.settings]
-        with open(self.folder / "driver.log", "a") as log:
-            self.driver = subprocess.Popen(command, cwd=self.folder, env=self.env, stdout=log, stderr=log)
-
-    def finish(self) -> None:
-        """Wait for the end of the call, which must be a good one."""
-        assert self.driver.wait(SECONDS) == 0, self.said()
-
-    def said(self) -> str:
-        return (self.folder / "driver.log").read_text()
-
-    def path(self, run: Run) -> Path:
-        return self.folder / "results" / run.folder
-
-    def record(self, run: Run) -> dict:
-        return json.loads((self.path(run) / "record.json").read_text())
-
-    def runs(self) -> list[Run]:
-        return [Run.from_folder(path.parent) for path in sorted(self.folder.glob("results/runs/**/record.json"))]
-
-    def table(self, folder: Path) -> dict[str, str]:
-        """The files of the table as the call has written them."""
-        return {path.name: path.read_text() for path in sorted(folder.glob("table1.*")) if path.suffix != ".json"}
-
-    def stop(self) -> None:
-        if self.driver and self.driver.poll() is None:
-            self.driver.kill()
-            self.driver.wait()
-
-
-class OnSlurm(Campaign):
-    """A campaign with the profile `slurm`; its jobs are known by their names."""
-
-    def __init__(self, cluster: Cluster, folder: Path, world: Path, methods: str) -> None:
-        super().__init__(folder, world, cluster.env, methods)
-        self.cluster = cluster
-
-    def start(self, *options: str) -> None:
-        profile = ["--profile", str(ROOT / "workflow/profiles/slurm"), "--slurm-jobname-prefix", self.folder.name]
-        super().start(*profile, "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10", *options)
-
-    def jobs(self) -> dict[int, str]:
-        return self.cluster.jobs(f"{self.folder.name}_")
-
-    def training(self) -> int:
-        """The job that trains; waits until it has left a checkpoint."""
-        wait_for(lambda: list(self.folder.glob("results/runs/**/checkpoints/step-*")) or self.driver.poll(), "checkpoint")
-        assert self.driver.poll() is None, self.said()
-        return max(self.jobs())
-
-    def trainer(self) -> int:
-        """The process that trains."""
-        return json.loads((self.path(DG_SCT) / "lock.json").read_text())["pid"]
-
-    def resumed(self) -> int:
-        return sum(self.record(run)["provenance"]["resumed"] for run in self.runs())
 
 
 def plain(campaign: OnSlurm) -> None:
@@ -157,15 +56,10 @@ def out_of_time(campaign: OnSlurm) -> None:
     """The limit comes nearer than the two minutes before which the profile asks for a signal; Slurm looks every 30 s."""
     campaign.start()
     job = campaign.training()
-    trainer = campaign.trainer()
-    os.kill(trainer, signal.SIGSTOP)  # so that it is not done before
-    *_, minutes, _ = ["0", *campaign.cluster.call("squeue", "-h", "-o", "%M", "-j", str(job)).split(":")]
-    campaign.cluster.call("scontrol", "update", f"JobId={job}", f"TimeLimit={int(minutes) + 2}")
-    try:
+    with campaign.held(DG_SCT) as trainer:  # so that it is not done before
+        *_, minutes, _ = ["0", *campaign.cluster.call("squeue", "-h", "-o", "%M", "-j", str(job)).split(":")]
+        campaign.cluster.call("scontrol", "update", f"JobId={job}", f"TimeLimit={int(minutes) + 2}")
         wait_for(lambda: asked_to_stop(trainer), "signal", 90)
-    finally:
-        with suppress(ProcessLookupError):  # Slurm may have let it go on itself
-            os.kill(trainer, signal.SIGCONT)
     campaign.finish()
     assert list(campaign.jobs().values()) == ["FAILED", "COMPLETED"]
     assert campaign.resumed() == 1
@@ -181,10 +75,9 @@ def requeued(campaign: OnSlurm) -> None:
 
 
 def preempted(campaign: OnSlurm) -> None:
-    """A job of a partition that goes first wants what the node has once."""
-    campaign.start("--set-resources", "train:slurm_partition=low", "train:gres=slot:1")
+    campaign.start(*LEAVING)
     job = campaign.training()
-    campaign.cluster.call("sbatch", "--partition=work", "--gres=slot:1", "--output=/dev/null", "--wrap=sleep 3")
+    campaign.send_away(DG_SCT)
     campaign.finish()
     states = campaign.jobs()
     assert states.pop(max(states)) == "COMPLETED"
@@ -196,7 +89,7 @@ def preempted(campaign: OnSlurm) -> None:
 def killed_trainer(campaign: OnSlurm) -> None:
     campaign.start()
     campaign.training()
-    os.kill(campaign.trainer(), signal.SIGKILL)
+    os.kill(campaign.trainer(DG_SCT), signal.SIGKILL)
     campaign.finish()
     assert list(campaign.jobs().values()) == ["FAILED", "COMPLETED"]
     assert campaign.resumed() == 1
@@ -257,12 +150,13 @@ SCENARIOS: dict[Callable[[OnSlurm], None], tuple[str, int]] = {
 def campaigns(mini_world, tmp_path_factory):
     """Every scenario with its campaign, started; and an undisturbed campaign on this machine alone."""
     folder = tmp_path_factory.mktemp("slurm")
-    here = Campaign(folder / "here", mini_world, dict(os.environ), ALL_METHODS)
+    here = Campaign(folder / "here", mini_world, dict(os.environ), "table1", "tasks=ave", f"methods={ALL_METHODS}")
     here.start("--cores", "1")
     with Cluster(cpus=len(SCENARIOS)) as cluster, ThreadPoolExecutor(len(SCENARIOS)) as pool:
         started: dict[str, tuple[OnSlurm, Future]] = {}
         for scenario, (methods, _) in SCENARIOS.items():
-            campaign = OnSlurm(cluster, folder / scenario.__name__, mini_world, methods)
+            place = folder / scenario.__name__
+            campaign = OnSlurm(cluster, place, mini_world, "table1", "tasks=ave", f"methods={methods}")
             started[scenario.__name__] = (campaign, pool.submit(timed, scenario, campaign))
         try:
             yield here, started
