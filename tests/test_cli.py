@@ -17,7 +17,7 @@ from dgsct.records.results import efficiency_state, read_record
 from dgsct.runs.experiments import EXPERIMENTS, load_experiments
 from dgsct.runs.protocols import PROTOCOLS
 from dgsct.runs.run import Run
-from dgsct.tasks import TASKS
+from dgsct.tasks import HOMES, TASKS
 
 COMMANDS = (
     "ls", "run", "bundle", "prepare", "weights", "convert", "evaluate", "efficiency", "tables", "figures", "coverage", "cells",
@@ -96,7 +96,7 @@ def test_ledger_is_the_page(tmp_path, repository):
     ("arguments", "sentence"),
     [
         (["run", "ave", "dg-stc"], "unknown method 'dg-stc'; known methods: dg-sct, "),
-        (["run", "avee", "dg-sct"], "unknown task 'avee'; known tasks: ave, avs-s4, avs-ms3 "),
+        (["run", "avee", "dg-sct"], f"unknown task 'avee'; known tasks: {', '.join(TASKS)} "),
         (["run", "ave", "dg-sct", "--set", "S"], "--set 'S' must have the form NAME=VALUE, for example --set S=off"),
         (["run", "ave", "dg-sct", "--set", "alhpa=1"], "unknown option 'alhpa'; known options: S, C, T, "),
         (["run", "ave", "dg-sct", "--set", "S=maybe"], "option S='maybe' must be on or off"),
@@ -115,7 +115,7 @@ def test_ledger_is_the_page(tmp_path, repository):
         (["status", "--experiments", "nowhere"], "nowhere: no experiment files (*.yaml) there; give the folder that"),
         (["plan", "tabel1"], "unknown target 'tabel1'; known: all_tables, all_figures, report, fig4, fig8, fig9, table1, "),
         (["plan", "--methods", "dg-stc"], "configuration: unknown method 'dg-stc'; did you mean 'dg-sct'?"),
-        (["prepare", "avqa", "raw", "out"], "unknown data set 'avqa'; known data sets: ave, avs-s4, avs-ms3"),
+        (["prepare", "avee", "raw", "out"], f"unknown data set 'avee'; known data sets: {', '.join(HOMES)}"),
     ],
 )  # fmt: skip
 def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path, arguments, sentence):

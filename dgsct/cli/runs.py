@@ -70,7 +70,7 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="default: RESULTS/evaluations/NAME")] = None,
 ) -> None:
-    """Run a checkpoint on the test split: metrics, results by class and a confusion matrix (AVE) or by clip (AVS)."""
+    """Run a checkpoint on the test split: metrics, and what the task tells beside them (by class, by clip)."""
     from dgsct.checkpoints.convert import run_of
 
     run, root = run_of(

@@ -15,11 +15,9 @@ from torch import Tensor, nn
 
 from dgsct.encoders import layouts
 from dgsct.encoders.public_file import RECOMPUTABLE, PublicFile
-from dgsct.encoders.tensor_files import fit, form, read_tensors, some
+from dgsct.encoders.tensor_files import fit, form, some
 from dgsct.errors import DgsctError
 from dgsct.settings.scales import PAPER, Scale
-
-WHOLE = {"tpavi_b1.": "AVS", "temporal_attn.": "AVE"}  # keys that only checkpoints of whole models have
 
 
 class Fitted(NamedTuple):
@@ -86,9 +84,8 @@ def _has(given: dict[str, Tensor], marks: tuple[str, ...]) -> bool:
 
 def _other(encoder: str, given: dict[str, Tensor]) -> str | None:
     """What else a file is, by keys that nothing else has."""
-    for mark, release in WHOLE.items():
-        if _has(given, (mark,)):
-            return f"a whole {release} checkpoint (use `dgsct convert release-to-ours`)"
+    if _has(given, tuple(f"{name}." for name in names())):
+        return "a whole model's checkpoint (use `dgsct convert release-to-ours`)"
     if _has(given, file_of(encoder).marks):
         return None
     others = (file_of(name) for name in names() if name != encoder)
@@ -129,9 +126,3 @@ def expected_keys(encoder: str) -> list[str]:
     entries = {public_key(encoder, key): tensor for key, tensor in ours.items()}
     entries |= stored_buffers(encoder, getattr(PAPER, encoder))
     return [f"{file_of(encoder).prefix}{key} {form(tensor)}" for key, tensor in sorted(entries.items())]
-
-
-def load_public(module: nn.Module, path: Path, scale: Scale) -> None:
-    """Load a public file into our encoder module of that scale, strictly."""
-    encoder = next(name for name in names() if isinstance(module, file_of(name).encoder))
-    module.load_state_dict(fit_encoder(path, encoder, scale, read_tensors(path).tensors).state)

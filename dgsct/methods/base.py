@@ -118,8 +118,8 @@ class Method:
 
     @property
     def counted(self) -> bool:
-        """Whether any part can be counted at full size."""
-        return any(part.counted for part in self.parts.values())
+        """Whether its part on AVE, the task of Table 6, can be counted at full size."""
+        return "ave" in self.parts and self.parts["ave"].counted
 
     def on(self, task: str) -> Part:
         """Its part for a task; UsageError that lists its tasks."""

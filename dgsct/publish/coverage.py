@@ -18,7 +18,8 @@ from dgsct.publish.render.model import INFERRED_MARK, INFERRED_NOTE, Design
 from dgsct.runs.experiments import Experiment, Line, Row, Settings
 
 DECOMPOSITION = "the decomposition into 25 is inferred"
-HEADS = ("", "runnable", "cells", "ours", "settings", "best as printed", "title")
+HEADS = ("", "all runnable", "cells", "ours", "settings", "best as printed", "title")
+CELLS_NOTE = "cells: printed numbers that a run can fill, of all"
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ def plain_coverage(covered: Coverage) -> str:
     lines = [HEADS, *_lines(covered)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADS))]
     text = ["  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([*text, summary(covered), covered.stamp])
+    return "\n".join([*text, CELLS_NOTE, summary(covered), covered.stamp])
 
 
 def print_coverage(covered: Coverage) -> None:
@@ -251,6 +252,7 @@ def print_coverage(covered: Coverage) -> None:
         color = "green" if page.runnable else "yellow" if page.cells_runnable else "dim"
         table.add_row(line[0], f"[{color}]{line[1]}[/]", *map(escape_markup, line[2:]))
     console.print(table)
+    console.print(CELLS_NOTE, style="dim", highlight=False, markup=False, soft_wrap=True)
     console.print(summary(covered), style="bold", highlight=False, markup=False, soft_wrap=True)
     console.print(covered.stamp, style="dim", highlight=False, markup=False, soft_wrap=True)
 

@@ -242,7 +242,7 @@ def test_the_command_line_converts_and_refuses(trained, tmp_path):
     assert run_of(ours) == (MINI_RUN, Path("results"))  # the file itself says what it is
     refused = command("convert", "swin", public, tmp_path / "x.safetensors")
     assert refused.returncode == 1
-    assert refused.stderr.startswith(f"dgsct: {public} is a whole AVE checkpoint (use `dgsct convert release-to-ours`)")
+    assert refused.stderr.startswith(f"dgsct: {public} is a whole model's checkpoint (use `dgsct convert release-to-ours`)")
     assert command("convert", "swim", public, tmp_path / "x.safetensors").returncode == 2
     assert not (tmp_path / "x.safetensors").exists()
 

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from dgsct.errors import UsageError
+from dgsct.methods import METHODS
 from dgsct.runs.experiments import (
     EXPERIMENTS,
     Published,
@@ -18,6 +19,8 @@ from dgsct.runs.experiments import (
     make_settings,
 )
 from dgsct.runs.run import Run
+from dgsct.runs.schema import PLANNED_METHODS, PLANNED_TASKS
+from dgsct.tasks import TASKS
 
 TABLE = """\
 name: mine
@@ -452,3 +455,8 @@ def test_wrong_settings(config, said):
         return
     with pytest.raises(UsageError, match=said.replace("?", r"\?")):
         make_settings(config)
+
+
+def test_what_has_moved_in_is_planned_no_longer():
+    assert not set(PLANNED_TASKS).intersection(TASKS)
+    assert not set(PLANNED_METHODS).intersection(METHODS)

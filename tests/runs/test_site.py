@@ -8,6 +8,7 @@ from dgsct.methods import METHODS
 from dgsct.runs.run import Run
 from dgsct.runs.site import SITE, Site, read_site
 from dgsct.settings.resources import SHORT, Resources
+from dgsct.tasks import HOMES
 
 FOLDERS = {"data", "features"}  # the file names the entries, all null
 
@@ -25,6 +26,10 @@ def read(tmp_path):
 
 def full(task: str, method: str) -> Run:
     return Run.make(task, method, scale="paper")
+
+
+def test_the_repositorys_own_file_has_a_line_for_every_data_set():
+    assert list(yaml.safe_load(SITE.read_text(encoding="utf-8"))["data"]) == list(HOMES)
 
 
 def test_the_repositorys_own_file_says_nothing_that_the_harness_does_not():

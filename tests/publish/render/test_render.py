@@ -1,6 +1,6 @@
 """The five renderings of a table in which every state occurs, against golden files and against what reads them.
 
-After a wanted change: `PYTHONPATH=tests python tests/render/test_render.py` writes the golden files anew; look at the
+After a wanted change: `PYTHONPATH=tests python tests/publish/render/test_render.py` writes the golden files anew; look at the
 difference before committing it.
 """
 
