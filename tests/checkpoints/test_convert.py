@@ -22,7 +22,8 @@ from dgsct.checkpoints.convert import (
     start_of,
 )
 from dgsct.encoders.imagenet import IMAGENET_MEAN, IMAGENET_STD
-from dgsct.encoders.public import read_tensors, stored_buffers
+from dgsct.encoders.public import stored_buffers
+from dgsct.encoders.tensor_files import read_tensors
 from dgsct.encoders.weights import encoder_file, load_encoders
 from dgsct.engine.execute import execute
 from dgsct.errors import DgsctError, UsageError
