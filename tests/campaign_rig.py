@@ -17,7 +17,7 @@ from workflow_rig import ROOT
 from dgsct.runs.run import Run
 
 TIMES = ("seconds", "seconds_per_update", "provenance", "peak_memory_bytes")
-SECONDS = 600.0
+SECONDS = 1800.0  # on a machine that is busy with other tests
 
 
 def wait_for(there: Callable[[], object], what: str, seconds: float = SECONDS) -> object:

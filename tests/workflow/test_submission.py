@@ -13,7 +13,7 @@ from dgsct.campaign.runtimes import write_runtimes
 from dgsct.runs.experiments import EXPERIMENTS, all_runs, load_experiments, make_settings
 
 PROGRAMS = {"sbatch": 'echo "$@" >> "$NOTES"; exit 1', "sacctmgr": "echo lab", "squeue": "", "sinfo": ""}
-SLURM = ["--profile", str(ROOT / "workflow/profiles/slurm"), "--retries", "0"]
+SLURM = ["--profile", str(ROOT / "workflow/profiles/slurm"), "--retries", "0", "--slurm-init-seconds-before-status-checks", "1"]
 RUN = "runs/{scale}/release/ave/dg-sct/default/s0"
 
 
