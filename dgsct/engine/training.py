@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from dgsct.engine.loading import batches_ahead
 from dgsct.engine.recipe import DTYPES, Updates, build_optimizer, build_schedule, clip, draw_of, epoch_batches
 from dgsct.engine.stopping import StopRequest
 from dgsct.errors import DgsctError, MachineError, Stopped
-from dgsct.methods.base import Model
+from dgsct.methods.base import Model, StartsFromAnother
 from dgsct.ops.batch_norm import share_batch_norms
 from dgsct.ops.numerics import exact_numerics
 from dgsct.progress import Display
@@ -86,7 +86,7 @@ def start_model(run: Run, root: Path) -> Model:
     for name, parent in run.parents.items():
         path = root / parent.folder / BEST
         try:
-            model.start_from(name, best_weights(path))
+            cast(StartsFromAnother, model).start_from(name, best_weights(path))
         except (ValueError, RuntimeError, KeyError) as error:
             told = " ".join(str(error).split())
             raise DgsctError(f"{path} does not fit {run.method} on {run.task} ({told}); train that run again") from None

@@ -50,8 +50,10 @@ class StartsFromAnother(Protocol):
 class Builds(Protocol):
     """A part's module."""
 
-    def build(self, task: str, scale: "Scale", options: Options) -> "nn.Module":
-        """The model with random weights; `scale` is the scale as the task has it (`Task.at`)."""
+    def build(self, task: str, scale: "Scale", options: Options, **counting: Any) -> "nn.Module":
+        """The model with random weights; `scale` is the scale as the task has it (`Task.at`), `counting` what a part that is
+        counted knows beside it (`release_order`).
+        """
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
 from dgsct.errors import UsageError
 from dgsct.methods import get_method
-from dgsct.methods.base import Inputs, Kind, Part
+from dgsct.methods.base import Builds, Inputs, Kind, Part
 from dgsct.runs.protocols import check_protocol
 from dgsct.runs.resolve import option_names, options_class, resolve_options
 from dgsct.settings.keys import described
@@ -165,7 +165,7 @@ class Run:
             raise UsageError(f"method {self.method!r} is a yardstick without a model; choose one that trains")
         import torch
 
-        module = import_module(self.part.module)
+        module = cast(Builds, import_module(self.part.module))
         with torch.device("meta" if meta else torch.get_default_device()):
             return module.build(self.task, self.sizes, self.options, **options)
 
