@@ -85,7 +85,7 @@ def blocked(folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
-def snakemake(folder: Path, *arguments: str, env: dict[str, str] | None = None, timeout: float = 120) -> Said:
+def snakemake(folder: Path, *arguments: str, env: dict[str, str] | None = None, timeout: float = 600) -> Said:
     """Run Snakemake in `folder` on the repository's Snakefile."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments]
     done = subprocess.run(

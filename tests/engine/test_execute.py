@@ -47,6 +47,12 @@ def clone(world: Path, target: Path) -> Path:
 
 
 def command(root: Path, run: Run) -> list[str]:
+    """The DAG's: the run server trains."""
+    return [sys.executable, "-m", "dgsct.engine.worker", "train", str(root / run.folder)]
+
+
+def alone(root: Path, run: Run) -> list[str]:
+    """A process that trains itself."""
     return [sys.executable, "-m", "dgsct.engine.execute", str(root / run.folder)]
 
 
@@ -56,7 +62,7 @@ DG_SCT = Run.make("ave", "dg-sct", seed=1)
 @pytest.fixture(scope="module")
 def undisturbed(mini_world, tmp_path_factory) -> dict:
     root = clone(mini_world, tmp_path_factory.mktemp("undisturbed") / "results")
-    subprocess.run(command(root, DG_SCT), check=True, capture_output=True)
+    subprocess.run(alone(root, DG_SCT), check=True, capture_output=True)
     return read(root, DG_SCT)
 
 
@@ -84,7 +90,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(mini_world, tmp_pat
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
         seen = {p.name for p in checkpoints.glob("step-*")}
         assert len(seen) <= 2
-        process = subprocess.Popen(command(root, DG_SCT), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(alone(root, DG_SCT), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and {p.name for p in checkpoints.glob("step-*")} <= seen:
             time.sleep(0.02)
         time.sleep(luck.uniform(0, 0.6))
@@ -114,14 +120,13 @@ def test_a_bundle_gives_the_same_records_as_a_run_alone(mini_world, tmp_path, un
 
 def test_the_run_server_gives_the_same_record_and_passes_signals_on(mini_world, tmp_path, undisturbed):
     root = clone(mini_world, tmp_path / "results")
-    worker = [sys.executable, "-m", "dgsct.engine.worker", "train", str(root / DG_SCT.folder)]
-    process = subprocess.Popen(worker, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(command(root, DG_SCT), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     while process.poll() is None and not list((root / DG_SCT.folder / "checkpoints").glob("step-*")):
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     process.communicate()
     assert process.returncode == 75
-    done = subprocess.run(worker, check=True, capture_output=True, text=True)
+    done = subprocess.run(command(root, DG_SCT), check=True, capture_output=True, text=True)
     assert "resumed" in done.stdout
     assert read(root, DG_SCT) == undisturbed
 
@@ -141,13 +146,12 @@ def test_a_valid_record_is_left_alone_and_a_stale_one_is_made_again(mini_world, 
 
 def test_a_client_that_dies_early_does_not_hold_up_the_run_server(mini_world, tmp_path):
     root = clone(mini_world, tmp_path / "results")
-    worker = [sys.executable, "-m", "dgsct.engine.worker", "train"]
-    subprocess.run([*worker, str(root / Run.make("ave", "all-background").folder)], check=True, capture_output=True)
+    subprocess.run(command(root, Run.make("ave", "all-background")), check=True, capture_output=True)
     with socket.socket(socket.AF_UNIX) as dying:
         dying.connect(str(_socket_path()))
-    folder = root / Run.make("ave", "majority-class").folder
-    subprocess.run([*worker, str(folder)], check=True, capture_output=True, timeout=30)
-    assert (folder / "record.json").exists()
+    run = Run.make("ave", "majority-class")
+    subprocess.run(command(root, run), check=True, capture_output=True, timeout=60)
+    assert (root / run.folder / "record.json").exists()
 
 
 def test_what_a_stopped_bundle_did_not_start_counts_as_stopped(mini_world, tmp_path):
@@ -210,11 +214,11 @@ def test_a_second_copy_is_refused_while_the_first_lives(mini_world, tmp_path):
 
 def test_a_run_stops_by_itself_before_its_time_is_over_and_goes_on_later(mini_world, tmp_path, undisturbed):
     root = clone(mini_world, tmp_path / "results")
-    worker = [sys.executable, "-m", "dgsct.engine.worker", "train", str(root / DG_SCT.folder)]
-    done = subprocess.run([*worker, "--time-budget", "2"], capture_output=True, text=True)  # two minutes are the margin
+    two_minutes = [*command(root, DG_SCT), "--time-budget", "2"]  # all of them are the margin
+    done = subprocess.run(two_minutes, capture_output=True, text=True)
     assert done.returncode == 75
     assert "stopped at epoch 1, step 1; start it again" in done.stderr
-    subprocess.run([*worker, "--time-budget", "60"], check=True, capture_output=True)
+    subprocess.run([*command(root, DG_SCT), "--time-budget", "60"], check=True, capture_output=True)
     assert read(root, DG_SCT) == undisturbed
 
 

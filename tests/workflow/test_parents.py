@@ -18,7 +18,7 @@ def world(family, tmp_path_factory):
     """A folder in which the child has been asked for, and what was said."""
     folder = tmp_path_factory.mktemp("family_dag")
     share(family, folder / "results")
-    said = snakemake(folder, *CALL, timeout=600)
+    said = snakemake(folder, *CALL, timeout=1800)
     assert said.code == 0, said.text
     return folder, said
 
@@ -59,7 +59,7 @@ def test_a_parent_that_is_made_again_to_equal_weights_trains_no_child(world):
     (parent / "record.json").unlink()
     (parent / "checkpoints/finished.json").unlink()
     assert "Nothing to be done" in snakemake(folder, *CALL).text  # nobody asks for the parent
-    said = snakemake(folder, f"results/{PARENT.folder}/record.json", *CALL, timeout=600)
+    said = snakemake(folder, f"results/{PARENT.folder}/record.json", *CALL, timeout=1800)
     assert said.code == 0, said.text
     # The child's job is started, as its input is newer, and finds how its training has ended.
     assert order(said.text) == ["avs-s4", "avs-ms3"]

@@ -12,7 +12,7 @@ METHODS = ("late-fusion", "all-background", "majority-class", "oracle-category")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("spine")
-    said = snakemake(folder, "table1", "--config", "seeds=1", f"methods={','.join(METHODS)}", timeout=600)
+    said = snakemake(folder, "table1", "--config", "seeds=1", f"methods={','.join(METHODS)}", timeout=1800)
     assert said.code == 0, said.text
     return folder
 
