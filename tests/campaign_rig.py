@@ -101,11 +101,14 @@ class OnSlurm(Campaign):
     def jobs(self) -> dict[int, str]:
         return self.cluster.jobs(f"{self.folder.name}_")
 
-    def training(self, run: Run | None = None) -> int:
-        """The job that trains `run`, or any; waits until it has left a checkpoint."""
-        where = run.folder if run else "runs/**"
+    def checkpoint(self, where: Path | str = "runs/**") -> None:
+        """Wait until the run in the folder `where`, or any, has left a checkpoint."""
         wait_for(lambda: list(self.folder.glob(f"results/{where}/checkpoints/step-*")) or self.driver.poll(), "checkpoint")
         assert self.driver.poll() is None, self.said()
+
+    def training(self) -> int:
+        """The job that trains; waits until it has left a checkpoint."""
+        self.checkpoint()
         return max(self.jobs())
 
     def trainer(self, run: Run) -> int:
@@ -127,7 +130,7 @@ class OnSlurm(Campaign):
         """A job of a partition that goes first wants what the node has once, which the job that trains `run` has asked for."""
         with self.held(run) as trainer:  # so that it is not done before
             self.cluster.call("sbatch", "--partition=work", "--gres=slot:1", "--output=/dev/null", "--wrap=sleep 3")
-            wait_for(lambda: asked_to_stop(trainer), "signal", 90)
+            wait_for(lambda: asked_to_stop(trainer), "signal")
 
     def resumed(self) -> int:
         return sum(self.record(run)["provenance"]["resumed"] for run in self.runs())

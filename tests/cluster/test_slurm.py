@@ -59,7 +59,7 @@ def out_of_time(campaign: OnSlurm) -> None:
     with campaign.held(DG_SCT) as trainer:  # so that it is not done before
         *_, minutes, _ = ["0", *campaign.cluster.call("squeue", "-h", "-o", "%M", "-j", str(job)).split(":")]
         campaign.cluster.call("scontrol", "update", f"JobId={job}", f"TimeLimit={int(minutes) + 2}")
-        wait_for(lambda: asked_to_stop(trainer), "signal", 90)
+        wait_for(lambda: asked_to_stop(trainer), "signal")
     campaign.finish()
     assert list(campaign.jobs().values()) == ["FAILED", "COMPLETED"]
     assert campaign.resumed() == 1
