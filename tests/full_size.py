@@ -2,7 +2,7 @@
 
 Run in a process of its own, which gives its 461 million parameters back at its end. Deviations are |y - x| / |x| over all
 scores of the head; `peak_mib` is the highest resident size up to and including the plain forward pass. A CPU without bf16
-instructions needs five minutes for the pass in bf16, and leaves it out.
+instructions needs minutes for the pass in bf16, and leaves it out.
 """
 
 import json

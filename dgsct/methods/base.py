@@ -50,10 +50,8 @@ class StartsFromAnother(Protocol):
 class Builds(Protocol):
     """A part's module."""
 
-    def build(self, task: str, scale: "Scale", options: Options, **counting: Any) -> "nn.Module":
-        """The model with random weights; `scale` is the scale as the task has it (`Task.at`), `counting` what a part that is
-        counted knows beside it (`release_order`).
-        """
+    def build(self, task: str, scale: "Scale", options: Options) -> "nn.Module":
+        """The model with random weights; `scale` is the scale as the task has it (`Task.at`)."""
 
 
 @dataclass(frozen=True)

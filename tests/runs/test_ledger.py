@@ -172,7 +172,7 @@ EVIDENCE: dict[str, tuple[str, ...]] = {
     "table6-units": (
         "engine/test_efficiency.py::test_macs_by_both_countings",
         "publish/test_tables.py::test_table_6_in_the_papers_units",
-        "runs/test_experiments.py::test_published_numbers",
+        "runs/test_published.py::test_published_numbers",
     ),
     "dead-parameters": (
         "models/test_interaction.py::test_trainable_parameters_without_a_gradient",

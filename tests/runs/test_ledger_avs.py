@@ -56,7 +56,7 @@ EVIDENCE: dict[str, tuple[str, ...]] = {
         "methods/dg_sct/test_avs.py::test_output_has_the_side_of_the_frames",
     ),
     "avs-first-rows": (
-        "runs/test_experiments.py::test_marks_agree_with_overrides",
+        "runs/test_published.py::test_marks_agree_with_overrides",
         "methods/dg_sct/test_avs.py::test_lavish_star_has_no_attention_and_no_temporal_module",
     ),
     "avs-classes": ("tasks/avs/test_files.py::test_ms3_objects",),
