@@ -10,7 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from dgsct.data.categories import AGAIN, check_categories
 from dgsct.data.features import PublicFeature
+from dgsct.data.splits import check_splits
 from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import HtsatSizes, Scale
 
@@ -45,11 +47,16 @@ class Row(Protocol):
 
 @dataclass(frozen=True)
 class Index:
-    """Annotations and splits of one set; `splits` maps train, val and test to row indices [n] int64."""
+    """Annotations and splits of one set; `splits` maps train, val and test to row indices [n] int64.
+
+    `categories[c]` is the name of class c, from one source (`dgsct.data.categories`). `remarks` are sentences on what is odd
+    about the files, for who prepares the set.
+    """
 
     rows: tuple[Any, ...]
     categories: tuple[str, ...]
     splits: dict[str, np.ndarray]
+    remarks: tuple[str, ...] = ()
 
     @property
     def video_ids(self) -> tuple[str, ...]:
@@ -60,18 +67,42 @@ class Index:
         """Arrays by annotation row, [N, ...], that are packed beside the clips' own."""
         raise NotImplementedError
 
+    def contradict(self, one: Any, other: Any) -> bool:
+        """Whether two annotation rows of the same clip cannot both be right."""
+        return one.line() != other.line()
+
 
 @dataclass(frozen=True)
 class Clip:
     """One decoded clip: its arrays by name; or the problem that it has.
 
-    `notes` says what is odd about a usable clip: `silent` its peak, `short` and `long` its seconds, `wrong_rate` its Hz.
+    `notes` says what is odd about a usable clip: `silent` its peak, `short` and `long` its seconds, `wrong_rate` its Hz,
+    `late`, `gap` and `uneven` the seconds by which its times are off (`dgsct.data.media.Media`).
     """
 
     arrays: dict[str, np.ndarray] | None = None
     status: str = "ready"
     notes: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
+
+
+def clip_statuses(seconds: int, **more: str) -> Mapping[str, str]:
+    """Every status that a clip of so many seconds may have, in the report's order and words; `more` are a set's own."""
+    return {
+        "ready": "", "missing": "no file", "empty": "zero bytes", "truncated": "cut off", "no_video": "no picture",
+        "no_audio": "no sound", "wrong_length": f"not {seconds} s at the sampling rate",
+        "wrong_range": "numbers out of the range that they should have", **more, "unreadable": "cannot be decoded",
+    }  # fmt: skip
+
+
+def clip_notes(seconds: int, **more: str) -> Mapping[str, str]:
+    """Every note that a usable clip may have; `more` are a set's own, or say something else of one of these."""
+    return {
+        "silent": "used; below -60 dB", "short": f"used; below {seconds} s, sound padded with zeros",
+        "long": f"used; above {seconds + 1} s, the first {seconds} s of sound count", "wrong_rate": "used; resampled",
+        "late": "used; begins late: the first frame held, or silence", "gap": "used; gaps in the sound, silence there",
+        "uneven": "used; no constant rate, frames by their times", **more,
+    }  # fmt: skip
 
 
 class DataSet(ABC):
@@ -114,8 +145,12 @@ class DataSet(ABC):
         """A sentence for who asks for a layout of which nothing is there, or for any of them."""
 
     @abstractmethod
-    def media_place(self, root: Path) -> Path:
-        """Where the clips belong, as a message says it."""
+    def media_place(self, root: Path, layout: str) -> str:
+        """Where the clips of a layout belong, as the end of a sentence: `its videos into ROOT/AVE`."""
+
+    @abstractmethod
+    def first_file(self, source: Any) -> Path:
+        """The file of a clip that a message names where nothing of it is there."""
 
     @abstractmethod
     def image_size(self, scale: Scale) -> int:
@@ -132,6 +167,20 @@ class DataSet(ABC):
     @abstractmethod
     def pretend(self, scale: Scale, count: int, classes: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Random arrays of `count` clips, each with one annotation row: what a probe reads in place of prepared data."""
+
+    def names(self, scale: Scale) -> tuple[str, ...]:
+        """The categories by class number that a run at this scale counts on; empty for a set without classes."""
+        return ()
+
+    def check(self, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray], scale: Scale) -> None:
+        """Whether a prepared set is one that a run at this scale can believe: its splits, and what its class numbers mean.
+
+        DgsctError says what is wrong. Sets whose labels are numbers compare those with the rows, too.
+        """
+        if names := self.names(scale):
+            check_categories(manifest, names)
+        ids = [row["id"] for row in manifest["rows"]]
+        check_splits(ids, manifest["splits"], f"the prepared set {self.name!r}", f"correct its split files, and {AGAIN}")
 
     def public_features(self, root: Path, extractor: str) -> dict[str, PublicFeature]:
         """Where the public files in the folder `root` hold pre-extracted features, by clip id; empty where there are none."""
@@ -172,6 +221,11 @@ class DataSet(ABC):
             return []
         found = [self.sources(root, index, layout) for layout in self.layouts]
         return [[s.video_id, s.stamp] for sources in found for s in sources]
+
+
+def is_name(text: str) -> bool:
+    """Whether a clip's id can name a file or a folder: one part of a path, printable, at most 200 bytes."""
+    return bool(text) and text.isprintable() and "/" not in text and text not in (".", "..") and len(text.encode()) <= 200
 
 
 def stamp(path: Path) -> list[int] | None:

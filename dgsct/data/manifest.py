@@ -1,6 +1,7 @@
 """The manifest of a prepared set: rows, splits, clips with their oddities, coverage. Data only: no place, no time."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ def describe(
     clips = {e["id"]: {"status": e["status"], "media": e["media"], "notes": e["notes"]} for e in entries}
     rows = [{**row.fields(), "media": clips[row.video_id]["media"]} for row in index.rows]
     splits = {name: indices.tolist() for name, indices in index.splits.items()}
-    check_splits(data_set, index, {name: clip["status"] for name, clip in clips.items()}, root)
+    problems = {e["id"]: e["problem"] for e in entries}
+    check_usable(data_set, index, {name: clip["status"] for name, clip in clips.items()}, root, layout, problems)
     coverage = {
         name: {"present": sum(rows[i]["media"] is not None for i in indices), "total": len(indices)}
         for name, indices in splits.items()
@@ -36,14 +38,23 @@ def describe(
     }
 
 
-def check_splits(data_set: DataSet, index: Index, status: dict[str, str], root: Path) -> None:
-    """DgsctError if a split has no clip whose status is ready."""
+def check_usable(
+    data_set: DataSet, index: Index, status: Mapping[str, str], root: Path, layout: str, problems: Mapping[str, str]
+) -> None:
+    """DgsctError if a split has no clip whose status is ready; it counts the reasons and gives one in full.
+
+    `problems` has a sentence for the clips of which something is known.
+    """
     for name, indices in index.splits.items():
-        found = Counter(status[index.rows[i].video_id] for i in indices)
+        clips = dict.fromkeys(index.rows[i].video_id for i in indices)
+        found = Counter(status[clip] for clip in clips)
         if found and not found["ready"]:
             told = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in found.most_common())
-            place = data_set.media_place(root)
-            raise DgsctError(f"no clip of split {name!r} is usable ({told}); put its videos into {place}")
+            main = next(clip for clip in clips if status[clip] == found.most_common(1)[0][0])
+            example, start = problems.get(main, ""), f"no clip of split {name!r} is usable ({told})"
+            if status[main] == "missing":
+                start += f"; put {data_set.media_place(root, layout)}"
+            raise DgsctError(f"{start}; for example {example}" if example else start)
 
 
 def _report(data_set: DataSet, clips: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

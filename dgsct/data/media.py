@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,32 +20,22 @@ from typing import Any
 import numpy as np
 
 from dgsct.atomic import write_bytes_atomic
+from dgsct.data.container import (
+    FINE,
+    TOLERANCE,
+    MediaError,
+    Timeline,
+    load_av,
+    missing,
+    on_timeline,
+    open_media,
+    read_timeline,
+    unreadable,
+)
 from dgsct.errors import DgsctError, UsageError
 from dgsct.progress import counted
 
-MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
 AAC_BLOCK = 1024
-
-
-class MediaError(DgsctError):
-    """A clip that cannot be used. `reason`: one of its data set's statuses other than ready."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        """Both are arguments of the exception, so that it passes from one process to another."""
-        super().__init__(reason, message)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        """The sentence alone."""
-        return str(self.args[1])
-
-
-def _av() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise DgsctError("reading and writing video needs the package 'av'; install it with `pip install av`") from error
-    return av
 
 
 def write_mp4(path: Path, frames: np.ndarray, fps: int, wave: np.ndarray | None, sample_rate: int) -> None:
@@ -58,7 +48,7 @@ def write_mp4(path: Path, frames: np.ndarray, fps: int, wave: np.ndarray | None,
 
 
 def _encode(frames: np.ndarray, fps: int, wave: np.ndarray | None, sample_rate: int) -> bytes:
-    av = _av()
+    av = load_av()
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=fps, options={"preset": "superfast", "crf": "20", "threads": "1"})
@@ -86,55 +76,7 @@ def sampled_indices(total: int, count: int = 10) -> list[int]:
 
 def read_frames(path: Path, count: int = 10) -> np.ndarray:
     """`count` equidistant frames, first and last included, as displayed: [count, H, W, 3] uint8 (AVE, section 2)."""
-    return read_chosen_frames(path, lambda total, _: sampled_indices(total, count))
-
-
-def read_chosen_frames(path: Path, choose: Callable[[int, float], Sequence[int]]) -> np.ndarray:
-    """The frames whose 0-based indices `choose` gives for the number of frames and their rate: [n, H, W, 3] uint8.
-
-    Packets are counted first, so that one pass of decoding keeps these images and no more.
-    """
-    path = Path(path)
-    total, rate = _count_packets(path)
-    kept, decoded = _keep_frames(path, choose(total, rate)) if total else ({}, 0)
-    if decoded != total and decoded:
-        # An edit list or a missing reference makes packets that never become frames: n is what can be decoded.
-        total = decoded
-        kept, decoded = _keep_frames(path, choose(total, rate))
-    if not decoded:
-        raise MediaError("unreadable", f"{path} has a video stream without a single frame; download it again")
-    return np.stack([kept[i] for i in choose(total, rate)])
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a file says of itself: seconds of video and of sound, and the sound's sampling rate (Hz)."""
-
-    video_seconds: float
-    sound_seconds: float
-    rate: int
-
-
-def read_facts(path: Path) -> Facts:
-    """Lengths by the packets' own times, nothing decoded; MediaError as in `read_frames` and `read_audio`."""
-    path = Path(path)
-    with _open(path) as container:
-        streams = [container.streams.video, container.streams.audio]
-        for found, reason, what in zip(streams, ("no_video", "no_audio"), ("video", "audio"), strict=True):
-            if not found:
-                raise MediaError(reason, f"{path} has no {what} stream; download it again")
-        video, sound = streams[0][0], streams[1][0]
-        first: dict[int, int] = {}
-        last: dict[int, int] = {}
-        for packet in container.demux(video, sound):
-            start, stream = packet.pts, packet.stream_index
-            if start is None or not packet.size or packet.is_discard:
-                continue
-            first[stream] = min(start, first.get(stream, start))
-            last[stream] = max(start + (packet.duration or 0), last.get(stream, 0))
-        # Samples before time 0 are the encoder's run-in, which no decoder gives out.
-        ticks = {s: last.get(s.index, 0) - max(first.get(s.index, 0), 0) for s in (video, sound)}
-        return Facts(float(ticks[video] * video.time_base), float(ticks[sound] * sound.time_base), sound.rate)
+    return Media.open(path).frames(lambda total, _: sampled_indices(total, count))
 
 
 def read_audio(path: Path, rate: int = 32000, seconds: int = 10) -> np.ndarray:
@@ -145,125 +87,209 @@ def read_audio(path: Path, rate: int = 32000, seconds: int = 10) -> np.ndarray:
 
 def read_sound(path: Path, rate: int, seconds: int) -> np.ndarray:
     """As `read_audio`, but only cut: shorter sound stays as short as it is."""
-    av = _av()
-    path, wanted = Path(path), rate * seconds
-    chunks: list[np.ndarray] = []
-    length = 0
-    with _open(path) as container:
-        if not container.streams.audio:
-            raise MediaError("no_audio", f"{path} has no audio stream; replace it by a clip with sound")
-        try:
-            for block in _resampled(container.decode(audio=0), rate):
-                # The mean, not swresample's mono mix: that one adds two float channels at -3 dB each and overshoots.
-                chunks.append(block.to_ndarray().mean(axis=0))
-                length += len(chunks[-1])
-                if length >= wanted:
-                    break
-        except (av.FFmpegError, ValueError) as error:
-            raise MediaError("unreadable", f"{path} has sound that cannot be decoded ({error}); download it again") from error
-    if not chunks:
-        raise MediaError("no_audio", f"{path} has an audio stream without a single sample; replace it by a clip with sound")
-    return np.clip(np.concatenate(chunks)[:wanted], -1.0, 1.0).astype(np.float32)
+    return Media.open(path).sound([rate], seconds)[0]
 
 
-def _resampled(frames: Iterable[Any], rate: int) -> Iterator[Any]:
-    """Audio frames -> float planar frames at `rate`; a stream may change its format on the way."""
-    av = _av()
-    resampler, form = None, None
-    for frame in frames:
-        found = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if found != form:
-            if resampler is not None:
-                yield from resampler.resample(None)
-            resampler, form = av.AudioResampler(format="fltp", rate=rate), found
-        frame.pts = None
-        yield from resampler.resample(frame)
-    if resampler is not None:
-        yield from resampler.resample(None)
+class Media:
+    """A file with picture and sound on one timeline (`dgsct.data.container`); `notes` collects what is odd about its times.
 
-
-def _count_packets(path: Path) -> tuple[int, float]:
-    """How many frames the video stream says it has, and how many a second."""
-    with _open(path) as container:
-        if not container.streams.video:
-            raise MediaError("no_video", f"{path} has no video stream; download it again")
-        rate = float(container.streams.video[0].average_rate or container.streams.video[0].guessed_rate or 0)
-        return sum(1 for packet in container.demux(video=0) if packet.size and not packet.is_discard), rate
-
-
-def _keep_frames(path: Path, wanted: Sequence[int]) -> tuple[dict[int, np.ndarray], int]:
-    """Frames at the 0-based indices `wanted`, [H, W, 3] uint8 each, and the number of frames that were decoded."""
-    av = _av()
-    kept: dict[int, np.ndarray] = {}
-    places, decoded = set(wanted), 0
-    with _open(path) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "NONE"
-        try:
-            for i, frame in enumerate(container.decode(stream)):
-                decoded = i + 1
-                if i in places:
-                    size = stream.codec_context
-                    image = frame.to_ndarray(format="rgb24", width=size.width, height=size.height)
-                    # The display matrix gives the turn in degrees, counter-clockwise, as np.rot90 counts.
-                    kept[i] = np.rot90(image, round(frame.rotation / 90) % 4)
-        except av.FFmpegError as error:
-            where = f"breaks off after frame {decoded} ({error})"
-            raise MediaError("unreadable", f"{path} {where}; download it again") from error
-    return kept, decoded
-
-
-def _open(path: Path) -> Any:
-    av = _av()
-    try:
-        size = path.stat().st_size
-        problem = _cut_off(path, size) if size else None
-        if not path.is_file():
-            raise MediaError("unreadable", f"{path} is no file; put the video there")
-    except FileNotFoundError:
-        raise MediaError("missing", f"{path} does not exist; put the file there") from None
-    except OSError as error:
-        raise MediaError("unreadable", f"{path} cannot be read ({error.strerror}); check the file and its rights") from error
-    if not size:
-        raise MediaError("empty", f"{path} is empty; download it again")
-    if problem:
-        raise MediaError("truncated", f"{path} is cut off ({problem}); download it again")
-    try:
-        return av.open(str(path))
-    except av.FFmpegError as error:
-        raise MediaError("unreadable", f"{path} cannot be opened as a video ({error}); download it again") from error
-
-
-def _cut_off(path: Path, size: int) -> str | None:
-    """What an mp4 or a wav file lacks, by its own lengths; None for a whole file and for any other format.
-
-    A decoder conceals missing data, and would show an interrupted download as a shorter clip.
+    `late`: the seconds after which the picture (`video`) or the `sound` begins. `gap`: the seconds of silence within the
+    sound. `uneven`: how many seconds a frame comes at most from where it would at a constant rate.
     """
-    found: set[bytes] = set()
-    position = 0
-    with open(path, "rb") as file:
-        while position < size:
-            file.seek(position)
-            header = file.read(16)
-            kind = header[4:8]
-            if not position and header[:4] == b"RIFF":
-                said = int.from_bytes(header[4:8], "little") + 8
-                # Who writes to a pipe does not know the length and says the largest, or none.
-                return f"it has {size} of {said} bytes" if size < said < 0xFFFFFF00 else None
-            if not position and kind not in MP4_FIRST_BOXES:
-                return None
-            length = int.from_bytes(header[:4], "big")
-            if length == 1:
-                length = int.from_bytes(header[8:], "big")
-            elif length == 0:
-                length = size - position
-            if length < 8 or position + length > size:
-                if {b"moov", b"mdat"} <= found and kind not in (b"moof", b"mdat"):
-                    return None  # junk behind a whole clip
-                return f"it ends at byte {size}, within the part that starts at byte {position}"
-            found.add(kind)
-            position += length
-    return None if b"moov" in found else "its index, the moov box, is missing"
+
+    def __init__(self, path: Path, timeline: Timeline) -> None:
+        self.path, self.timeline = path, timeline
+        self.notes: dict[str, Any] = {}
+
+    @classmethod
+    def open(cls, path: Path) -> "Media":
+        """Look at the file's times; nothing is decoded. MediaError says what is wrong with it."""
+        path = Path(path)
+        return cls(path, read_timeline(path))
+
+    def frames(self, choose: Callable[[int, float], Sequence[int]]) -> np.ndarray:
+        """The frames at the places that `choose` gives for a number of frames and their rate: [n, H, W, 3] uint8.
+
+        Places are frame numbers from 0 of a picture of constant rate. One that is not, or that starts late, is taken as one of
+        240 frames a second, in which every frame stays until the next and the first one is there from the beginning.
+        """
+        timeline = self.timeline
+        if timeline.picture is None:
+            what = "only a cover picture" if timeline.cover else "no video stream"
+            raise MediaError("no_video", f"{self.path} has {what}; download it again")
+        chosen = self._chosen(choose) if len(timeline.frames) else []
+        kept, times = self._decode(chosen)
+        if len(times) != len(timeline.frames) and times:
+            # An edit list or a missing reference makes packets that never become frames: what can be decoded counts.
+            self.timeline = timeline = _with_frames(timeline, times)
+            chosen = self._chosen(choose)
+            kept, times = self._decode(chosen)
+        if not times:
+            raise MediaError("unreadable", f"{self.path} has a video stream without a single frame; download it again")
+        if timeline.late > TOLERANCE:
+            self._late("video", timeline.late)
+        if timeline.uneven > TOLERANCE:
+            self.notes["uneven"] = round(timeline.uneven, 2)
+        return np.stack([kept[i] for i in chosen])
+
+    def _chosen(self, choose: Callable[[int, float], Sequence[int]]) -> list[int]:
+        """The frames to be decoded, by their numbers in the file."""
+        timeline = self.timeline
+        if timeline.constant:
+            return list(choose(len(timeline.frames), timeline.rate))
+        return [timeline.shown(place) for place in choose(max(round(timeline.end * FINE), 1), FINE)]
+
+    def _decode(self, wanted: Sequence[int]) -> tuple[dict[int, np.ndarray], list[float | None]]:
+        """Frames by number, [H, W, 3] uint8 each, and the times in the file of all that were decoded."""
+        av = load_av()
+        kept: dict[int, np.ndarray] = {}
+        times: list[float | None] = []
+        places = set(wanted)
+        with open_media(self.path) as container:
+            stream = container.streams[self.timeline.picture]
+            stream.thread_type = "NONE"
+            try:
+                for i, frame in enumerate(container.decode(stream)):
+                    times.append(None if frame.pts is None else float(frame.pts * frame.time_base))
+                    if i in places:
+                        size = stream.codec_context
+                        image = frame.to_ndarray(format="rgb24", width=size.width, height=size.height)
+                        # The display matrix gives the turn in degrees, counter-clockwise, as np.rot90 counts.
+                        kept[i] = np.rot90(image, round(frame.rotation / 90) % 4)
+            except av.FFmpegError as error:
+                where = f"breaks off after frame {len(times)} ({error})"
+                raise MediaError("unreadable", f"{self.path} {where}; download it again") from error
+        return kept, times
+
+    def sound(self, rates: Sequence[int], seconds: int) -> list[np.ndarray]:
+        """The first `seconds` of sound at each of `rates` (Hz), decoded once: float32 in [-1, 1], [rate * seconds] or shorter.
+
+        The mean of the channels. Samples lie where the file says that they are heard: silence fills a late start and gaps.
+        """
+        av, timeline = load_av(), self.timeline
+        if timeline.sound is None:
+            raise MediaError("no_audio", f"{self.path} has no audio stream; replace it by a clip with sound")
+        tracks = [Track(rate, seconds) for rate in rates]
+        with open_media(self.path) as container:
+            stream = container.streams[timeline.sound]
+            try:
+                for frame, time in on_timeline(container.decode(stream), timeline.origin):
+                    for track in tracks:
+                        track.add(frame, time)
+                    if all(track.full for track in tracks):
+                        break
+            except (av.FFmpegError, ValueError) as error:
+                told = f"{self.path} has sound that cannot be decoded ({error}); download it again"
+                raise MediaError("unreadable", told) from error
+        if not tracks[0].heard:
+            told = f"{self.path} has an audio stream without a single sample; replace it by a clip with sound"
+            raise MediaError("no_audio", told)
+        waves = [track.wave() for track in tracks]
+        if tracks[0].late:
+            self._late("sound", tracks[0].late)
+        if tracks[0].gap:
+            self.notes["gap"] = round(tracks[0].gap, 2)
+        return waves
+
+    def _late(self, what: str, seconds: float) -> None:
+        self.notes["late"] = {**self.notes.get("late", {}), what: round(seconds, 2)}
+
+    def told(self, seconds: int, rate: int) -> dict[str, Any]:
+        """All notes of a clip that should be `seconds` long at a sampling rate: beside those on times `short`, `long` and
+        `wrong_rate` (the report of docs/data.md).
+        """
+        lengths = {"video": round(self.timeline.end, 2), "sound": round(self.timeline.ends, 2)}
+        found: dict[str, Any] = {}
+        if min(lengths.values()) < seconds - TOLERANCE:
+            found["short"] = lengths
+        if max(lengths.values()) > seconds + 1:
+            found["long"] = lengths
+        if self.timeline.sampling != rate:
+            found["wrong_rate"] = self.timeline.sampling
+        return {**found, **self.notes}
+
+
+def _with_frames(timeline: Timeline, times: Sequence[float | None]) -> Timeline:
+    """The timeline with the times of the frames that could be decoded."""
+    if None in times:
+        frames = np.linspace(timeline.frames[0], timeline.end, len(times), endpoint=False)
+    else:
+        frames = np.sort(np.array(times, dtype=float)) - timeline.origin
+    return replace(timeline, frames=frames)
+
+
+class Track:
+    """One sampling rate's sound, put together block by block where each belongs in time.
+
+    `late` and `gap` are the seconds of silence before and within it.
+    """
+
+    def __init__(self, rate: int, seconds: int) -> None:
+        self.rate, self.wanted = rate, rate * seconds
+        self.chunks: list[np.ndarray] = []
+        self.length = 0
+        self.late = self.gap = 0.0
+        self.heard = False
+        self._time = 0.0  # when the next block is due
+        self._cut = 0  # samples to be dropped, of a block that overlaps with what is there
+        self._resampler: Any = None
+        self._form: Any = None
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more is needed."""
+        return self.length >= self.wanted
+
+    def add(self, frame: Any, time: float | None) -> None:
+        """One decoded block, heard at `time` (seconds; None: right after the one before)."""
+        if self.full:
+            return
+        if time is not None and abs(time - self._time) > TOLERANCE:
+            self._flush()
+            self._move(time)
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if form != self._form:  # a stream may change it on the way
+            self._flush()
+            self._resampler, self._form = load_av().AudioResampler(format="fltp", rate=self.rate), form
+        frame.pts = None
+        self._time += frame.samples / frame.sample_rate
+        self.heard = self.heard or bool(frame.samples)
+        self._keep(self._resampler.resample(frame))
+
+    def _move(self, time: float) -> None:
+        """Go to a time: forward over silence, or back, where what follows is dropped until it is new."""
+        away = round(time * self.rate) - self.length
+        if away > 0:
+            if self.heard:
+                self.gap += time - self._time
+            else:
+                self.late = time
+            self._append(np.zeros(min(away, self.wanted - self.length), dtype=np.float32))
+        self._cut = max(-away, 0)
+        self._time = time
+
+    def _flush(self) -> None:
+        if self._resampler is not None:
+            self._keep(self._resampler.resample(None))
+        self._resampler = self._form = None
+
+    def _keep(self, blocks: Iterable[Any]) -> None:
+        for block in blocks:
+            # The mean, not swresample's mono mix: that one adds two float channels at -3 dB each and overshoots.
+            samples = block.to_ndarray().mean(axis=0)
+            dropped = min(self._cut, len(samples))
+            self._cut -= dropped
+            self._append(samples[dropped:])
+
+    def _append(self, samples: np.ndarray) -> None:
+        self.chunks.append(samples)
+        self.length += len(samples)
+
+    def wave(self) -> np.ndarray:
+        """All that was heard, at most what is wanted: [n] float32 in [-1, 1]."""
+        if not self.full:
+            self._flush()
+        return np.clip(np.concatenate(self.chunks)[: self.wanted], -1.0, 1.0).astype(np.float32)
 
 
 def processes(jobs: int | None) -> int:
@@ -309,9 +335,9 @@ def file_bytes(path: Path, absent: str) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise MediaError(absent, f"{path} does not exist; put the file there") from None
+        raise missing(path, absent) from None
     except OSError as error:
-        raise MediaError("unreadable", f"{path} cannot be read ({error.strerror}); check the file and its rights") from error
+        raise unreadable(path, error) from error
     if not data:
         raise MediaError("empty", f"{path} is empty; extract the clip again")
     return data

@@ -20,10 +20,12 @@ from dgsct.atomic import write_text_atomic
 from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
 from dgsct.data.base import Clip, DataSet, Index, Source
+from dgsct.data.container import absence
 from dgsct.data.folders import check_replaceable, growing_folder, one_writer
-from dgsct.data.manifest import check_splits, describe
+from dgsct.data.manifest import check_usable, describe
 from dgsct.data.media import over_clips, processes
 from dgsct.data.packed import Packed
+from dgsct.data.splits import check_splits, remarks
 from dgsct.data.writer import JOURNAL, PackedWriter, manifest_text
 from dgsct.errors import DgsctError, Stopped
 from dgsct.settings.scales import Scale
@@ -56,7 +58,7 @@ def prepare_set(
     check_replaceable(out, SOURCE)
     if manifest := _prepared(out, source):
         return manifest
-    check_splits(data_set, index, {s.video_id: "missing" if s.stamp is None else "ready" for s in sources}, root)
+    _check(data_set, index, root, layout, sources)
     with one_writer(out):
         if manifest := _prepared(out, source, mend=True):
             return manifest
@@ -65,7 +67,7 @@ def prepare_set(
             _check_room(out, folder, data_set.bytes_of_clip(scale), layout, sources)
             writer = PackedWriter(folder, data_set.forms(scale), settings, [(s.video_id, s.stamp) for s in sources])
             try:
-                _decode_all(writer, sources, partial(import_module(data_set.decoder).decode_clip, scale=scale), jobs, progress)
+                _decode_all(writer, sources, partial(_decode, data_set.decoder, scale), jobs, progress)
                 manifest = describe(data_set, index, scale, layout, writer.entries, root)
                 manifest = writer.finish(index.row_arrays(), manifest)
             finally:
@@ -76,12 +78,24 @@ def prepare_set(
     return manifest
 
 
+def _check(data_set: DataSet, index: Index, root: Path, layout: str, sources: list[Source]) -> None:
+    """Whether splits can be believed, and have files; what is odd is told, a line each."""
+    check_splits([row.video_id for row in index.rows], index.splits, str(root), "put the data set's own split files there")
+    status = {s.video_id: "missing" if s.stamp is None else "ready" for s in sources}
+    absent = {s.video_id: absence(data_set.first_file(s)) for s in sources if s.stamp is None}
+    check_usable(data_set, index, status, root, layout, absent)
+    for remark in remarks(index):
+        print(f"note: {remark}", flush=True)
+
+
 def _fingerprint(data_set: DataSet, index: Index, scale: Scale, layout: str, sources: list[Source]) -> str:
     """Checksum of what would be prepared: annotations, splits, sizes and times of the clips, target sizes, and how."""
     clips = [[s.video_id, s.stamp] for s in sources]
     rows = [row.line() for row in index.rows]
     splits = {name: indices.tolist() for name, indices in index.splits.items()}
-    return sha256_json([rows, splits, layout, clips, data_set.made_for(scale), code_hash(*data_set.decides)])
+    return sha256_json(
+        [rows, list(index.categories), splits, layout, clips, data_set.made_for(scale), code_hash(*data_set.decides)]
+    )
 
 
 def _write_source(path: Path, source: str, manifest: dict[str, Any]) -> None:
@@ -117,6 +131,16 @@ def _check_room(out: Path, folder: Path, clip_bytes: int, layout: str, sources: 
     if need - already > free:
         told = f"preparing needs {_size(need - already)} more on the disk of {out}, of which {_size(free)} are free"
         raise DgsctError(f"{told}; free space or give another folder")
+
+
+def _decode(decoder: str, scale: Scale, source: Source) -> Clip:
+    """One clip. What a library breaks at is that clip's own fault: the others do not wait for it."""
+    try:
+        return import_module(decoder).decode_clip(source, scale)
+    except (ValueError, ArithmeticError, LookupError, RuntimeError) as error:
+        told = " ".join(str(error).split())[:200]
+        problem = f"{source.video_id} cannot be decoded ({type(error).__name__}: {told}); get its files again"
+        return Clip(status="unreadable", problem=problem)
 
 
 def _decode_all(

@@ -7,6 +7,7 @@ metrics on one kind of machine, in one go or killed and resumed at any moment. W
 
 import argparse
 import contextlib
+import math
 import os
 import sys
 import time
@@ -179,6 +180,7 @@ def execute(run: Run, root: Path, execution: Execution = HERE) -> Path:
                 leftover.unlink(missing_ok=True)
         try:
             result, units = _result(run, root, key, stop, started, execution)
+            _measured(run, result)
         except Stopped:
             raise
         except Exception as error:
@@ -276,6 +278,14 @@ def _result(
 
 def _first() -> bool:
     return not int(os.environ.get("RANK", "0"))
+
+
+def _measured(run: Run, result: dict[str, Any]) -> None:
+    """DgsctError where the number that tables show is none: there is nothing to record then."""
+    value = result["metrics"].get(run.reported)
+    if value is None or not math.isfinite(value):
+        told = f"{run.folder}: {run.reported} is {value}, which is no number"
+        raise DgsctError(f"{told}; look at the prepared set's splits with `dgsct doctor`")
 
 
 def _record(run: Run, key: str, parts: dict[str, str], result: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from dgsct.ops.numerics import exact_numerics
 from dgsct.progress import Display
 from dgsct.runs.inputs import BEST, features_of, packed_folder
 from dgsct.runs.run import Run
-from dgsct.tasks import get_task
+from dgsct.tasks import get_set, get_task
 from dgsct.tasks.base import View
 
 
@@ -75,7 +75,9 @@ def open_view(run: Run, root: Path, scratch: str | None = None, stop: StopReques
 
         folder = local_copy(folder, scratch, lambda: bool(stop))
     features = {name: root / features_folder(run.scale, run.dataset, name) for name in features_of(run)}
-    return get_task(run.task).room("task").open_task(Prepared.open(folder, features), run.sizes, run.options, run.reads)
+    data = Prepared.open(folder, features)
+    get_set(run.dataset).check(data.manifest, data.packed.arrays, run.sizes)
+    return get_task(run.task).room("task").open_task(data, run.sizes, run.options, run.reads)
 
 
 def start_model(run: Run, root: Path) -> Model:

@@ -1,6 +1,7 @@
 """AVE, audio-visual event localization: files, decoding, the generated set, batches and targets, measures."""
 
 from dgsct.settings.recipe import Recipe
+from dgsct.tasks.ave.categories import BY_SCALE
 from dgsct.tasks.ave.options import AveOptions
 from dgsct.tasks.base import Task, Yardstick
 from dgsct.tasks.metric import declare
@@ -53,7 +54,7 @@ TASKS = (
             "category": "int64 [B], the clip's event class, 0 for a clip without any",
         },
         predictions={"segments": "int64 [B, 10], the class of each second; the number of classes stands for background"},
-        classes={"paper": 28, "mini": 6},
+        classes={scale: len(names) for scale, names in BY_SCALE.items()},
         shared=("accuracy",),
         keeps_last=True,
         yardsticks=(

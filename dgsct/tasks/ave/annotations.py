@@ -1,21 +1,23 @@
 """The AVE data set's own files: annotations, split lists, order files, and the label rule (fact sheet, section 1)."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dgsct.data.base import Index
+from dgsct.data.base import Index, is_name
+from dgsct.data.categories import category_names
 from dgsct.errors import DgsctError, UsageError
+from dgsct.tasks.ave.categories import AVE, GENERATED
 
 SEGMENTS = 10
 HEADER = "Category&VideoID&Quality&StartTime&EndTime"
+ANNOTATIONS = "Annotations.txt"
 SPLIT_FILES = {"train": "trainSet.txt", "val": "valSet.txt", "test": "testSet.txt"}
-WHOLE_SECONDS = re.compile("[0-9]{1,4}")
+WHOLE_SECONDS = re.compile("[0-9]{1,4}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,7 @@ class Row:
 
 @dataclass(frozen=True)
 class AveIndex(Index):
-    """Annotations and splits of one AVE-like set.
-
-    `categories[c]` is the name of class c; rows of one video share frames and sound, not labels.
-    """
+    """Annotations and splits of one AVE-like set; rows of one video share frames and sound, not labels."""
 
     @property
     def labels(self) -> np.ndarray:
@@ -53,17 +52,16 @@ class AveIndex(Index):
         """The labels, which are by row: [N, 10] int64."""
         return {"labels": self.labels}
 
+    def contradict(self, one: Row, other: Row) -> bool:
+        """Whether they name different categories at the same moment."""
+        return one.category != other.category and max(one.start, other.start) < min(one.end, other.end)
+
 
 def segment_labels(row: Row, categories: tuple[str, ...]) -> np.ndarray:
     """The label rule, [10] int64: the row's class in seconds start <= t < end, elsewhere the number of classes."""
     second = np.arange(SEGMENTS)
     inside = (second >= row.start) & (second < row.end)
     return np.where(inside, categories.index(row.category), len(categories)).astype(np.int64)
-
-
-def categories(rows: Iterable[Row]) -> tuple[str, ...]:
-    """Class names in order of first appearance, which is the class index."""
-    return tuple(dict.fromkeys(row.category for row in rows))
 
 
 def read_annotations(path: Path) -> tuple[Row, ...]:
@@ -86,7 +84,7 @@ def read_split(root: Path, split: str, rows: tuple[Row, ...] | None = None) -> n
     root = Path(root)
     if split not in SPLIT_FILES:
         raise UsageError(f"unknown split {split!r}; choose one of: {', '.join(SPLIT_FILES)}")
-    rows = read_annotations(root / "Annotations.txt") if rows is None else rows
+    rows = read_annotations(root / ANNOTATIONS) if rows is None else rows
     text, order = root / SPLIT_FILES[split], root / f"{split}_order.h5"
     if order.exists():
         return _read_order(order, len(rows))
@@ -108,8 +106,27 @@ def read_index(root: Path) -> AveIndex:
     root = Path(root)
     if not root.is_dir():
         raise UsageError(f"{root} is no folder; give the folder that holds Annotations.txt and the videos")
-    rows = read_annotations(root / "Annotations.txt")
-    return AveIndex(rows, categories(rows), {split: read_split(root, split, rows) for split in SPLIT_FILES})
+    path = root / ANNOTATIONS
+    rows = read_annotations(path)
+    splits = {split: read_split(root, split, rows) for split in SPLIT_FILES}
+    found = {row.category: f"{path}, the row of {row.video_id}" for row in reversed(rows)}
+    names = category_names(found, (AVE, GENERATED), root / "categories.txt")
+    told = tuple(line for split, order in splits.items() if (line := _against_text(root, split, rows, order)))
+    return AveIndex(rows, names, splits, told)
+
+
+def _against_text(root: Path, split: str, rows: tuple[Row, ...], order: np.ndarray) -> str:
+    """A sentence where a split's text file and the order file, which counts, disagree."""
+    text, file = root / SPLIT_FILES[split], root / f"{split}_order.h5"
+    if not (text.exists() and file.exists()):
+        return ""
+    try:
+        said = Counter(read_annotations(text))
+    except DgsctError as error:
+        return f"{file} counts, {text} beside it cannot be compared: {error}"
+    counts = Counter(rows[i] for i in order)
+    differ = (said - counts).total() + (counts - said).total()
+    return f"{file} counts: {differ} of its rows and of {text} are not in both" if differ else ""
 
 
 def write_index(root: Path, index: AveIndex, header: bool = False) -> None:
@@ -129,11 +146,12 @@ def media_path(root: Path, video_id: str) -> Path:
 
 def _row(line: str, where: str) -> Row:
     parts = line.strip().split("&")
-    if len(parts) != 5 or not all(WHOLE_SECONDS.fullmatch(part) for part in parts[3:]):
+    if len(parts) != 5 or not all(WHOLE_SECONDS.fullmatch(part.strip()) for part in parts[3:]):
         raise UsageError(f"{where}: {line!r} is no annotation; write it as {HEADER} with times in whole seconds")
-    category, video_id, quality, start, end = *parts[:3], int(parts[3]), int(parts[4])
-    if not category or not video_id or "/" in video_id:
-        raise UsageError(f"{where}: {line!r} lacks a category or a video id; write it as {HEADER}")
+    category, video_id, quality = (part.strip() for part in parts[:3])
+    start, end = int(parts[3]), int(parts[4])
+    if not category or not is_name(video_id):
+        raise UsageError(f"{where}: {line!r} lacks a category or an id that can name a file; write it as {HEADER}")
     if not start <= end <= SEGMENTS:
         raise UsageError(f"{where}: seconds {start} to {end} do not lie in order within 0 to {SEGMENTS}; correct the row")
     return Row(category, video_id, quality, start, end)
@@ -155,9 +173,16 @@ def _read_order(path: Path, count: int) -> np.ndarray:
         raise DgsctError(f"reading {path} needs the package 'h5py'; install it with `pip install h5py`") from error
     try:
         with h5py.File(path) as file:
-            order = np.asarray(file["order"], dtype=np.int64)
-    except (OSError, KeyError) as error:
+            read = np.asarray(file["order"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise DgsctError(f"{path} is no order file with the key 'order' ({error}); put the public file there") from error
-    if order.ndim != 1 or (len(order) and not 0 <= order.min() <= order.max() < count):
+    whole = read.dtype.kind in "iu" or (read.dtype.kind == "f" and bool((read == np.floor(read)).all()))
+    if not whole or read.ndim != 1:
+        told = f"{path} holds {read.dtype} {list(read.shape)} in place of row numbers [n]"
+        raise UsageError(f"{told}; put the public file there")
+    order = read.astype(np.int64)
+    if not len(order):
+        raise UsageError(f"{path} holds no row; put the public file there")
+    if not 0 <= order.min() <= order.max() < count:
         raise UsageError(f"{path} points outside the {count} annotation rows; take both files from one version of the set")
     return order

@@ -1,7 +1,7 @@
 """One AVE clip from its files to arrays, in either layout, with what is odd about it.
 
-Frames: ten equidistant ones, first and last included, resized by bicubic interpolation without antialiasing and without
-clipping, as the release's image transform does (AVE, section 2). Sound: mono, ten one-second segments, and the log-mel
+Frames: ten at equidistant moments, first and last frame included, resized by bicubic interpolation without antialiasing and
+without clipping, as the release's image transform does (AVE, section 2). Sound: mono, ten one-second segments, and the log-mel
 spectrum of each tiled second, which no epoch changes.
 """
 
@@ -13,15 +13,13 @@ import torch
 from torch.nn import functional as F
 
 from dgsct.data.base import SILENCE, Clip
-from dgsct.data.media import MediaError, read_audio, read_facts, read_frames
+from dgsct.data.media import Media, MediaError, sampled_indices
+from dgsct.data.waves import read_wave
 from dgsct.encoders.frontend import log_mel_compact
 from dgsct.settings.scales import Scale
 from dgsct.tasks.ave.annotations import SEGMENTS
 from dgsct.tasks.ave.files import TILE, AveSource
-from dgsct.tasks.ave.release import read_jpgs, read_wave
-
-SHORT = SEGMENTS - 0.1  # seconds; a frame at 12 per second or a block of an encoder less is no loss
-LONG = SEGMENTS + 1.0
+from dgsct.tasks.ave.release import read_jpgs
 
 
 def decode_clip(source: AveSource, scale: Scale) -> Clip:
@@ -45,24 +43,17 @@ def decode_clip(source: AveSource, scale: Scale) -> Clip:
 
 
 def _read_video(source: AveSource, rate: int) -> tuple[Any, np.ndarray, dict[str, Any]]:
-    images, wave = read_frames(source.picture, SEGMENTS), read_audio(source.picture, rate, SEGMENTS)
-    facts = read_facts(source.picture)
-    seconds = {"video": round(facts.video_seconds, 2), "sound": round(facts.sound_seconds, 2)}
-    notes: dict[str, Any] = {}
-    if min(seconds.values()) < SHORT:
-        notes["short"] = seconds
-    if max(seconds.values()) > LONG:
-        notes["long"] = seconds
-    if facts.rate != rate:
-        notes["wrong_rate"] = facts.rate
-    return images, wave, notes
+    media = Media.open(source.picture)
+    images = media.frames(lambda total, _: sampled_indices(total, SEGMENTS))
+    (wave,) = media.sound([rate], SEGMENTS)
+    return images, np.pad(wave, (0, rate * SEGMENTS - len(wave))), media.told(SEGMENTS, rate)
 
 
 def _read_release(source: AveSource, sound: Path, rate: int) -> tuple[Any, np.ndarray, dict[str, Any]]:
     """Frames have no rate of their own and the wave is ten seconds by its length, so none is short, long or resampled."""
     if source.stamp is None:
         raise MediaError("missing", f"{source.picture} and {sound} do not exist; put the clip's frames and wave there")
-    return read_jpgs(source), read_wave(sound, rate * SEGMENTS), {}
+    return read_jpgs(source), read_wave(sound, SEGMENTS, rate), {}
 
 
 def resize(frames: np.ndarray, size: int) -> np.ndarray:

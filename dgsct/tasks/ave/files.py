@@ -6,6 +6,7 @@ section 2), `frames/<id>/NNNNNNNN.jpg` numbered from 1 and `wave/<id>.npy`, in t
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -13,10 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from dgsct.data.base import DataSet, Index, compact_frames, pretended_sound, stamp
+from dgsct.data.base import DataSet, Index, clip_notes, clip_statuses, compact_frames, pretended_sound, stamp
+from dgsct.data.categories import AGAIN
 from dgsct.data.media import sampled_indices
+from dgsct.errors import DgsctError
 from dgsct.settings.scales import Scale
-from dgsct.tasks.ave.annotations import SEGMENTS, AveIndex, media_path, read_index
+from dgsct.tasks.ave.annotations import SEGMENTS, AveIndex, Row, media_path, read_index
+from dgsct.tasks.ave.categories import BY_SCALE
 
 TILE = 10
 JPG = re.compile(r"([0-9]{4,8})\.jpg")  # 8 digits in the release, 4 in LAVISH
@@ -44,14 +48,8 @@ class Ave(DataSet):
 
     name = "ave"
     layouts = MappingProxyType({"videos": "as mp4", "frames": "as frames and wave"})
-    statuses = MappingProxyType({
-        "ready": "", "missing": "no file", "empty": "zero bytes", "truncated": "cut off", "no_video": "no picture",
-        "no_audio": "no sound", "wrong_length": "not 10 s at the sampling rate", "unreadable": "cannot be decoded",
-    })  # fmt: skip
-    notes = MappingProxyType({
-        "silent": "used; below -60 dB", "short": "used; below 10 s, sound padded with zeros",
-        "long": "used; above 11 s, frames spread over all of it", "wrong_rate": "used; resampled",
-    })  # fmt: skip
+    statuses = MappingProxyType(clip_statuses(SEGMENTS))
+    notes = MappingProxyType(clip_notes(SEGMENTS, long="used; above 11 s, frames spread over all of it"))
     decoder = "dgsct.tasks.ave.decode"
     published = MappingProxyType({"train": 3339, "val": 402, "test": 402})
     videos = 4097  # 46 rows share one with another row
@@ -75,9 +73,32 @@ class Ave(DataSet):
         """Only the folder of frames can be absent: an mp4 is looked for by its name."""
         return f"{root} has no folder 'frames' (nor AVE/frames); give the release's data folder, or layout videos"
 
-    def media_place(self, root: Path) -> Path:
-        """`AVE/`, as the public archive has it."""
-        return Path(root) / "AVE"
+    def media_place(self, root: Path, layout: str) -> str:
+        """`AVE/`, as the public archive has it, or the release's two folders."""
+        root = Path(root)
+        if layout == "videos":
+            return f"its videos into {root / 'AVE'}"
+        folder = _frames_root(root) or root
+        return f"its frames into {folder / 'frames'} and its waves into {folder / 'wave'}"
+
+    def first_file(self, source: AveSource) -> Path:
+        """The video, or the wave."""
+        return source.wave or source.picture
+
+    def names(self, scale: Scale) -> tuple[str, ...]:
+        """AVE's 28 categories, or the generated set's six."""
+        return BY_SCALE.get(scale.name, ())
+
+    def check(self, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray], scale: Scale) -> None:
+        """Labels are those of the rows, too: background has the number of the categories."""
+        super().check(manifest, arrays, scale)
+        names = tuple(manifest["categories"])
+        rows = [Row(row["category"], row["id"], "", row["start"], row["end"]) for row in manifest["rows"]]
+        if strange := [row for row in rows if row.category not in names]:
+            told = f"the row of {strange[0].video_id} has the category {strange[0].category!r}"
+            raise DgsctError(f"the prepared set {self.name!r}: {told}, which is none of its list; {AGAIN}")
+        if not np.array_equal(AveIndex(tuple(rows), names, {}).labels, arrays["labels"]):
+            raise DgsctError(f"the prepared set {self.name!r}: its labels are not those of its rows; {AGAIN}")
 
     def image_size(self, scale: Scale) -> int:
         """What the visual encoder takes."""

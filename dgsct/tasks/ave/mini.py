@@ -24,15 +24,8 @@ from dgsct.data.scenes import Interval, Scene, Source, events, random_source, re
 from dgsct.data.streams import generator
 from dgsct.errors import UsageError
 from dgsct.tasks.ave.annotations import SPLIT_FILES, AveIndex, Row, write_index
+from dgsct.tasks.ave.categories import GENERATED as CATEGORIES
 
-CATEGORIES = (
-    "Disc, humming",
-    "Disc, chirping",
-    "Square, chirping",
-    "Square, hissing",
-    "Triangle, hissing",
-    "Triangle, humming",
-)
 CLASSES = ((DISC, HUM), (DISC, CHIRP), (SQUARE, CHIRP), (SQUARE, HISS), (TRIANGLE, HISS), (TRIANGLE, HUM))
 # What comes and goes around the events: looks of silent bystanders, sounds from off-screen.
 LOOKS = (DISC, SQUARE, TRIANGLE, RING, CROSS, BOW)
@@ -147,7 +140,6 @@ def write(
         tasks = [(media, video, seed, i, kinds[i]) for i, video in enumerate(video_ids(name, len(kinds), seed))]
         rows = tuple(over_clips(_write_clip, tasks, jobs, "generating", progress))
         indices = {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(SPLIT_FILES)}
-        # Like the real set's, the class order is the order of first appearance: the first six rows are the six classes.
         index = AveIndex(rows, CATEGORIES, indices)
         write_index(folder, index)
         about = {"generator": "dgsct.tasks.ave.mini", "set": name, "seed": seed, "splits": sizes}

@@ -13,14 +13,16 @@ from PIL import Image, UnidentifiedImageError
 from torch.nn import functional as F
 
 from dgsct.data.base import SILENCE, Clip
-from dgsct.data.media import MediaError, file_bytes, read_chosen_frames, read_facts, read_sound
+from dgsct.data.container import TOLERANCE
+from dgsct.data.media import Media, MediaError, file_bytes, read_sound
+from dgsct.data.waves import as_wave
 from dgsct.encoders.frontend import log_mel_compact
 from dgsct.encoders.vggish_frontend import examples
 from dgsct.settings.scales import Scale
 from dgsct.tasks.avs.files import SEGMENTS, SPEECH_RATE, TILE, AvsSource
 
-SHORT, LONG = SEGMENTS - 0.1, SEGMENTS + 1.0  # seconds
 AGAIN = "take it from the archive again"
+DEEP = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})  # Pillow's words for numbers above 255
 # What a pickled dict of arrays consists of, under the names of old and new NumPy; nothing else is ever called.
 HARMLESS = frozenset(
     (f"numpy{module}", name)
@@ -43,8 +45,7 @@ def decode_clip(source: AvsSource, scale: Scale) -> Clip:
         if source.stamp is None:
             first = source.video or source.frames[0]
             raise MediaError("missing", f"{first} does not exist; put the clip's files there")
-        images = _video(source) if source.video else np.stack([_rgb(path) for path in source.frames])
-        wave, speech, notes = _sounds(source, rate)
+        images, wave, speech, notes = _of_video(source, rate) if source.video else _of_files(source, rate)
         masks = _masks(source, scale.frame_size)
     except MediaError as error:
         return Clip(status=error.reason, problem=str(error))
@@ -82,56 +83,39 @@ def resize(images: np.ndarray, side: int) -> np.ndarray:
     return pixels.contiguous().numpy()
 
 
-def _video(source: AvsSource) -> np.ndarray:
-    def choose(total: int, fps: float) -> Sequence[int]:
-        return frame_indices(total, fps, source.start)
+def _of_video(source: AvsSource, rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    """Pictures, sound at `rate` and at 16 kHz (at most five seconds of each), and the notes."""
+    media = Media.open(Path(str(source.video)))
+    images = media.frames(lambda total, fps: frame_indices(total, fps, source.start))
+    wave, speech = media.sound([rate, SPEECH_RATE], SEGMENTS)
+    return images, wave, speech, media.told(SEGMENTS, rate)
 
-    return read_chosen_frames(Path(str(source.video)), choose)
 
-
-def _sounds(source: AvsSource, rate: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Sound at `rate` and at 16 kHz, at most five seconds of each, and the notes."""
-    notes: dict[str, Any] = {}
+def _of_files(source: AvsSource, rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    """The same of the archive's own frames and wav file, or of the release's wave in place of the latter."""
+    images = _rgbs(source.frames)
     if source.wave:
-        wave = _packed_wave(source.wave, f"{source.video_id}.wav", rate * SEGMENTS)
+        wave = _packed_wave(source.wave, f"{source.video_id}.wav", rate)
         if source.speech:
-            return wave, read_sound(source.speech, SPEECH_RATE, SEGMENTS), notes
+            return images, wave, read_sound(source.speech, SPEECH_RATE, SEGMENTS), {}
         from torchaudio.functional import resample
 
-        notes["no_wav"] = True
-        return wave, resample(torch.from_numpy(wave), rate, SPEECH_RATE).numpy(), notes
-    path = source.video or source.speech
-    if path is None:
+        return images, wave, resample(torch.from_numpy(wave), rate, SPEECH_RATE).numpy(), {"no_wav": True}
+    if source.speech is None:
         raise ValueError(f"{source.video_id} has no sound in any layout")
-    wave, speech = read_sound(path, rate, SEGMENTS), read_sound(path, SPEECH_RATE, SEGMENTS)
-    seconds = {"sound": round(len(wave) / rate, 2)}
-    if source.video:
-        facts = read_facts(source.video)
-        seconds = {"video": round(facts.video_seconds, 2), "sound": round(facts.sound_seconds, 2)}
-        if facts.rate != rate:
-            notes["wrong_rate"] = facts.rate
-    if min(seconds.values()) < SHORT:
-        notes["short"] = seconds
-    if max(seconds.values()) > LONG:
-        notes["long"] = seconds
-    return wave, speech, notes
+    media = Media.open(source.speech)
+    wave, speech = media.sound([rate, SPEECH_RATE], SEGMENTS)
+    short = len(wave) < (SEGMENTS - TOLERANCE) * rate
+    notes = {"short": {"sound": round(len(wave) / rate, 2)}} if short else {}
+    return images, wave, speech, {**notes, **media.notes}
 
 
-def _packed_wave(path: Path, key: str, samples: int) -> np.ndarray:
+def _packed_wave(path: Path, key: str, rate: int) -> np.ndarray:
     """One clip's sound out of an `AVS.npy`: [samples] float32."""
     found = _waves(path, path.stat().st_mtime_ns if path.exists() else 0)
     if key not in found:
         raise MediaError("no_audio", f"{path} has no sound named {key!r}; make that file again with all its clips")
-    wave = np.asarray(found[key])
-    if wave.dtype.kind != "f":
-        # A full scale would have to be guessed.
-        raise MediaError("unreadable", f"{path}: {key!r} holds {wave.dtype} instead of floats in [-1, 1]; make it again")
-    if wave.size != samples:
-        told = f"{path}: {key!r} holds {wave.size} samples instead of {samples}, so its sampling rate is not known"
-        raise MediaError("wrong_length", f"{told}; make it again")
-    if not np.isfinite(wave).all():
-        raise MediaError("unreadable", f"{path}: {key!r} holds numbers that are not finite; make it again")
-    return wave.reshape(samples).astype(np.float32)
+    return as_wave(np.asarray(found[key]), SEGMENTS, rate, f"{path}: {key!r}", "make it again")
 
 
 @lru_cache(maxsize=1)
@@ -167,13 +151,25 @@ def _open_image(path: Path, absent: str) -> Image.Image:
         return image
     except UnidentifiedImageError as error:
         raise MediaError("unreadable", f"{path} is no picture; {AGAIN}") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = "truncated" if "truncated" in str(error) else "unreadable"
         raise MediaError(reason, f"{path} cannot be read to its end ({error}); {AGAIN}") from error
 
 
-def _rgb(path: Path) -> np.ndarray:
-    return np.asarray(_open_image(path, "no_video").convert("RGB"))
+def _rgbs(paths: Sequence[Path]) -> np.ndarray:
+    """Pictures of one size, [T, H, W, 3] uint8."""
+    images = []
+    for path in paths:
+        image = _open_image(path, "no_video")
+        if image.mode in DEEP:
+            # Made eight bits deep, they would be cut instead of scaled.
+            raise MediaError("wrong_range", f"{path} has more than 8 bits a channel (mode {image.mode}); {AGAIN}")
+        images.append(np.asarray(image.convert("RGB")))
+        if images[-1].shape != images[0].shape:
+            (h, w, _), (height, width, _) = images[-1].shape, images[0].shape
+            told = f"{path} is {w} x {h} pixels, the clip's first frame {width} x {height}"
+            raise MediaError("unreadable", f"{told}; {AGAIN}")
+    return np.stack(images)
 
 
 def _masks(source: AvsSource, side: int) -> np.ndarray:
@@ -184,6 +180,8 @@ def _masks(source: AvsSource, side: int) -> np.ndarray:
         if image.size != (side, side):
             told = f"{path} is {image.size[0]} x {image.size[1]} pixels, the set's masks are {side} x {side}"
             raise MediaError("wrong_mask", f"{told}; {AGAIN}")
+        if image.mode in DEEP:
+            raise MediaError("wrong_mask", f"{path} has more than 8 bits a channel (mode {image.mode}); {AGAIN}")
         mask[:] = binary_mask(image, source.grey, path)
     return masks
 
@@ -194,7 +192,11 @@ def binary_mask(image: Image.Image, grey: bool, path: Path) -> np.ndarray:
     The release opens masks in mode P and divides the index (or grey value) by 255 (`grey`, MS3), or in mode 1 (S4).
     """
     mask = np.asarray(image.convert("RGB")).any(axis=2)
-    read = np.asarray(image.convert("P")) / 255 if grey else np.asarray(image.convert("1"))
+    try:
+        read = np.asarray(image.convert("P")) / 255 if grey else np.asarray(image.convert("1"))
+    except ValueError as error:
+        told = f"{path} cannot be read as the release does (a picture of mode {image.mode})"
+        raise MediaError("wrong_mask", f"{told}; take the masks of AVSBench-object") from error
     differs = int((read != mask).sum())
     if differs:
         values = ", ".join(f"{value:.4g}" for value in np.unique(np.asarray(read, dtype=float))[:3])

@@ -7,6 +7,7 @@ Files are looked for below the folder that holds `Single-source/` or `Multi-sour
 import csv
 import difflib
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -16,11 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from dgsct.data.base import DataSet, Index, compact_frames, pretended_sound, stamp
+from dgsct.data.base import DataSet, Index, clip_notes, clip_statuses, compact_frames, is_name, pretended_sound, stamp
+from dgsct.data.categories import category_names
 from dgsct.data.features import PublicFeature
+from dgsct.data.splits import check_splits
 from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import Scale
-from dgsct.tasks.avs.categories import AVSBENCH, KNOWN
+from dgsct.tasks.avs.categories import AVSBENCH, GENERATED, KNOWN
 
 SEGMENTS = 5
 TILE = 5
@@ -93,16 +96,12 @@ class AvsBench(DataSet):
     """One setting: its folder, the prefix of its files, and whether they are sorted by split and category (S4)."""
 
     layouts = MappingProxyType(LAYOUTS)
-    statuses = MappingProxyType({
-        "ready": "", "missing": "no file", "empty": "zero bytes", "truncated": "cut off", "no_video": "no picture",
-        "no_audio": "no sound", "no_mask": "a mask is missing", "wrong_length": "not 5 s at the sampling rate",
-        "wrong_mask": "not black and white, or of another size", "unreadable": "cannot be decoded",
-    })  # fmt: skip
-    notes = MappingProxyType({
-        "silent": "used; below -60 dB", "short": "used; below 5 s, padded", "long": "used; above 6 s, the first 5 s count",
-        "wrong_rate": "used; resampled", "no_wav": "used; VGGish input from the 32 kHz wave",
-        "empty_masks": "used; frames without an object",
-    })  # fmt: skip
+    statuses = MappingProxyType(
+        clip_statuses(SEGMENTS, no_mask="a mask is missing", wrong_mask="not black and white, or of another size")
+    )
+    notes = MappingProxyType(
+        clip_notes(SEGMENTS, no_wav="used; VGGish input from the 32 kHz wave", empty_masks="used; frames without an object")
+    )
     decoder = "dgsct.tasks.avs.decode"
 
     def __init__(self, name: str, folder: str, prefix: str, published: dict[str, int]) -> None:
@@ -115,9 +114,18 @@ class AvsBench(DataSet):
         here = Path(root) / name
         return here if here.exists() else Path(root) / self.folder / name
 
-    def media_place(self, root: Path) -> Path:
+    def media(self, root: Path) -> Path:
         """`s4_data` or `ms3_data` beside the metadata."""
         return self.index_file(root).parent / f"{self.prefix}_data"
+
+    def media_place(self, root: Path, layout: str) -> str:
+        """The folders of a layout."""
+        kinds = ("raw_videos",) if layout == "videos" else ("visual_frames", KNOWN_BY[layout])
+        return f"its files into {', '.join((*kinds, 'gt_masks'))} below {self.media(root)}"
+
+    def first_file(self, source: AvsSource) -> Path:
+        """The video, or the first frame."""
+        return source.video or source.frames[0]
 
     def read_index(self, root: Path) -> AvsIndex:
         """Metadata by position, as the public loaders read it: name, (start, category,) and the column `split`."""
@@ -128,14 +136,15 @@ class AvsBench(DataSet):
         rows = tuple(self._row(path, number, values) for number, values in _table(path, columns))
         if not rows:
             raise UsageError(f"{path} holds no clip; put the data set's own file there")
-        names = [row.video_id for row in rows]
-        if len(set(names)) < len(names):
-            twice = next(name for i, name in enumerate(names) if name in names[:i])
-            raise UsageError(f"{path}: the clip {twice!r} occurs twice; remove one of its rows")
-        categories = tuple(dict.fromkeys(row.category for row in rows if row.category))
+        names = Counter(row.video_id for row in rows)
+        if twice := [name for name, count in names.items() if count > 1]:
+            where = " and ".join(row.line() for row in rows if row.video_id == twice[0])
+            more = f", and {len(twice) - 1} more do" if len(twice) > 1 else ""
+            raise UsageError(f"{path}: the clip {twice[0]!r} occurs twice ({where}){more}; keep one row of each")
+        found = {row.category: str(path) for row in rows if row.category}
+        categories = category_names(found, (AVSBENCH, GENERATED)) if found else ()
         splits = {s: np.array([i for i, row in enumerate(rows) if row.split == s], dtype=np.int64) for s in SPLITS}
-        if empty := [split for split, indices in splits.items() if not len(indices)]:
-            raise UsageError(f"{path} holds no clip of split {empty[0]!r}; put the data set's own file there")
+        check_splits([row.video_id for row in rows], splits, str(path), "put the data set's own file there")
         return AvsIndex(rows, categories, splits)
 
     def _row(self, path: Path, number: int, values: tuple[str, ...]) -> AvsRow:
@@ -157,7 +166,7 @@ class AvsBench(DataSet):
 
     def sources(self, root: Path, index: Index, layout: str) -> list[AvsSource]:
         """The files of every clip, clips of one `AVS.npy` one after another: it is read once then."""
-        if not (self.media_place(root) / KNOWN_BY[layout]).is_dir():
+        if not (self.media(root) / KNOWN_BY[layout]).is_dir():
             return []
         stamped = cache(stamp)
         found = [self._source(root, row, layout, stamped) for row in index.rows]
@@ -168,7 +177,7 @@ class AvsBench(DataSet):
         part = Path(row.split, row.category) if self.sorted else Path(row.split)
         # MS3 keeps pictures without splits, and with ".mp4" in their names.
         flat, picture = (part, row.video_id) if self.sorted else (Path(), f"{row.video_id}.mp4")
-        folder, name = self.media_place(root) / kind, row.video_id
+        folder, name = self.media(root) / kind, row.video_id
         match kind:
             case "raw_videos":
                 return [folder / flat / f"{name}.mp4"]
@@ -202,7 +211,7 @@ class AvsBench(DataSet):
 
     def absent(self, root: Path, layout: str | None) -> str:
         """Which folder a layout is known by."""
-        data = self.media_place(root)
+        data = self.media(root)
         if layout:
             place = data / KNOWN_BY[layout]
             return f"{place} does not exist, which layout {layout} needs; put it there, or take another layout"
@@ -242,7 +251,7 @@ class AvsBench(DataSet):
 
     def public_features(self, root: Path, extractor: str) -> dict[str, PublicFeature]:
         """`audio_log_mel/.../NAME.pkl`: VGGish's input, as the archive has it."""
-        found = sorted((self.media_place(root) / "audio_log_mel").rglob("*.pkl")) if extractor == "vggish" else []
+        found = sorted((self.media(root) / "audio_log_mel").rglob("*.pkl")) if extractor == "vggish" else []
         return {path.stem: PublicFeature(path) for path in found}
 
 
@@ -286,6 +295,6 @@ def _table(path: Path, columns: tuple[str, ...]) -> list[tuple[int, tuple[str, .
 
 def _name(name: str, where: str) -> str:
     """A name that can stand in a path."""
-    if not name or "/" in name or name in (".", ".."):
+    if not is_name(name):
         raise UsageError(f"{where}: {name!r} is no name of a clip; correct the row")
     return name

@@ -111,7 +111,8 @@ def test_index_round_trip(tmp_path_factory, found, header, cut):
     a = cut.draw(st.integers(1, len(found) - 2))
     b = cut.draw(st.integers(a + 1, len(found) - 1))
     parts = np.split(np.arange(len(found)), [a, b])
-    index = AveIndex(tuple(found), ave.categories(found), dict(zip(("train", "val", "test"), parts, strict=True)))
+    names = tuple(dict.fromkeys(row.category for row in found))
+    index = AveIndex(tuple(found), names, dict(zip(("train", "val", "test"), parts, strict=True)))
     write_index(folder, index, header)
     again = read_index(folder)
     assert again.rows == index.rows

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dgsct.data.media import read_facts, read_frames, read_sound
+from dgsct.data.media import Media, read_frames, read_sound
 from dgsct.data.scenes import active, events, render_frames, render_masks, render_wave
 from dgsct.errors import UsageError
 from dgsct.settings.scales import MINI
@@ -43,7 +43,7 @@ def test_the_layout_is_the_data_sets_own(written):
     assert {split: len(rows) for split, rows in again.splits.items()} == SMALL[task]
     kinds = ("raw_videos", "visual_frames", "audio_wav", "gt_masks", "wave")
     wanted = {path for row in index.rows for kind in kinds for path in data_set.paths(root, row, kind)}
-    found = {path for path in data_set.media_place(root).rglob("*") if path.is_file()}
+    found = {path for path in data_set.media(root).rglob("*") if path.is_file()}
     assert found == wanted
     train = [index.rows[i] for i in index.splits["train"]]
     assert {len(data_set.paths(root, row, "gt_masks")) for row in train} == {1 if task == "avs-s4" else 5}
@@ -57,7 +57,7 @@ def test_all_files_show_the_scene(written):
         row, scene = index.rows[clip], clip_scene(task, 3, clip)
         rendered = render_frames(scene, 64, 64, 10)
         (video,) = data_set.paths(root, row, "raw_videos")
-        assert read_facts(video).video_seconds == pytest.approx(5, abs=0.01)
+        assert Media.open(video).timeline.end == pytest.approx(5, abs=0.01)
         assert np.abs(read_frames(video, 50).astype(float) - rendered).mean() < 6
         chosen = rendered[frame_indices(50, 10.0, 0)]
         frames = np.stack([image(path) for path in data_set.paths(root, row, "visual_frames")])

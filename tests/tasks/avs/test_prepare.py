@@ -271,7 +271,7 @@ def test_a_clip_without_its_only_sound_is_left_out(own, task, tmp_path, capsys, 
 def test_a_pack_of_waves_that_is_none_runs_no_code(own, tmp_path, monkeypatch, what):
     monkeypatch.chdir(tmp_path)
     task = "avs-ms3" if (own / "Multi-sources").exists() else "avs-s4"
-    for path in SETS[task].media_place(own).glob("wave/**/AVS.npy"):
+    for path in SETS[task].media(own).glob("wave/**/AVS.npy"):
         match what:
             case "code":
                 np.save(path, np.array({"a.wav": Evil()}, dtype=object))
@@ -293,7 +293,7 @@ def test_a_pack_of_waves_that_is_none_runs_no_code(own, tmp_path, monkeypatch, w
 
 def test_packs_of_old_numpy_are_read(own, task, tmp_path):
     """The release wrote them with NumPy 1, whose modules have other names inside a pickle."""
-    for path in SETS[task].media_place(own).glob("wave/**/AVS.npy"):
+    for path in SETS[task].media(own).glob("wave/**/AVS.npy"):
         data = path.read_bytes()
         header = data[: data.index(b"\n") + 1]
         pack = pickle.dumps(np.load(path, allow_pickle=True), protocol=3)
@@ -328,7 +328,7 @@ def test_notes(own, task, tmp_path):
 
 
 def test_the_layout_with_more_clips_is_used(own, task, tmp_path, capsys):
-    place = SETS[task].media_place(own)
+    place = SETS[task].media(own)
     assert prepare_set(SETS[task], own, tmp_path / "a", MINI, jobs=1, progress=False)["layout"] == "frames"
     told = "has 9 clips as frames and wave (AVS.npy), 9 as frames and audio_wav and 9 as mp4: frames are used"
     assert told in capsys.readouterr().out
@@ -379,7 +379,7 @@ def test_what_a_stopped_preparation_has_done_is_taken_up(own, worlds, task, tmp_
     kept = {path: (path.read_bytes(), path.stat()) for path in masks}
     for path in masks:
         path.write_bytes(b"")
-    with pytest.raises(DgsctError, match=r"no clip of split 'val' is usable \(2 empty\); put its videos into .*_data"):
+    with pytest.raises(DgsctError, match=r"no clip of split 'val' is usable \(2 empty\); for example .*_1\.png is empty"):
         prepare_set(SETS[task], own, tmp_path / "packed", MINI, jobs=1, progress=False)
     for path, (data, stat) in kept.items():
         path.write_bytes(data)

@@ -1,0 +1,76 @@
+"""What a class number means: the names of a set's categories in one order, which no order of annotations can change.
+
+    Church bell          class 0
+    Male speech, ...     class 1: a name's line in categories.txt, or its place in the list that the set is known by
+
+A number that stands for background is that of the names.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dgsct.errors import DgsctError, UsageError
+
+AGAIN = "prepare the data again (`dgsct prepare`)"
+
+
+def category_names(found: Mapping[str, str], known: Sequence[tuple[str, ...]], listed: Path | None = None) -> tuple[str, ...]:
+    """The categories of a set, name by class number.
+
+    `found` maps the names in its annotations to the places where they stand first. They are those of the file `listed` (one
+    name a line) where it exists, else those of the first of the `known` lists that has them all. UsageError for a name of
+    neither, and for a file that has a known list in another order: every checkpoint counts on that order.
+    """
+    names = read_names(listed) if listed is not None and listed.exists() else None
+    if names is not None:
+        for order in known:
+            if set(order) == set(names) and order != names:
+                at = next(i for i, (ours, theirs) in enumerate(zip(order, names, strict=True)) if ours != theirs)
+                told = f"{listed}, line {at + 1}: class {at} is {order[at]!r}, not {names[at]!r}"
+                raise UsageError(f"{told}; put the data set's own file there, or none")
+    else:
+        names = next((order for order in known if set(found) <= set(order)), None)
+    if names is None or not set(found) <= set(names):
+        every = names if names is not None else _nearest(found, known)
+        name, place = next((name, place) for name, place in found.items() if name not in every)
+        near = difflib.get_close_matches(name, every, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        where = f"{listed} has no such line" if names is not None else "a set with categories of its own needs"
+        rest = "add it there" if names is not None else f"{listed or 'a list of them'}, one name a line"
+        raise UsageError(f"{place}: unknown category {name!r}; {hint}{where}{'; ' if names is not None else ' '}{rest}")
+    return names
+
+
+def _nearest(found: Mapping[str, str], known: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """The known list that has most of the names."""
+    return max(known, key=lambda order: len(set(found) & set(order)), default=())
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """The names in a file, one a line; DgsctError if it cannot be read, is empty, leaves a line out, or repeats a name."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().split("\n")]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DgsctError(f"{path} cannot be read as text ({error}); put the data set's own file there, or none") from error
+    for i, line in enumerate(lines):
+        if not line:
+            raise UsageError(f"{path}, line {i + 1}: no name stands there, which would shift all after it; write one a line")
+        if line in lines[:i]:
+            raise UsageError(f"{path}, line {i + 1}: {line!r} stands there again; write each name once")
+    return tuple(lines)
+
+
+def check_categories(manifest: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    """DgsctError if a prepared set's class numbers do not mean `names`."""
+    found = tuple(manifest["categories"])
+    if found == names:
+        return
+    what = f"the prepared set {manifest['dataset']!r}"
+    for i, (ours, theirs) in enumerate(zip(names, found, strict=False)):
+        if ours != theirs:
+            told = f"{what} has {theirs!r} as class {i} where scale {manifest['scale']} has {ours!r}"
+            raise DgsctError(f"{told}; correct its annotations or its list of categories, and {AGAIN}")
+    told = f"{what} has {len(found)} categories, scale {manifest['scale']} has {len(names)}"
+    raise DgsctError(f"{told}; give the right set, and {AGAIN}")
