@@ -5,7 +5,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from dgsct.surroundings import settle
+
 __version__ = "0.1.0"
+settle()
 
 if TYPE_CHECKING:
     from torch import nn

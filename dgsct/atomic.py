@@ -12,13 +12,19 @@ from typing import Any
 from dgsct.errors import MachineError
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder with its parents, behind a link where there is one whose folder is gone."""
+    Path(os.path.realpath(folder)).mkdir(parents=True, exist_ok=True)
+
+
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """A file beside `path` to be written by whatever library; it takes the place of `path` at the end, or vanishes.
 
-    For content that is too large to be held in memory. MachineError if the disk is full or the place forbidden.
+    For content that is too large to be held in memory. Where `path` is a link, the file that it leads to is written.
+    MachineError if the disk is full or the place forbidden.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -114,7 +114,10 @@ def print_evaluation(evaluation: Evaluation) -> None:
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write `evaluation.json` and the task's tables (CSV) and pictures (PNG) into `folder`; returns their paths."""
+    """Write `evaluation.json` and the task's tables (CSV) into `folder`, then its pictures (PNG); returns their paths.
+
+    DgsctError where these cannot be drawn: the numbers stay.
+    """
     folder, details = Path(folder), evaluation.details
     value = {
         "schema": 1,
@@ -126,12 +129,18 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
         "coverage": evaluation.coverage,
         **details.described,
     }
-    tables, pictures = details.tables, details.pictures(evaluation.told, evaluation.metrics)
+    tables = details.tables
     write_json_atomic(folder / "evaluation.json", value)
     for name, lines in tables.items():
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\n").writerows(lines)
         write_text_atomic(folder / name, buffer.getvalue())
+    try:
+        pictures = details.pictures(evaluation.told, evaluation.metrics)
+    except Exception as error:
+        told = str(error) if isinstance(error, DgsctError) else f"{type(error).__name__}: {error}"
+        there = f"numbers and tables are in {folder}; mend that and run the same command again for the pictures"
+        raise DgsctError(f"the pictures were not drawn ({told}); {there}") from error
     for name, picture in pictures.items():
         write_bytes_atomic(folder / name, picture)
     return [folder / name for name in ("evaluation.json", *tables, *pictures)]

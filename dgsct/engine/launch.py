@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from dgsct.engine.rendezvous import own_folder
 from dgsct.errors import Stopped
 from dgsct.records.results import validity
 from dgsct.runs.run import Run
@@ -21,7 +22,7 @@ def launch(argv: Sequence[str], processes: int) -> int:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=own_folder()) as folder:
             config = LaunchConfig(
                 min_nodes=1,
                 max_nodes=1,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dgsct.atomic import make_folder
 from dgsct.errors import DgsctError, Stopped
 
 STALE_AFTER = 120.0
@@ -66,7 +67,9 @@ class RunLock:
             raise Stopped(f"{self.path} was taken over by another copy of this run, as this one gave no sign of life")
 
     def _try(self) -> bool:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
+        if (kept := self.path.parent / "checkpoints").is_symlink():  # to another disk, where nothing may be yet
+            make_folder(kept)
         if self._take():
             return True
         owner = self._read()

@@ -18,7 +18,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from importlib import import_module
 from pathlib import Path
 
 from dgsct.engine.execution import HERE, Execution, execution_of, execution_parser
+from dgsct.engine.rendezvous import for_temporary_files, name_of, own_folder
 from dgsct.errors import DgsctError, Stopped, exit_code
 from dgsct.methods import METHODS
 from dgsct.tasks import TASKS
@@ -69,6 +69,8 @@ def fork_run(argv: Sequence[str], stdout: int, stderr: int, cwd: str, env: dict[
         signal.set_wakeup_fd(-1)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
+        # Streams of its own: the server's belong to its log. They last as long as the run.
+        sys.stdout, sys.stderr = (open(fd, "w", 1, errors="backslashreplace", closefd=False) for fd in (1, 2))  # noqa: SIM115
         os.closerange(3, 1024)
         os.chdir(cwd)
         os.environ.clear()
@@ -92,17 +94,12 @@ def fork_run(argv: Sequence[str], stdout: int, stderr: int, cwd: str, env: dict[
 def _socket_path() -> Path:
     """One server for this user, interpreter and state of the code: edited code is never served by an old process."""
     package = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256(f"{sys.executable} {package}".encode())
+    digest = hashlib.sha256(os.fsencode(f"{sys.executable} {package}"))
     for path in sorted(package.rglob("*.py")):
         stat = path.stat()
-        digest.update(f"{path} {stat.st_mtime_ns} {stat.st_size}".encode())
+        digest.update(os.fsencode(f"{path} {stat.st_mtime_ns} {stat.st_size}"))
     job = os.environ.get("SLURM_JOB_ID", "")  # a server dies with its allocation, so each allocation has its own
-    folder = Path(tempfile.gettempdir(), f"dgsct-{os.getuid()}")
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
-        raise DgsctError(f"{folder} belongs to somebody else or is open to others; remove it or set TMPDIR")
-    return folder / f"{job}-{digest.hexdigest()[:16]}.sock"
+    return own_folder() / f"{job}-{digest.hexdigest()[:16]}.sock"
 
 
 class Server:
@@ -127,7 +124,8 @@ class Server:
         signal.set_wakeup_fd(wake_write)
         with socket.socket(socket.AF_UNIX) as listener:
             self.path.unlink(missing_ok=True)
-            listener.bind(str(self.path))
+            with name_of(self.path) as name:
+                listener.bind(name)
             os.chmod(self.path, 0o600)
             listener.listen(64)
             self.selector.register(listener, selectors.EVENT_READ, self._accept)
@@ -210,12 +208,12 @@ class Server:
 def _connect(path: Path) -> socket.socket:
     """A connection to the server, which is started if it is not there."""
     deadline, started = time.monotonic() + START_SECONDS, None
-    with open(path.with_suffix(".lock"), "w") as lock:
+    with for_temporary_files(), open(path.with_suffix(".lock"), "w") as lock, name_of(path) as name:
         fcntl.flock(lock, fcntl.LOCK_EX)
         while True:
             connection = socket.socket(socket.AF_UNIX)
             try:
-                connection.connect(str(path))
+                connection.connect(name)
                 return connection
             except OSError:
                 connection.close()

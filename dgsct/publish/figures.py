@@ -7,18 +7,11 @@ import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
-import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from dgsct.atomic import write_bytes_atomic, write_text_atomic
+from dgsct.drawing import FONT, plain, plt, sns
+from dgsct.errors import DgsctError
 from dgsct.publish.cells import CellState, Source, cells_of, fill_command, label_of, stamp
 from dgsct.publish.mask_figure import draw as draw_masks
 from dgsct.publish.mask_figure import settings_of
@@ -28,6 +21,10 @@ from dgsct.publish.render.model import INFERRED_MARK, INFERRED_NOTE, STATE_WORDS
 from dgsct.runs.experiments import Experiment, Line, Panel, Published, Settings
 from dgsct.runs.run import format_value
 from dgsct.settings.scales import get_scale
+
+if TYPE_CHECKING:  # only `dgsct.drawing` imports it
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDTH, HEIGHT, DPI = 7.6, 3.1, 200
 # Without dates and tool versions the same records give the same bytes.
@@ -91,7 +88,7 @@ def _pieces(panel: Panel, points: list[Point]) -> list[list[Point]]:
     return [piece for piece in (*alone, [p for p in points if p.value not in panel.apart]) if piece]
 
 
-def _draw_line(axes: Axes, panel: Panel, line: Line, points: list[Point], published: bool) -> None:
+def _draw_line(axes: "Axes", panel: Panel, line: Line, points: list[Point], published: bool) -> None:
     """One method's curve, ours with its spread and the published one in the same colour."""
     place, number = _places(panel), [other.id for other in panel.lines].index(line.id)
     many, color = len(panel.lines) > 1, sns.color_palette("deep")[number]
@@ -118,7 +115,7 @@ def _draw_line(axes: Axes, panel: Panel, line: Line, points: list[Point], publis
             axes.plot(*zip(*numbers, strict=True), color=color if many else "C1", label=theirs, **star, **joined)
 
 
-def _draw_gaps(axes: Axes, panel: Panel, lines: dict[str, list[Point]]) -> None:
+def _draw_gaps(axes: "Axes", panel: Panel, lines: dict[str, list[Point]]) -> None:
     """A word at every value of the grid where a line has no result: its state; or how many of the lines have none."""
     height, place = axes.get_xaxis_transform(), _places(panel)
     gone: dict[float, list[Point]] = {float(x): [] for x in panel.grid}
@@ -135,14 +132,14 @@ def _draw_gaps(axes: Axes, panel: Panel, lines: dict[str, list[Point]]) -> None:
         axes.text(place[x], 0.09, word, rotation=90, fontsize=6.5, color="0.45", ha="center", va="bottom", transform=height)
 
 
-def _make_room(axes: Axes) -> None:
+def _make_room(axes: "Axes") -> None:
     """Lower the axis' end, so that the words at its foot stand below the curves."""
     low, high = axes.get_ylim()
     if any(text.get_text() for text in axes.texts) and axes.dataLim.height > 0:
         axes.set_ylim(low - 0.5 * (high - low), high)
 
 
-def _draw_panel(axes: Axes, panel: Panel, lines: dict[str, list[Point]], published: bool) -> None:
+def _draw_panel(axes: "Axes", panel: Panel, lines: dict[str, list[Point]], published: bool) -> None:
     for line in panel.lines:
         _draw_line(axes, panel, line, lines[line.id], published)
     _draw_gaps(axes, panel, lines)
@@ -189,10 +186,10 @@ def _axis(experiment: Experiment, points: Points) -> str:
     return " / ".join(sorted(filter(None, labels))) or experiment.axis
 
 
-def draw(experiment: Experiment, settings: Settings, points: Points) -> Figure:
+def draw(experiment: Experiment, settings: Settings, points: Points) -> "Figure":
     """The figure with one panel for each option or task, and the scale's stamp; panels of one task share their axis."""
     published, shared = _shows_published(settings, points), len({panel.task for panel in experiment.panels}) == 1
-    with sns.axes_style("whitegrid"), sns.plotting_context("paper"):
+    with sns.axes_style("whitegrid", FONT), sns.plotting_context("paper"):
         figure, row = plt.subplots(1, len(experiment.panels), figsize=(WIDTH, HEIGHT), sharey=shared, squeeze=False)
         for axes, panel in zip(row[0], experiment.panels, strict=True):
             _draw_panel(axes, panel, points[panel.id], published)
@@ -276,21 +273,35 @@ def _point(point: Point) -> dict[str, Any]:
 
 
 def write_figure(experiment: Experiment, settings: Settings, results_root: Path, folder: Path) -> list[Path]:
-    """Draw an experiment of kind `figure` or `masks` into `folder` as PDF and PNG, with its side-car JSON."""
+    """Draw an experiment of kind `figure` or `masks` into `folder` as PDF and PNG, with its side-car JSON, which comes first.
+
+    DgsctError where the picture cannot be drawn: its numbers are written.
+    """
     root = Path(results_root)
     found = settings_of(experiment, settings, root) if experiment.kind == "masks" else points_of(experiment, settings, root)
     drawing, telling = (draw_masks, mask_sidecar) if experiment.kind == "masks" else (draw, _sidecar)
-    # Text stays text in the PDF; the salt of ids plays no part there, unlike in SVG.
-    with matplotlib.rc_context({"pdf.fonttype": 42, "font.family": "DejaVu Sans"}):
-        figure = drawing(experiment, settings, found)
-        images = {}
+    written = [Path(folder) / f"{experiment.name}.{ending}" for ending in (*METADATA, "json")]
+    write_text_atomic(written[-1], telling(experiment, settings, found))
+    try:
+        # Text stays text in the PDF; the salt of ids plays no part there, unlike in SVG.
+        with plain({"pdf.fonttype": 42}):
+            images = _images(drawing(experiment, settings, found))
+    except Exception as error:
+        told = f"{experiment.name} was not drawn ({type(error).__name__}: {error}); its numbers are in {written[-1]}"
+        raise DgsctError(f"{told}; mend that and run the same command again") from error
+    for path, content in zip(written, images, strict=False):
+        write_bytes_atomic(path, content)
+    return written
+
+
+def _images(figure: "Figure") -> list[bytes]:
+    """A figure in each of the formats of `METADATA`; it is closed."""
+    images = []
+    try:
         for ending, metadata in METADATA.items():
             buffer = io.BytesIO()
             figure.savefig(buffer, format=ending, dpi=DPI, metadata=metadata)
-            images[ending] = buffer.getvalue()
+            images.append(buffer.getvalue())
+    finally:
         plt.close(figure)
-    written = [Path(folder) / f"{experiment.name}.{ending}" for ending in (*METADATA, "json")]
-    for path, content in zip(written, images.values(), strict=False):
-        write_bytes_atomic(path, content)
-    write_text_atomic(written[-1], telling(experiment, settings, found))
-    return written
+    return images

@@ -7,18 +7,12 @@ masks of the same clips. Where a file is missing its place says so.
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from dgsct.data.packed import Packed
+from dgsct.drawing import plt
 from dgsct.errors import DgsctError
 from dgsct.publish.cells import Cell, cells_of, fill_command, stamp
 from dgsct.publish.render.json_sidecar import finite
@@ -26,6 +20,10 @@ from dgsct.records.masks import PredictedMasks, choose_clips, masks_path, read_m
 from dgsct.runs.experiments import Column, Experiment, Settings
 from dgsct.runs.inputs import packed_folder
 from dgsct.tasks import get_task
+
+if TYPE_CHECKING:  # only `dgsct.drawing` imports it
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDTH, DPI = 7.6, 200
 WORDS = ("best", "median", "worst")
@@ -121,14 +119,14 @@ def _picture(frame: np.ndarray) -> np.ndarray:
     return np.moveaxis(scaled, 0, -1).astype(np.uint8)
 
 
-def _strip(axes: Axes, x: float, y: float, images: np.ndarray, grey: bool) -> None:
+def _strip(axes: "Axes", x: float, y: float, images: np.ndarray, grey: bool) -> None:
     """Five thumbnails side by side, of one unit each, the first one's upper left corner at (x, y)."""
     for t, image in enumerate(images):
         limits = {"cmap": "gray", "vmin": 0, "vmax": 1} if grey else {}
         axes.imshow(image, extent=(x + t + 0.02, x + t + 0.98, y + 0.98, y + 0.02), interpolation="nearest", **limits)
 
 
-def _draw_setting(axes: Axes, setting: Setting) -> None:
+def _draw_setting(axes: "Axes", setting: Setting) -> None:
     lines = ["Frames", "Ground truth", *(row.label for row in setting.rows)]
     for i, line in enumerate(lines):
         axes.text(-0.15, i + 0.5, line, ha="right", va="center", fontsize=7)
@@ -158,7 +156,7 @@ def _clip_title(setting: Setting, word: str) -> str:
     return f"{setting.label}, {word}: {category or setting.clips[word]}\nmIoU {numbers}"
 
 
-def draw(experiment: Experiment, settings: Settings, found: list[Setting]) -> Figure:
+def draw(experiment: Experiment, settings: Settings, found: list[Setting]) -> "Figure":
     """All settings below each other, three clips of five frames in each, with the scale's stamp."""
     lines = 2 + len(experiment.rows)
     left, right = 0.78, 0.08

@@ -16,20 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from dgsct.atomic import write_json_atomic
-from dgsct.errors import DgsctError, GivenUp, MachineError, Stopped, UsageError
+from dgsct.errors import DgsctError, GivenUp, Stopped, UsageError
+from dgsct.records.faults import of_the_machine
 from dgsct.runs.run import Run
 
 SCHEMA_VERSION = 1
 GIVE_UP_AFTER = 2
-# Another process of the same run has ended, which that one has a better reason for.
-CONSEQUENCES = ("DistBackendError", "DistNetworkError", "DistStoreError")
-LOST = re.compile(r"connection (closed|reset) by peer|broken pipe|timed out waiting|gloo", re.I)
 
 
 def counts(error: BaseException) -> bool:
-    """Whether an error is the run's own failure, rather than a stop, a full disk or a lost neighbour."""
-    lost = type(error).__name__ in CONSEQUENCES or bool(isinstance(error, RuntimeError) and LOST.search(str(error)))
-    return isinstance(error, Exception) and not (isinstance(error, Stopped | MachineError | OSError) or lost)
+    """Whether an error is the run's own failure, rather than a stop or the machine's (`dgsct.records.faults`)."""
+    return isinstance(error, Exception) and not (isinstance(error, Stopped) or of_the_machine(error))
 
 
 def sentence(error: BaseException) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 
 from dgsct.atomic import write_bytes_atomic
 from dgsct.errors import DgsctError
+from dgsct.records.failures import read_failed_record
+from dgsct.records.results import State, validity
 from dgsct.runs.run import Run
 
 
@@ -61,6 +63,21 @@ def read_masks(path: Path) -> PredictedMasks:
         raise DgsctError(f"{path} does not exist; run `snakemake {path}` to make it") from None
     except Exception as error:  # zipfile, zlib and numpy have their own words for a damaged file
         raise DgsctError(f"{path} is damaged ({type(error).__name__}); delete it and make it again") from error
+
+
+def masks_state(run: Run, root: Path) -> State:
+    """Judge the masks of a run: they hold if they belong to its record, and that one does."""
+    path, record = Path(root) / masks_path(run), validity(run, root)
+    known = read_failed_record(Path(root) / run.folder / "record.json") if record.given_up else record.record
+    if not path.exists():
+        return State("missing", reason="not predicted yet")
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            key = str(found["key"])
+    except Exception:  # see `read_masks`
+        return State("corrupt", reason=f"{path} is damaged")
+    holds = known is not None and key == known["key"] and (record.name == "ok" or record.given_up)
+    return State("ok") if holds else State("stale", reason="the masks are those of an earlier run")
 
 
 def choose_clips(predicted: PredictedMasks) -> dict[str, str]:

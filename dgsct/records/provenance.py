@@ -1,5 +1,6 @@
 """Where and with what a result was made."""
 
+import os
 import platform
 import subprocess
 import time
@@ -24,15 +25,18 @@ def installed(name: str) -> str | None:
 def _git_commit() -> str | None:
     """Commit of the checkout, marked `-dirty` where the package differs from it; None outside a checkout."""
     here = Path(__file__).resolve().parents[1]
+    # A hook or a script that works on another repository names that one (GIT_DIR and others).
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*arguments: str) -> str:
         command = ["git", *arguments]
-        return subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        done = subprocess.run(command, cwd=here, env=env, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
 
     try:
         # Tables and records are made while runs go on; only code can make a result differ.
         return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", ".") else "")
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None
 
 

@@ -5,7 +5,6 @@ the trainer on a bare GPU machine writes records with it.
 """
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,15 +173,11 @@ def efficiency_state(method: str, root: Path) -> State:
     return State("ok", counted)
 
 
-def outdated(runs: Iterable[Run], methods: Iterable[str], root: Path) -> list[Path]:
-    """Records and counts of another description or code below `root`, of which the DAG would see the age only.
+def judged(path: Path, state: State) -> bool | None:
+    """What the DAG is to think of the file at `path`, whatever its age: True, it holds; False, it is to be made again.
 
-    Corrupt files are left alone, as their remedy is to look at them.
+    None where ages decide: nothing is there, or it is corrupt, as the remedy of that is to look at it.
     """
-    root, found = Path(root), []
-    for run in runs:
-        record = _json_or_none(root / run.folder / "record.json")
-        parts = record.get("key_parts") if isinstance(record, dict) else None
-        if isinstance(parts, dict) and parts.get(PLAN) != run.plan_key():
-            found.append(root / run.folder / "record.json")
-    return found + [root / "efficiency" / f"{m}.json" for m in methods if efficiency_state(m, root).name == "stale"]
+    if state.name == "corrupt" or not _there(path):
+        return None
+    return state.name == "ok" or state.given_up

@@ -31,7 +31,7 @@ def test_a_mini_campaign_on_a_machine_that_can_run_the_tests_is_fine(healthy):
     assert healthy.code == 0
     *findings, last = healthy.out.splitlines()
     assert {line.split()[0] for line in findings} <= {"ok", "warning"}
-    assert {line.split()[1] for line in findings} == {"software", "gpu", "settings", "dag", "data", "weights", "disk"}
+    assert {line.split()[1] for line in findings} == {"software", "around", "gpu", "settings", "dag", "data", "weights", "disk"}
     assert last.startswith("0 errors, ")
 
 

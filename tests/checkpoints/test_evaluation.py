@@ -89,6 +89,22 @@ def test_what_is_written(evaluated, tmp_path):
     assert write_evaluation(evaluated, tmp_path / "again")[3].read_bytes() == first
 
 
+@pytest.mark.parametrize("error", [ImportError("libpng16.so.16"), ValueError("no font"), MemoryError()])
+def test_a_picture_that_fails_leaves_the_numbers(tmp_path, monkeypatch, error):
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("dgsct.tasks.ave.details.confusion_picture", fail)
+    (tmp_path / "x.pt").touch()
+    details = Details((ClassResult("bark", 1, 1, 1),), np.eye(1, dtype=int))
+    evaluation = Evaluation(RUN, tmp_path / "x.pt", {"acc_exact": 100.0}, {}, details)
+    with pytest.raises(DgsctError, match=r"the pictures were not drawn \(.*numbers and tables are in .*out;") as told:
+        write_evaluation(evaluation, tmp_path / "out")
+    assert type(error).__name__ in str(told.value)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["confusion.csv", "evaluation.json", "per_class.csv"]
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["metrics"] == {"acc_exact": 100.0}
+
+
 def test_the_picture_has_room_for_29_classes(tmp_path):
     """Every label stays inside, and a strong diagonal is dark where a mistake is pale."""
     names = [*(f"Class with a long name, number {i}" for i in range(28)), "background"]

@@ -79,3 +79,18 @@ def test_a_copy_that_was_held_up_writes_no_more_and_leaves_the_new_owners_lock(t
         with pytest.raises(Stopped, match="taken over by another copy"):
             lock.check()
     assert (tmp_path / "lock.json").exists()
+
+
+def test_links_to_another_disk_are_followed(tmp_path):
+    """The run's folder and that of its checkpoints, where nothing is yet."""
+    (tmp_path / "run").symlink_to("disk/run")
+    (tmp_path / "disk/run").mkdir(parents=True)
+    (tmp_path / "run/checkpoints").symlink_to(tmp_path / "disk/kept")
+    for _ in range(2):
+        with RunLock(tmp_path / "run"):
+            assert (tmp_path / "disk/run/lock.json").exists()
+            assert (tmp_path / "run/checkpoints").is_dir()
+    assert (tmp_path / "run/checkpoints").is_symlink()
+    (tmp_path / "gone").symlink_to("disk/gone")
+    with RunLock(tmp_path / "gone"):
+        assert (tmp_path / "disk/gone/lock.json").exists()

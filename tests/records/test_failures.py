@@ -16,7 +16,7 @@ from dgsct.engine.training import Training
 from dgsct.errors import DgsctError, GivenUp, MachineError, Stopped, UsageError
 from dgsct.records.failures import clear, note_failure, read_failure, signature
 from dgsct.records.masks import read_masks
-from dgsct.records.results import outdated, validity
+from dgsct.records.results import judged, validity
 from dgsct.runs.run import Run
 
 RUN = Run("avs-s4", "pixels", seed=1)
@@ -86,9 +86,10 @@ def test_for_the_dag_a_failed_record_is_a_record(root, fail, capsys):
 
 def test_changed_code_clears_a_failed_record_by_itself(root, fail, monkeypatch):
     fail(), fail()
+    assert judged(root / RUN.folder / "record.json", validity(RUN, root)) is True
     monkeypatch.setattr(Run, "code", lambda self: "mended")
     assert validity(RUN, root).name == "missing"
-    assert outdated([RUN], [], root) == [root / RUN.folder / "record.json"]
+    assert judged(root / RUN.folder / "record.json", validity(RUN, root)) is False
     execute(RUN, root)
     assert validity(RUN, root).name == "ok"
 

@@ -1,16 +1,18 @@
 """The DAG as a user meets it: few calls of the real Snakefile, with stubs in place of the commands."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
-from results_rig import place, place_stale
+from results_rig import place, place_inputs, place_stale
 from workflow_rig import ROOT, blocked, snakemake, stub_world
 
 from dgsct.publish.render import write_table
 from dgsct.publish.tables import build_table
 from dgsct.runs.experiments import Settings, all_runs, load_experiments
-from dgsct.runs.inputs import input_paths
+from dgsct.runs.inputs import checksums, encoder_path, input_paths
+from dgsct.runs.run import Run
 from dgsct.tasks import HOMES, get_set
 
 EVERYTHING = {"mini_world": 3, "prepare": 3, "pretrain": 5, "features": 2, "efficiency": 2, "masks": 4}
@@ -70,22 +72,73 @@ def test_tables_that_were_copied_here_are_no_results(tmp_path):
     assert said.jobs["table"] == 5  # the other four have no runs yet, so that their copies are as good as made here
 
 
-def test_a_stale_record_is_made_again_without_any_notes_of_snakemake(tmp_path):
-    """As `dgsct run` leaves it, or a copy from another machine."""
-    index = {name: get_set(name).index_file(Path(f"data/mini/{name}/raw")).as_posix() for name in HOMES}
-    inputs = [*index.values(), *(f"data/mini/{name}/packed/manifest.json" for name in index)]
-    inputs += [f"encoders/mini/{name}.{end}" for name in ("swin", "htsat") for end in ("safetensors", "json")]
-    for path in [tmp_path / "results" / name for name in inputs]:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{}")
-    experiment = load_experiments()["table8"]
-    runs, root = all_runs([experiment], Settings()), tmp_path / "results"
+@pytest.fixture(scope="module")
+def typeset(tmp_path_factory):
+    """Table 8 and its records, with what they are made from in name only and no notes of Snakemake; and the runs."""
+    folder = tmp_path_factory.mktemp("typeset")
+    experiment, root = load_experiments()["table8"], folder / "results"
+    runs = all_runs([experiment], Settings())
+    for name in HOMES:
+        get_set(name).index_file(root / f"data/mini/{name}/raw").parent.mkdir(parents=True)
+        get_set(name).index_file(root / f"data/mini/{name}/raw").touch()
     for run in runs:
-        place(root, run)
-    write_table(build_table(experiment, Settings(), root), tmp_path / "paper_tables/mini/release")
-    assert "Nothing to be done" in snakemake(tmp_path, "table8", "-n").text
-    place_stale(root, runs[1])
-    assert snakemake(tmp_path, "table8", "-n").jobs["train"] == 1
+        place_inputs(root, run)
+        for path in run.part.encoders:
+            (root / encoder_path("mini", path)).touch()
+    for run in runs:
+        place(root, run, sums=checksums(run, root))
+    write_table(build_table(experiment, Settings(), root), folder / "paper_tables/mini/release")
+    return folder, runs
+
+
+def stamps(folder: Path) -> dict[Path, int]:
+    """When every result was changed."""
+    return {path: path.stat().st_mtime_ns for path in (folder / "results").rglob("*") if path.is_file()}
+
+
+def test_a_stale_record_is_made_again_without_any_notes_of_snakemake(typeset):
+    """As `dgsct run` leaves it, or a copy from another machine; and nothing of it stays when the edit is undone."""
+    folder, runs = typeset
+    assert "Nothing to be done" in snakemake(folder, "table8", "-n").text
+    path = folder / "results" / runs[1].folder / "record.json"
+    good, stat = path.read_bytes(), path.stat()
+    place_stale(folder / "results", runs[1])
+    before = stamps(folder)
+    said = snakemake(folder, "table8", "-n")
+    assert said.jobs == {"train": 1, "table": 1, "table8": 1}
+    assert stamps(folder) == before
+    path.write_bytes(good)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert "Nothing to be done" in snakemake(folder, "table8", "-n").text
+
+
+def test_a_valid_record_of_any_age_is_not_made_again(typeset):
+    """One dated back by hand, one that is a link made today; all older than a manifest that was copied."""
+    folder, runs = typeset
+    first, second = (folder / "results" / run.folder / "record.json" for run in runs[:2])
+    os.utime(first, (86400, 86400))
+    second.rename(folder / "elsewhere.json")
+    second.symlink_to(folder / "elsewhere.json")
+    os.utime(second, (86400, 86400))
+    for manifest in (folder / "results/data").rglob("manifest.json"):
+        manifest.touch()
+    said = snakemake(folder, "table8", "-n")
+    assert said.jobs == {"table": 1, "table8": 1}  # typeset again in seconds
+
+
+def test_what_is_made_again_makes_its_valid_records_again(typeset):
+    folder, runs = typeset
+    (name,) = {run.dataset for run in runs if run.task == "ave"}
+    said = snakemake(folder, "table8", "-n", "--forcerun", f"results/data/mini/{name}/packed/manifest.json")
+    assert said.jobs["prepare"] == 1
+    assert said.jobs["train"] == sum(run.dataset == name for run in runs)
+
+
+def test_stale_records_of_other_tables_are_left_alone(typeset):
+    """Only what the target needs is made."""
+    folder, _ = typeset
+    place_stale(folder / "results", Run("ave", "majority-class"))
+    assert "train" not in snakemake(folder, "table8", "-n").jobs
 
 
 def test_one_hyperparameter_plans_one_row(world):

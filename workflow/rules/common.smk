@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import Mtime
 
 BASE = Path(workflow.basedir)
 if str(BASE) not in sys.path:
@@ -26,10 +27,15 @@ from dgsct.runs.experiments import (
     load_experiments,
     make_settings,
 )
-from dgsct.records.masks import masks_path
+from dgsct.records.masks import masks_path, masks_state
 from dgsct.methods import METHODS
 from dgsct.runs.protocols import PROTOCOLS
-from dgsct.records.results import efficiency_key, outdated
+from dgsct.records.results import (
+    efficiency_key,
+    efficiency_state,
+    judged,
+    validity,
+)
 from dgsct.runs.inputs import encoder_path, encoders_needed, input_paths, with_parents
 from dgsct.runs.retention import keep_of, runs_with_needed_weights
 from dgsct.runs.run import Run
@@ -141,6 +147,63 @@ def run_inputs(wildcards):
     return [f"results/{path.as_posix()}" for path in input_paths(run_of(wildcards))]
 
 
+# Results in a storage of their own (docs/cluster.md) cannot be judged here: there Snakemake compares keys as parameters.
+STORED = workflow.storage_settings.default_storage_provider is not None
+
+
+def by_key(path, state, inputs):
+    """`inputs`, after the DAG has been told what the key of the file at `path` says of it: Snakemake itself sees ages only.
+
+    A file that holds counts as young as the youngest of its inputs, so that only inputs that are made again make it again. One
+    of other code or inputs is forced, also where Snakemake has no notes of it. No file on disk is touched.
+    """
+    if workflow.is_main_process and (holds := judged(Path(path), state)) is not None:
+        if holds:
+            there = [each for each in (path, *inputs) if os.path.exists(each)]
+            ages = [
+                look(each).st_mtime for each in there for look in (os.stat, os.lstat)
+            ]
+            workflow.iocache.mtime[path] = Mtime(local=max(ages))
+        else:
+            workflow.dag.forcefiles.add(path)
+    return inputs
+
+
+def state_of(judge, run):
+    """What a judge of `dgsct.records` says of a run's file; an error in a sentence."""
+    try:
+        return judge(run, Path("results"))
+    except DgsctError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def train_inputs(wildcards):
+    """What the run starts from, after its record has been judged."""
+    run = run_of(wildcards)
+    path = f"results/{run.folder.as_posix()}/record.json"
+    return by_key(path, state_of(validity, run), run_inputs(wildcards))
+
+
+def mask_inputs(wildcards):
+    """The run's record and what it starts from, after its masks have been judged."""
+    run = run_of(wildcards)
+    path = f"results/{masks_path(run).as_posix()}"
+    inputs = [f"results/{run.folder.as_posix()}/record.json", *run_inputs(wildcards)]
+    return by_key(path, state_of(masks_state, run), inputs)
+
+
+def key_if_stored(wildcards):
+    """The key of a run's description and code where no record can be judged; else nothing that Snakemake could compare."""
+    return run_of(wildcards).plan_key() if STORED else None
+
+
+def efficiency_inputs(wildcards):
+    """The code that counts, after the count has been judged."""
+    path = f"results/efficiency/{wildcards.method}.json"
+    state = efficiency_state(wildcards.method, Path("results"))
+    return by_key(path, state, [str(BASE / "dgsct/engine/efficiency.py")])
+
+
 def records(name):
     """The records that an experiment reads."""
     return [
@@ -231,12 +294,3 @@ if not get_scale(SETTINGS.scale).generated_data and workflow.is_main_process:
     for _run in asked_runs():
         raw_folder(_run.scale, _run.dataset)
         need_encoders(_run)
-
-# The DAG judges a file by its age and by Snakemake's notes of how it was made. Without notes (a record that `dgsct run`
-# made, or that was copied here) a stale one would pass: it is dated back, and so older than what it is made from.
-for _path in outdated(
-    with_parents(RUNS.values()),
-    [m for m, info in METHODS.items() if info.counted],
-    "results",
-):
-    os.utime(_path, (86400, 86400))

@@ -3,7 +3,7 @@
 
 rule efficiency:
     input:
-        str(BASE / "dgsct/engine/efficiency.py"),
+        efficiency_inputs,
     output:
         "results/efficiency/{method}.json",
     log:
@@ -13,7 +13,7 @@ rule efficiency:
         mem_mb=8000,
         runtime=30,
     params:
-        key=lambda w: efficiency_key(w.method),
+        key=lambda w: efficiency_key(w.method) if STORED else None,
     message:
         "count {wildcards.method} at full size"
     shell:

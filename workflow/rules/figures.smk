@@ -21,8 +21,7 @@ rule figure:
 # Not in the record: only the qualitative figure wants them. The best weights lie beside the record.
 rule masks:
     input:
-        f"results/{RUN}/record.json",
-        run_inputs,
+        mask_inputs,
     output:
         f"results/{RUN.replace('runs/', 'masks/', 1)}.npz",
     log:
@@ -33,7 +32,7 @@ rule masks:
         mem_mb=mem_mb,
         runtime=30,
     params:
-        key=lambda w: run_of(w).plan_key(),
+        key=key_if_stored,
         folder=subpath(input[0], parent=True),
     message:
         "masks of {wildcards.task} {wildcards.method} {wildcards.setting} ({wildcards.scale}, {wildcards.protocol})"

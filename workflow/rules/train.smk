@@ -1,10 +1,10 @@
-# One run, one record. `key` (description and imported code) is the only parameter that is compared; checkpoints lie beside
-# the record and are no declared output, so that a stopped run goes on where it was.
+# One run, one record, which holds or not by its own key (description, imported code, inputs), never by a parameter or its age;
+# checkpoints lie beside the record and are no declared output, so that a stopped run goes on where it was.
 
 
 rule train:
     input:
-        run_inputs,
+        train_inputs,
     output:
         f"results/{RUN}/record.json",
     log:
@@ -20,7 +20,7 @@ rule train:
         runtime=run_minutes,
         bundle=lambda w: 0 if full_size(w) else 1,  # one after the other (workflow/profiles/slurm)
     params:
-        key=lambda w: run_of(w).plan_key(),
+        key=key_if_stored,
         options=execution_options,
     message:
         "run {wildcards.task} {wildcards.method} {wildcards.setting} seed {wildcards.seed} ({wildcards.scale}, {wildcards.protocol})"

@@ -23,7 +23,9 @@ from dgsct.settings.scales import get_scale
 from dgsct.tasks import get_set
 
 BASE = ROOT.parent
-PROFILE_FOLDERS = (Path(), BASE / "workflow" / "profiles", Path.home() / ".config" / "snakemake", Path("/etc/xdg/snakemake"))
+# Where there is no home, `~` stays as it is, and nothing is found there.
+OWN_PROFILES = Path(os.path.expanduser("~/.config/snakemake"))
+PROFILE_FOLDERS = (Path(), BASE / "workflow" / "profiles", OWN_PROFILES, Path("/etc/xdg/snakemake"))
 PLAN_SECONDS = 120.0
 READ_AT_MOST = 2e9  # bytes of a set or an encoder that are read unasked
 

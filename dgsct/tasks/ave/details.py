@@ -85,11 +85,7 @@ def confusion_matrix(predicted: np.ndarray, labels: np.ndarray, classes: int) ->
 
 def confusion_picture(details: Details, told: str, metrics: dict[str, float]) -> bytes:
     """PNG of the confusion matrix: colours are percent of the true class's segments, numbers from 1 % on."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    import seaborn as sns
+    from dgsct.drawing import FONT, plain, plt, sns
 
     counts = details.confusion
     totals = counts.sum(axis=1, keepdims=True)
@@ -97,7 +93,7 @@ def confusion_picture(details: Details, told: str, metrics: dict[str, float]) ->
     text = np.where(np.nan_to_num(share) >= 1, np.char.mod("%.0f", np.nan_to_num(share)), "")
     names = [c.name for c in details.classes]
     side = 3.2 + 0.3 * len(names)
-    with sns.axes_style("white"), matplotlib.rc_context({"font.family": "DejaVu Sans"}):
+    with plain(), sns.axes_style("white", FONT):
         figure, axes = plt.subplots(figsize=(side + 0.8, side))
         sns.heatmap(
             share, annot=text, fmt="", annot_kws={"fontsize": 7}, cmap="Blues", vmin=0, vmax=100, square=True,
