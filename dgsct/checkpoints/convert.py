@@ -22,8 +22,10 @@ from torch import Tensor, nn
 
 from dgsct.atomic import new_file
 from dgsct.checksum import sha256_file
+from dgsct.encoders.inert import read_inert
 from dgsct.encoders.public import drop_recomputable, file_of, fit_encoder, stored_buffers
-from dgsct.encoders.tensor_files import TensorFile, fit, read_tensors
+from dgsct.encoders.state_dicts import WRAPPERS, some, state_dict_in
+from dgsct.encoders.tensor_files import TensorFile, fit, read_tensors, sound
 from dgsct.encoders.weights import encoder_state, write_tensors
 from dgsct.engine.checkpoint import check_best
 from dgsct.errors import DgsctError, UsageError
@@ -120,6 +122,7 @@ def _release_state(model: nn.Module, path: Path, given: dict[str, Tensor]) -> di
         given = {key: tensor for key, tensor in given.items() if key not in dropped}
     groups = _groups(expected)
     fit(path, layout.title, to_public(expected, groups, layout.rules), given)
+    sound(path, given)
     return from_public(given, list(expected), groups, layout.rules)
 
 
@@ -129,12 +132,20 @@ def _best_state(model: nn.Module, path: Path, given: dict[str, Tensor], scale: s
     state = model.state_dict()
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     fit(path, "this run", {key: tensor for key, tensor in state.items() if key not in frozen}, given)
+    sound(path, given)
     prefix, holder = _encoders(model)
     for encoder, module in holder.named_children():
         if any(f"{prefix}.{encoder}.{name}" in frozen for name, _ in module.named_parameters()):
             weights = encoder_state(results, scale, encoder, module.state_dict())
             state |= {f"{prefix}.{encoder}.{key}": tensor for key, tensor in weights.items()}
     return {**state, **given}  # statistics that drifted in training (bn0) are the run's, not the encoder's
+
+
+def _our_state(model: nn.Module, path: Path, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The entries of a file in our layout."""
+    fit(path, "this model", model.state_dict(), given)
+    sound(path, given)
+    return given
 
 
 def checkpoint_state(model: nn.Module, path: Path, scale: str = "paper", results: Path = Path("results")) -> dict[str, Tensor]:
@@ -149,8 +160,7 @@ def checkpoint_state(model: nn.Module, path: Path, scale: str = "paper", results
         return _release_state(model, path, file.tensors)
     if form == BEST:
         return _best_state(model, path, file.tensors, scale, results)
-    fit(path, "this model", model.state_dict(), file.tensors)
-    return file.tensors
+    return _our_state(model, path, file.tensors)
 
 
 def load_checkpoint(model: nn.Module, path: str | Path, scale: str = "paper", results: str | Path = "results") -> None:
@@ -213,8 +223,8 @@ def ours_to_release(path: Path, out: Path, run: Run, results: Path) -> int:
         model = start_of(run)
         state = _best_state(model, path, file.tensors, run.scale, results)
     else:
-        model, state = run.build(meta=True), file.tensors
-        fit(path, "this model", model.state_dict(), state)
+        model = run.build(meta=True)
+        state = _our_state(model, path, file.tensors)
     whole = {key: state[key] for key in model.state_dict()}
     public = OrderedDict((k, t.contiguous()) for k, t in to_public(whole, _groups(whole), layout.rules).items())
     for encoder, module in _encoders(model)[1].named_children():
@@ -224,10 +234,29 @@ def ours_to_release(path: Path, out: Path, run: Run, results: Path) -> int:
     return len(public)
 
 
+def tensors_alone(path: Path, out: Path) -> tuple[int, list[str]]:
+    """Write the named tensors of a torch file that holds Python objects, bit for bit, and run no code of it.
+
+    Returns how many they are, and the names of what is left out. Names and wrappers in them stay as they are.
+    """
+    content = read_inert(path)
+    state = state_dict_in(path, content)
+    tensors = {str(key): t.detach() for key, t in state.items() if isinstance(t, Tensor)}
+    if not tensors:
+        raise DgsctError(f"{path} holds no named tensors (it has {some(map(str, state))}); give a checkpoint file")
+    # A part of a larger storage would take all of it along.
+    whole = {key: t if t.untyped_storage().nbytes() == t.nbytes else t.clone() for key, t in tensors.items()}
+    _save(out, lambda partial: torch.save(whole, partial))
+    beside = {str(key) for key in content if content is not state and content[key] is not state and key not in WRAPPERS}
+    return len(whole), sorted(beside | {str(key) for key in state if str(key) not in tensors})
+
+
 def convert_encoder(encoder: str, path: Path, out: Path, scale: str = "paper") -> dict[str, Any]:
     """Write a public encoder file as ours, with its facts as JSON beside it, which are returned."""
     sizes = get_scale(scale)
-    fitted = fit_encoder(path, encoder, sizes, read_tensors(path).tensors)
+    tensors = read_tensors(path).tensors
+    fitted = fit_encoder(path, encoder, sizes, tensors)
+    sound(path, tensors)
     facts: dict[str, Any] = {
         "encoder": encoder,
         "scale": scale,
@@ -237,5 +266,8 @@ def convert_encoder(encoder: str, path: Path, out: Path, scale: str = "paper") -
         "entries": fitted.entries,
         **file_of(encoder).facts(fitted.state, getattr(sizes, encoder)),
     }
-    write_tensors(out, fitted.state, facts)
+    # Two branches may start from the same numbers: safetensors wants the memory of each.
+    once = {tensor.data_ptr(): key for key, tensor in fitted.state.items()}
+    apart = {key: t if once[t.data_ptr()] == key else t.clone() for key, t in fitted.state.items()}
+    write_tensors(out, apart, facts)
     return facts

@@ -80,7 +80,7 @@ def weights(
 
 @app.command(rich_help_panel=GROUP)
 def convert(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="release-to-ours, ours-to-release, or an encoder")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="release-to-ours, ours-to-release, tensors, or an encoder")],
     file: Annotated[Path, typer.Argument(help="checkpoint to read")],
     out: Annotated[Path, typer.Argument(help="file to write")],
     scale: Annotated[str | None, typer.Option(help="default: what the file says, else paper")] = None,
@@ -89,14 +89,20 @@ def convert(
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="an option of the model")] = None,
     results: Annotated[Path | None, typer.Option(help="folder with a run's encoders (default: the file's own)")] = None,
 ) -> None:
-    """Rewrite a checkpoint: the authors' layout to ours and back, or a public encoder file to ours."""
+    """Rewrite a checkpoint: the authors' layout to ours and back, a public encoder file to ours; or save its tensors alone."""
     from dgsct.encoders.sources import WEIGHTS
 
-    kinds = ("release-to-ours", "ours-to-release", *WEIGHTS)
+    kinds = ("release-to-ours", "ours-to-release", "tensors", *WEIGHTS)
     if kind not in kinds:
         raise UsageError(f"unknown kind {kind!r}; choose one of: {', '.join(kinds)}")
+    if out.exists() and file.exists() and out.samefile(file):
+        raise UsageError(f"{out} is the file to read, too; name another one to write")
     from dgsct.checkpoints import convert
 
+    if kind == "tensors":
+        count, left_out = convert.tensors_alone(file, out)
+        typer.echo(f"{out}: {count} tensors written" + (f"; left out: {', '.join(map(repr, left_out))}" if left_out else ""))
+        return
     if kind in WEIGHTS:
         facts = convert.convert_encoder(kind, file, out, scale or "paper")
         deviation = facts.get("front_end_deviation", 0.0)

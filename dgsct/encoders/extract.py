@@ -2,16 +2,18 @@
 
 What a frozen encoder gives for a clip is the same in every run and epoch, so it is computed once. Public files hold either
 the features themselves, one array a clip (`.npy`) or all in one HDF5 file, or what the encoder reads (`.pkl`, AVSBench's
-log-mel examples), which goes through the encoder like our own.
+log-mel examples), which goes through the encoder like our own. An array of the right shape is refused, too, where its
+numbers cannot be what its name says (`RANGES`).
 """
 
 import io
+import math
 import pickle
 from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from dgsct.data.features import PublicFeature, features_folder, write_features
 from dgsct.data.media import over_clips, processes
 from dgsct.data.packed import Packed
 from dgsct.encoders.public import module_of
+from dgsct.encoders.vggish_frontend import OFFSET
 from dgsct.encoders.weights import encoder_state
 from dgsct.errors import DgsctError, UsageError
 from dgsct.ops.numerics import exact_numerics
@@ -31,6 +34,22 @@ from dgsct.settings.scales import Scale
 CLIPS = 32  # at a time
 # What a pickled float tensor consists of; nothing else is ever called.
 HARMLESS = frozenset((("torch._utils", "_rebuild_tensor_v2"), ("collections", "OrderedDict")))
+
+
+class Range(NamedTuple):
+    """Between which numbers an array lies, and what it is in words."""
+
+    low: float
+    high: float
+    what: str
+
+
+# By the name of the array that an encoder reads, or of the features. A wave in [-1, 1] gives no mel above e^6.2; the last
+# layer of VGGish is rectified, and quantised embeddings go up to 255.
+RANGES = {
+    "vggish_examples": Range(math.log(OFFSET) - 1e-3, 7.0, f"ln(mel + {OFFSET}) of a wave between -1 and 1"),
+    "vggish": Range(0.0, 100.0, "embeddings without PCA and quantisation"),
+}
 
 
 class Extraction:
@@ -77,7 +96,7 @@ def extract(
         if not ids:
             raise DgsctError(f"{public} holds no public features {extractor!r} of {data_set.name}; give the folder that does")
         print(f"{len(ids)} of {len(rows)} clips have public features", flush=True)
-        parts = _imported([given[name] for name in ids], Extraction(known, scale, root), _input_shape(known, packed))
+        parts = _imported([given[name] for name in ids], known, Extraction(known, scale, root), _input_shape(known, packed))
     elif known.reads is None:
         ids, parts = _of_clips(data_set, known, scale, root, raw, set(rows), jobs)
     elif known.reads in packed.arrays:
@@ -122,21 +141,33 @@ def _of_clips(
 
 
 def _imported(
-    features: list[PublicFeature], extraction: Extraction, input_shape: tuple[int, ...] | None
+    features: list[PublicFeature], known: Extractor, extraction: Extraction, input_shape: tuple[int, ...] | None
 ) -> Iterator[np.ndarray]:
     """Features [T, ...] from public files: as they are, or from what the encoder reads (`input_shape`); of one T all."""
     length = input_shape[0] if input_shape else None
     for feature in features:
         found = read_public(feature)
-        length = length or len(found)
+        length = length or (len(found) if found.ndim else 1)
         if found.shape == (length, *extraction.shape):
+            _plausible(feature, found, known.name)
             yield found
         elif found.shape == input_shape:
+            _plausible(feature, found, known.reads)
             yield extraction(found[None])[0]
         else:
             wanted = f"{[length, *extraction.shape]}" + (f" or {list(input_shape)}" if input_shape else "")
             told = f"{feature.path} holds an array {list(found.shape)} where {wanted} is needed"
             raise DgsctError(f"{told}; take it from the archive again")
+
+
+def _plausible(feature: PublicFeature, found: np.ndarray, name: str | None) -> None:
+    """DgsctError unless the numbers lie where those of such an array do."""
+    wanted = RANGES.get(name or "")
+    low, high = float(found.min()), float(found.max())
+    if wanted and not (wanted.low <= low and high <= wanted.high):
+        told = f"{feature.path} holds numbers from {low:.6g} to {high:.6g}"
+        between = f"{wanted.what} lie between {wanted.low:.2f} and {wanted.high:g}"
+        raise DgsctError(f"{told}, but {between}; give the public files of these features")
 
 
 def read_public(feature: PublicFeature) -> np.ndarray:
@@ -156,9 +187,13 @@ def read_public(feature: PublicFeature) -> np.ndarray:
                     found = np.asarray(file[feature.key][feature.row])
             case _:
                 found = _Harmless(io.BytesIO(path.read_bytes())).load().detach().numpy()
-        if found.dtype.kind != "f" or not np.isfinite(found).all():
-            raise ValueError(f"{found.dtype} instead of finite floats")
-        return found.astype(np.float32)
+        if found.dtype.kind != "f":
+            raise ValueError(f"{found.dtype} instead of floats")
+        with np.errstate(over="ignore"):
+            found = found.astype(np.float32)
+        if not found.size or not np.isfinite(found).all():
+            raise ValueError("numbers that are not finite in float32" if found.size else "no numbers")
+        return found
     except (
         OSError, ValueError, EOFError, KeyError, IndexError, AttributeError, TypeError, RuntimeError, pickle.UnpicklingError,
     ) as error:  # fmt: skip

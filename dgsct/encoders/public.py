@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from dgsct.encoders import layouts
 from dgsct.encoders.public_file import RECOMPUTABLE, PublicFile
-from dgsct.encoders.tensor_files import fit, form, some
+from dgsct.encoders.state_dicts import some
+from dgsct.encoders.tensor_files import fit, form
 from dgsct.errors import DgsctError
 from dgsct.settings.scales import PAPER, Scale
 
@@ -67,15 +68,45 @@ def drop_recomputable(path: Path, encoder: str, sizes: Any, given: dict[str, Ten
     if not any(key.endswith(RECOMPUTABLE) for key in given):
         return given
     computed = recomputable(encoder, sizes)
-    for key in given.keys() & computed.keys():
-        stored, ours = given[key], computed[key]
-        same = stored.numel() == ours.numel() and stored.shape[-2:] == ours.shape[-2:] and stored.dtype == ours.dtype
-        # Tables of coordinates pass a logarithm, whose last digit is the machine's.
-        if not same or not torch.allclose(stored.reshape(ours.shape), ours, rtol=0, atol=1e-5):
-            raise DgsctError(
-                f"{path}: {key!r} ({form(stored)}) is not what the windows give ({form(ours)}); give a file of this size"
-            )
+    wrong = [key for key in sorted(given.keys() & computed.keys()) if not _recomputed(given[key], computed[key])]
+    if wrong:
+        more = f", like {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        stored, ours = given[wrong[0]], computed[wrong[0]]
+        told = f"{wrong[0]!r} ({form(stored)}) is not what the windows give ({form(ours)}){more}"
+        raise DgsctError(f"{path}: {told}: {_other_windows(wrong[0], stored, ours)}")
     return {key: tensor for key, tensor in given.items() if key not in computed}
+
+
+def _same_form(stored: Tensor, ours: Tensor) -> bool:
+    """Whether a buffer has the numbers of ours in the same order; versions of the code differ in leading dimensions of one."""
+    return stored.numel() == ours.numel() and stored.shape[-2:] == ours.shape[-2:] and stored.dtype == ours.dtype
+
+
+def _recomputed(stored: Tensor, ours: Tensor) -> bool:
+    """Whether a buffer is what timm computes. Tables of coordinates pass a logarithm, whose last digit is the machine's."""
+    return _same_form(stored, ours) and torch.allclose(stored.reshape(ours.shape), ours, rtol=0, atol=1e-5)
+
+
+def _other_windows(key: str, stored: Tensor, ours: Tensor) -> str:
+    """How a buffer differs from ours, and what to do about it."""
+    if _same_form(stored, ours):
+        stored = stored.reshape(ours.shape)
+        places = (~torch.isclose(stored, ours, rtol=0, atol=1e-5)).nonzero()
+        first = tuple(places[0].tolist())
+        told = f"{len(places)} of its {ours.numel()} numbers differ, the first at {list(first)}"
+        return f"{told}: {stored[first].item():g} instead of {ours[first].item():g}; give an unedited public file"
+    if stored.dtype != ours.dtype:
+        return "its numbers are of another kind; give the file as it was published"
+    sides = [_window(key, one) for one in (stored, ours)]
+    if sides[0] != sides[1]:
+        return f"its windows are {sides[0]} wide instead of {sides[1]}; give a file of this size"
+    return "its pictures are cut into other windows, so they have another size; give a file of this size"
+
+
+def _window(key: str, buffer: Tensor) -> str:
+    """The width of a window that a buffer was made for."""
+    side = buffer.shape[-1] if buffer.ndim else 0
+    return f"{(buffer.shape[-2] + 1) // 2}" if key.endswith("table") and buffer.ndim > 1 else f"{side**0.5:g}"
 
 
 def _has(given: dict[str, Tensor], marks: tuple[str, ...]) -> bool:
@@ -92,10 +123,14 @@ def _other(encoder: str, given: dict[str, Tensor]) -> str | None:
     return next((other.title for other in others if _has(given, other.marks)), None)
 
 
-def _bare(path: Path, prefix: str, given: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The entries without a prefix that all of them have, or none."""
+def _bare(path: Path, file: PublicFile, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The entries without a prefix that all of them have, or none: the file's own, or an attribute of somebody's module."""
+    prefix = file.prefix
     if not prefix or not _has(given, (prefix,)):
-        return given
+        places = ((key, f".{mark}") for key in given for mark in file.marks)
+        prefix = next((key[: key.index(place) + 1] for key, place in places if place in key), "")
+        if not prefix or _has(given, file.marks):
+            return given
     if bare := [key for key in given if not key.startswith(prefix)]:
         raise DgsctError(f"{path} has entries without the prefix {prefix!r}: {some(bare)}; give an unedited public file")
     return {key.removeprefix(prefix): tensor for key, tensor in given.items()}
@@ -106,7 +141,7 @@ def fit_encoder(path: Path, encoder: str, scale: Scale, given: dict[str, Tensor]
     file, sizes, entries = file_of(encoder), getattr(scale, encoder), len(given)
     if other := _other(encoder, given):
         raise DgsctError(f"{path} is {other}, not {file.title}; give the file of {file.title}")
-    given = _bare(path, file.prefix, given)
+    given = _bare(path, file, given)
     naming = file.naming(path, given, sizes) if file.naming else next(iter(file.namings))
     ours = module_of(encoder, scale).state_dict()
     places = {key: file.namings[naming](key) for key in ours}
@@ -116,7 +151,8 @@ def fit_encoder(path: Path, encoder: str, scale: Scale, given: dict[str, Tensor]
     if file.counters:
         counts = {name: torch.zeros((), dtype=torch.int64) for name in expected if name.endswith(".num_batches_tracked")}
         given = given if given.keys() & counts.keys() else given | counts
-    fit(path, file.title if naming == file.title else f"{file.title} ({naming})", expected, given)
+    what = file.title if naming == file.title else f"{file.title} ({naming})"
+    fit(path, what, expected, given, f"so it is {file.title} of another size, or with other classes")
     return Fitted({key: given[place] for key, place in places.items()}, naming, entries)
 
 

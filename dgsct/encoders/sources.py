@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dgsct.encoders.file_kinds import strange
+from dgsct.encoders.nearby import instead
 from dgsct.errors import DgsctError, UsageError
 
 VARIABLE = "DGSCT_WEIGHTS"
@@ -159,13 +161,16 @@ def place_of(encoder: str, site: Any = None) -> Place:
 
 
 def remedy(encoder: str, site: Any = None) -> str:
-    """What to do about a file that is not there, as the rest of a sentence."""
+    """What to do about a file that is not there, as the rest of a sentence; what lies there instead is named."""
     weights, place = get_weights(encoder), place_of(encoder, site)
     if place.is_file:
-        return f"{place.path} does not exist; correct weights.{encoder} in the site file ({weights.page})"
+        said = strange(place.path) if os.path.lexists(place.path) else None
+        what = said[0] if said else "does not exist"
+        return f"{place.path} {what}; correct weights.{encoder} in the site file ({weights.page})"
     return (
         f"no {weights.usual} (or another name that `dgsct weights` lists) in the folder {place.path} "
-        f"({place.said_by}); get it from {weights.page} and put it there, or name your folder in {VARIABLE} or in the site file"
+        f"({place.said_by}){instead(place.path, weights.stems, weights.file_names)}; "
+        f"get it from {weights.page} and put it there, or name your folder in {VARIABLE} or in the site file"
     )
 
 

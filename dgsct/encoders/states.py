@@ -34,18 +34,15 @@ def state_of(encoder: str, site: Any = None, whole: bool = False) -> WeightsStat
 
 def _inspect(encoder: str, path: Path, weights: PublicWeights, whole: bool) -> str:
     """What a public file is, in words; DgsctError if it does not fit, or if `whole` finds it damaged inside."""
-    import torch  # only where there is a file to read
+    from dgsct.encoders.public import fit_encoder  # needs torch: only where there is a file to read
+    from dgsct.encoders.tensor_files import read_tensors, sound
 
-    from dgsct.encoders.public import fit_encoder
-    from dgsct.encoders.tensor_files import read_tensors, some
-
-    fitted = fit_encoder(path, encoder, PAPER, read_tensors(path).tensors)
+    tensors = read_tensors(path).tensors
+    fitted = fit_encoder(path, encoder, PAPER, tensors)
     text = f"{fitted.naming} layout, {fitted.entries} entries, fits"
     if not whole:
         return text
-    bad = [key for key, tensor in fitted.state.items() if not torch.isfinite(tensor).all()]
-    if bad:
-        raise DgsctError(f"{path} holds numbers that are not finite in {some(bad)}; get it again")
+    sound(path, tensors)
     checksum = sha256_file(path)
     if weights.sha256 and path.name == weights.usual and checksum != weights.sha256:
         raise DgsctError(f"{path} has sha256 {checksum} instead of {weights.sha256}; get it again")

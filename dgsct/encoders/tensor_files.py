@@ -3,16 +3,20 @@
 import pickle
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from dgsct.encoders.file_kinds import SAFETENSORS, TORCH, format_of
+from dgsct.encoders.state_dicts import some, state_dict_in, without_wrappers
 from dgsct.errors import DgsctError
 
-NAMED = 3
+LARGEST = 1e10  # no weight and no statistic of these networks comes near it; bytes in the wrong order do
+OURS = frozenset(("run", "tensors_sha256"))  # one of these is in the header of every file of ours, whose keys are as they are
 
 
 class TensorFile(NamedTuple):
@@ -23,46 +27,39 @@ class TensorFile(NamedTuple):
 
 
 def read_tensors(path: Path) -> TensorFile:
-    """The state dict in a .pth, .pt, .ckpt (bare, or below `model` or `state_dict`) or .safetensors file, told by content.
+    """The state dict in a .pth, .pt, .ckpt or .safetensors file, told by content; see `state_dict_in` and `plain_names`.
 
     DgsctError if it is missing, damaged, no checkpoint, or holds Python objects, which are never loaded.
     """
     path = Path(path)
+    kind = format_of(path)
+    metadata: dict[str, str] = {}
     content: Any
     try:
-        with open(path, "rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise DgsctError(f"{path} cannot be read: {error.strerror}; give a checkpoint file") from None
-    try:
-        if head[8:9] == b"{":  # after eight bytes of length, which may begin like anything
+        if kind == SAFETENSORS:
             content, metadata = _safetensors_file(path)
-        elif head[:4] == b"PK\x03\x04":
-            content, metadata = _torch_file(path, mmap=True), {}
-        elif head[:1] == b"\x80":  # torch's file format before 1.6
-            content, metadata = _torch_file(path, mmap=False), {}
         else:
-            raise DgsctError(f"{path} is neither a torch nor a safetensors file; get the public file again")
-    except DgsctError:
-        raise
+            content = _torch_file(path, mmap=kind == TORCH)
     except pickle.UnpicklingError as error:
         name = re.search(r"GLOBAL (\S+)", str(error))
         what = f"the Python object {name[1]}" if name else "Python objects"
         raise DgsctError(
-            f"{path} holds {what}, which could run code, and is refused; save its tensors alone (docs/weights.md)"
+            f"{path} holds {what}, which could run code, and is refused; "
+            f"save its tensors alone: `dgsct convert tensors {path.name} OUT.ckpt`"
         ) from None
     except Exception as error:  # torch and safetensors have many words for a damaged file
-        told = " ".join(str(error).split())[:120]
-        raise DgsctError(f"{path} is truncated or damaged ({told}); get it again") from error
-    for wrapper in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not content:
-        raise DgsctError(f"{path} holds no state dict (names and tensors); give a checkpoint file")
-    strange = [str(key) for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
+        raise damaged(path, error) from error
+    state = state_dict_in(path, content)
+    strange = [str(key) for key, value in state.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if strange:
         raise DgsctError(f"{path} holds something else than named tensors, {some(strange)}; give a checkpoint file")
-    return TensorFile(dict(content), metadata)
+    return TensorFile(dict(state) if metadata.keys() & OURS else without_wrappers(state), metadata)
+
+
+def damaged(path: Path, error: Exception) -> DgsctError:
+    """The sentence about a file that its own format's reader could not read."""
+    told = " ".join(str(error).split())[:120]
+    return DgsctError(f"{path} is truncated or damaged ({told}); get it again")
 
 
 def _torch_file(path: Path, mmap: bool) -> Any:
@@ -80,17 +77,14 @@ def _safetensors_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return load_file(path), metadata
 
 
-def some(names: Iterable[str]) -> str:
-    """The first few names, and how many more."""
-    names = sorted(names)
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(repr(name) for name in names[:NAMED]) + more
+def fit(path: Path, what: str, expected: dict[str, Tensor], given: dict[str, Tensor], other: str = "") -> None:
+    """DgsctError in one sentence unless `given` has exactly the keys, shapes and dtypes of `expected`.
 
-
-def fit(path: Path, what: str, expected: dict[str, Tensor], given: dict[str, Tensor]) -> None:
-    """DgsctError in one sentence unless `given` has exactly the keys, shapes and dtypes of `expected`."""
+    `other` says what a file is whose shapes are other ones.
+    """
     missing, unknown = expected.keys() - given.keys(), given.keys() - expected.keys()
-    wrong = [k for k in sorted(expected.keys() & given.keys()) if form(expected[k]) != form(given[k])]
+    both = sorted(expected.keys() & given.keys())
+    wrong = [k for k in both if form(expected[k]) != form(given[k])]
     parts = []
     if missing:
         parts.append(f"it lacks {some(missing)}")
@@ -99,8 +93,34 @@ def fit(path: Path, what: str, expected: dict[str, Tensor], given: dict[str, Ten
     if wrong:
         first = f"{wrong[0]!r} is {form(given[wrong[0]])} instead of {form(expected[wrong[0]])}"
         parts.append(first + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""))
+    if other and any(expected[k].shape != given[k].shape for k in wrong):
+        parts.append(other)
     if parts:
         raise DgsctError(f"{path} is no file of {what}: {'; '.join(parts)}; give the file that belongs to it")
+
+
+def sound(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """DgsctError, which names the first keys, unless the numbers can be weights. One pass over all of them.
+
+    Refused are numbers that are not finite or beyond `LARGEST`, running variances below zero, and a file in which most
+    matrices hold nothing but zeros.
+    """
+    ranges = {
+        key: tuple(float(end) for end in (t.float() if t.element_size() == 1 else t).detach().aminmax())
+        for key, t in tensors.items()
+        if t.is_floating_point() and t.numel()
+    }
+    faults = {
+        "numbers that are not finite": [k for k, ends in ranges.items() if not all(map(isfinite, ends))],
+        f"numbers beyond {LARGEST:.0e}": [k for k, ends in ranges.items() if max(map(abs, ends)) > LARGEST],
+        "variances below zero": [k for k, ends in ranges.items() if k.endswith("running_var") and ends[0] < 0],
+    }
+    for what, keys in faults.items():
+        if keys:
+            raise DgsctError(f"{path} holds {what} in {some(keys)}, so it is damaged or its training went wrong; get it again")
+    matrices = [any(ends) for key, ends in ranges.items() if tensors[key].ndim > 1]
+    if (zeros := matrices.count(False)) > len(matrices) / 2:
+        raise DgsctError(f"{path} holds nothing but zeros in {zeros} of its {len(matrices)} matrices; get it again")
 
 
 def form(tensor: Tensor) -> str:

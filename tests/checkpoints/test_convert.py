@@ -21,10 +21,14 @@ from dgsct.checkpoints.convert import (
     run_of,
     start_of,
 )
+from dgsct.checkpoints.evaluation import evaluate
+from dgsct.data.units import Units
 from dgsct.encoders.imagenet import IMAGENET_MEAN, IMAGENET_STD
-from dgsct.encoders.public import stored_buffers
+from dgsct.encoders.public import fit_encoder, stored_buffers
+from dgsct.encoders.sources import WEIGHTS
 from dgsct.encoders.tensor_files import read_tensors
-from dgsct.encoders.weights import encoder_file, load_encoders
+from dgsct.encoders.weights import encoder_file, encoder_state, load_encoders
+from dgsct.engine.checkpoint import save_best
 from dgsct.engine.execute import execute
 from dgsct.errors import DgsctError, UsageError
 from dgsct.methods.dg_sct.ave import DGSCT
@@ -229,6 +233,15 @@ def test_a_converted_encoder_is_what_training_loads(tmp_path):
     assert torch.equal(model.encoders.swin.swin.head.fc.bias, encoder_entries("swin", MINI)["head.bias"])
 
 
+@pytest.mark.parametrize("encoder", WEIGHTS)
+def test_every_encoder_is_converted(tmp_path, encoder):
+    """Also where two branches start from the same numbers, which share their memory when they are read."""
+    public = write(tmp_path / "public.pth", encoder_entries(encoder, MINI))
+    convert_encoder(encoder, public, encoder_file(tmp_path, "mini", encoder), "mini")
+    expected = fit_encoder(public, encoder, MINI, encoder_entries(encoder, MINI)).state
+    assert same(encoder_state(tmp_path, "mini", encoder, expected), expected)
+
+
 def command(*arguments) -> subprocess.CompletedProcess:
     done = subprocess.run([sys.executable, "-m", "dgsct.cli", *map(str, arguments)], capture_output=True, text=True)
     assert "Traceback" not in done.stdout + done.stderr
@@ -258,3 +271,67 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(small_disk, tmp_path):
     with pytest.raises(DgsctError, match=r"cannot write .*; free space"):
         ours_to_release(ours, small_disk / "public.pt", MINI_RUN, tmp_path)
     assert list(small_disk.iterdir()) == []
+
+
+KEY = "temporal_attn.v_fc.bias"
+
+
+def forms_with(value: float, folder: Path, trained: Path) -> dict[str, Path]:
+    """One number of a model in all three forms of a checkpoint."""
+    entries = release_entries(MINI)
+    entries[KEY][3] = value
+    torch.save(entries, folder / "public.pt")
+    model = start_of(MINI_RUN)
+    name = next(ours for ours, _ in model.named_parameters() if ours.endswith("visual_fc.bias"))
+    with torch.no_grad():
+        model.get_parameter(name)[3] = value
+    best = folder / MINI_RUN.folder / "checkpoints"
+    kept = read_tensors(trained).tensors.keys()
+    save_best(best, {key: tensor for key, tensor in model.state_dict().items() if key in kept}, "key", 1, Units({}, ()))
+    return {
+        "release": folder / "public.pt",
+        "ours": write(folder / "ours.safetensors", model.state_dict()),
+        "best": best / "best.safetensors",
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "what"), [(float("nan"), "not finite"), (float("-inf"), "not finite"), (1e30, "beyond 1e+10")]
+)
+def test_numbers_that_no_weights_are_stop_every_way_in(trained, tmp_path, value, what):
+    results, out = trained.parents[8], tmp_path / "out"
+    forms = forms_with(value, tmp_path, trained)
+    ways = [(form, lambda p: load_checkpoint(start_of(MINI_RUN), p, "mini", results)) for form in forms]
+    ways += [(form, lambda p: evaluate(MINI_RUN, p, results)) for form in forms]
+    ways += [("release", lambda p: release_to_ours(p, out, MINI_RUN))]
+    ways += [(form, lambda p: ours_to_release(p, out, MINI_RUN, results)) for form in ("ours", "best")]
+    for form, way in ways:
+        with pytest.raises(DgsctError) as error:
+            way(forms[form])
+        assert f"{forms[form]} holds numbers " in str(error.value)
+        assert what in str(error.value)
+        assert ("'temporal_attn.v_fc.bias'" if form == "release" else "visual_fc.bias'") in str(error.value)
+        assert "\n" not in str(error.value)
+    assert not out.exists()
+
+
+def test_a_negative_variance_is_refused(tmp_path):
+    entries = release_entries(MINI)
+    key = "htsat.bn0.running_var"
+    entries[key][0] = -1
+    torch.save(entries, tmp_path / "public.pt")
+    with pytest.raises(DgsctError, match=r"public.pt holds variances below zero in 'htsat.bn0.running_var', so it is damaged"):
+        release_to_ours(tmp_path / "public.pt", tmp_path / "out", MINI_RUN)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module."])
+def test_a_release_saved_from_a_wrapped_model_gives_the_same_file(tmp_path, prefix):
+    entries = release_entries(MINI, seed=4)
+    for name, before in (("plain", ""), ("wrapped", prefix)):
+        (tmp_path / name).mkdir()
+        torch.save({before + key: tensor for key, tensor in entries.items()}, tmp_path / name / "public.pt")
+        run, _ = run_of(tmp_path / name / "public.pt", scale="mini")
+        release_to_ours(tmp_path / name / "public.pt", tmp_path / name / "ours.safetensors", run)
+    plain, wrapped = (read_tensors(tmp_path / name / "ours.safetensors") for name in ("plain", "wrapped"))
+    assert same(plain.tensors, wrapped.tensors)
+    assert {**plain.metadata, "origin_sha256": ""} == {**wrapped.metadata, "origin_sha256": ""}

@@ -18,6 +18,7 @@ from dgsct.data.features import PublicFeature, open_features
 from dgsct.data.packed import Packed
 from dgsct.encoders.extract import CLIPS, extract, read_public
 from dgsct.encoders.vggish import Vggish
+from dgsct.encoders.vggish_frontend import examples as log_mel
 from dgsct.encoders.weights import encoder_file, publish
 from dgsct.engine.execute import execute
 from dgsct.errors import DgsctError, UsageError
@@ -66,7 +67,7 @@ def given_to(vggish: Vggish, examples: np.ndarray) -> np.ndarray:
 
 def examples_of(clip: int) -> np.ndarray:
     """What the archive might hold of a clip: other numbers than the prepared ones."""
-    return np.random.default_rng(100 + clip).standard_normal((T, 1, 96, 64), dtype=np.float32)
+    return np.random.default_rng(100 + clip).standard_normal((T, 1, 96, 64), dtype=np.float32).clip(-4.6)
 
 
 def write_pickle(archive: Path, clip: int, value: object) -> Path:
@@ -305,3 +306,63 @@ def test_the_command_line(root, archive, tmp_path):
         assert done.returncode == 2
         assert done.stderr.startswith(f"dgsct: {said}")
         assert done.stderr.count("\n") == 1
+
+
+IMPLAUSIBLE = {
+    "decibels": lambda x: 10 * x / np.log(10) - 40,
+    "a wave of 16-bit numbers": lambda x: x + np.log(32768, dtype=np.float32),
+    "16-bit numbers as floats": lambda x: np.round(x * 1000),
+    "a lower floor": lambda x: x - 3,
+    "one spike": lambda x: np.where(np.arange(x.size).reshape(x.shape) == 77, 1e4, x).astype(np.float32),
+    "magnitudes": lambda x: np.exp(x + 5),
+}
+
+
+@pytest.mark.parametrize("case", IMPLAUSIBLE)
+def test_numbers_that_no_log_mel_examples_are(root, archive, case):
+    """The array has the right shape, and would go through the encoder without a word."""
+    path = write_pickle(archive, 3, as_published(IMPLAUSIBLE[case](examples_of(3)).astype(np.float32)))
+    with pytest.raises(DgsctError) as error:
+        extract(SET, "vggish", MINI, root, public=archive)
+    assert str(error.value).startswith(f"{path} holds numbers from ")
+    assert ", but ln(mel + 0.01) of a wave between -1 and 1 lie between -4.61 and 7; give the public" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (root / PLACE / "features.json").exists()
+
+
+def test_silence_and_the_loudest_sound_are_examples(root, archive):
+    loud = np.sign(np.random.default_rng(1).standard_normal(16000 * 5))
+    for clip, wave in enumerate((np.zeros(16000 * 5), loud, np.sin(np.arange(16000 * 5)))):
+        write_pickle(archive, clip, as_published(log_mel(wave, T)))
+    assert len(open_features(extract(SET, "vggish", MINI, root, public=archive)).place) == 3
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.5, 1.0), (0.0, 255.0), (-1e6, 1e6)])
+def test_numbers_that_no_embeddings_are(root, archive, low, high):
+    """After PCA, quantised, or of anything else."""
+    np.save(archive / f"{name_of(0)}.npy", np.linspace(low, high, T * WIDTH, dtype=np.float32).reshape(T, WIDTH))
+    with pytest.raises(DgsctError, match=r"holds numbers from .*, but embeddings without PCA and quantisation lie between 0"):
+        extract(READY, "vggish", MINI, root, public=archive)
+
+
+ARRAYS = {
+    "too large for float32": (np.full((T, WIDTH), 1e300), "numbers that are not finite in float32"),
+    "infinite": (np.full((T, WIDTH), np.inf, np.float32), "numbers that are not finite in float32"),
+    "nothing": (np.zeros((0, WIDTH), np.float32), "no numbers"),
+    "truth values": (np.ones((T, WIDTH), bool), "bool instead of floats"),
+    "16-bit numbers": (np.ones((T, WIDTH), np.int16), "int16 instead of floats"),
+}
+
+
+@pytest.mark.parametrize("case", ARRAYS)
+def test_arrays_that_hold_no_features(archive, case):
+    array, told = ARRAYS[case]
+    np.save(archive / "x.npy", array)
+    with pytest.raises(DgsctError, match=rf"x.npy is no readable feature file \({told}\); take it from the archive again"):
+        read_public(PublicFeature(archive / "x.npy"))
+
+
+def test_a_single_number_is_no_clip(root, archive):
+    np.save(archive / f"{name_of(0)}.npy", np.float32(1))
+    with pytest.raises(DgsctError, match=r"holds an array \[\] where "):
+        extract(READY, "vggish", MINI, root, public=archive)

@@ -128,6 +128,19 @@ def test_every_wrapping_gives_the_same_weights(tmp_path, encoder, name):
     assert same(module.state_dict(), fit_encoder(path, encoder, TINY, entries).state)
 
 
+@pytest.mark.parametrize("prefix", ["model.", "backbone.body.", "module.net."])
+@pytest.mark.parametrize("encoder", WEIGHTS)
+def test_an_attribute_of_somebody_s_module_before_all_keys(tmp_path, encoder, prefix):
+    entries = encoder_entries(encoder, TINY)
+    path = write(tmp_path / "x.ckpt", entries, "state_dict", prefix)
+    assert same(
+        fit_encoder(path, encoder, TINY, read_tensors(path).tensors).state, fit_encoder(path, encoder, TINY, entries).state
+    )
+    some_more = {f"{prefix}{key}": tensor for key, tensor in entries.items()} | {"loss.weight": torch.ones(3)}
+    with pytest.raises(DgsctError, match=r"has entries without the prefix '[a-z.]*': 'loss.weight'"):
+        fit_encoder(path, encoder, TINY, some_more)
+
+
 def test_torch_files_of_the_old_kind_are_read(tmp_path):
     entries = encoder_entries("swin", TINY)
     torch.save({"model": entries}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
@@ -157,6 +170,13 @@ def without(entries, part):
     return {key: tensor for key, tensor in entries.items() if part not in key}
 
 
+def edited(tensor, place, value):
+    tensor = tensor.clone()
+    tensor[place] = value
+    return tensor
+
+
+INDEX, MASK = "layers.1.blocks.0.attn.relative_position_index", "layers.0.blocks.1.attn_mask"
 REFUSALS = {
     "missing": (
         "swin",
@@ -181,12 +201,50 @@ REFUSALS = {
     "another index": (
         "htsat",
         lambda e: {k: t.flip(0) if k.endswith("layers.1.blocks.0.attn.relative_position_index") else t for k, t in e.items()},
-        "'layers.1.blocks.0.attn.relative_position_index' (int64 [16, 16]) is not what the windows give",
+        "'layers.1.blocks.0.attn.relative_position_index' (int64 [16, 16]) is not what the windows give (int64 [16, 16]): "
+        "256 of its 256 numbers differ, the first at [0, 0]: 48 instead of 24; give an unedited public file",
+    ),
+    "one number of an index": (
+        "htsat",
+        lambda e: e | {INDEX: edited(e[INDEX], (3, 5), 7)},
+        "is not what the windows give (int64 [16, 16]): 1 of its 256 numbers differ, the first at [3, 5]: 7 instead of 19; ",
+    ),
+    "not a number in a mask": (
+        "swin",
+        lambda e: e | {MASK: edited(e[MASK], (2, 0, 1), float("nan"))},
+        "1 of its 4096 numbers differ, the first at [2, 0, 1]: nan instead of ",
+    ),
+    "a table in other units": (
+        "swin",
+        lambda e: e | {k: t * 2 for k, t in recomputable("swin", TINY.swin).items() if k.endswith("table")},
+        "'layers.0.blocks.0.attn.relative_coords_table' (float32 [1, 7, 7, 2]) is not what the windows give "
+        "(float32 [1, 7, 7, 2]), like 23 more: 84 of its 98 numbers differ, the first at [0, 0, 0, 0]: -",
+    ),
+    "an index of short numbers": (
+        "htsat",
+        lambda e: e | {INDEX: e[INDEX].int()},
+        "(int32 [16, 16]) is not what the windows give (int64 [16, 16]): its numbers are of another kind; give the file",
+    ),
+    "index of another window": (
+        "htsat",
+        lambda e: e | {INDEX: torch.zeros(64, 64, dtype=torch.int64)},
+        "(int64 [64, 64]) is not what the windows give (int64 [16, 16]): its windows are 8 wide instead of 4; give a file of",
+    ),
+    "table of another window": (
+        "swin",
+        lambda e: e | {"layers.0.blocks.0.attn.relative_coords_table": torch.zeros(1, 15, 15, 2)},
+        "its windows are 8 wide instead of 4; give a file of this size",
+    ),
+    "wider": (
+        "swin",
+        lambda e: encoder_entries("swin", replace(TINY, swin=replace(TINY.swin, embed_dim=16))),
+        "; so it is Swin-V2 of another size, or with other classes; give the file that belongs to it",
     ),
     "mask of another window": (
         "swin",
         lambda e: {k: t[:2] if k == "layers.0.blocks.1.attn_mask" else t for k, t in e.items()},
-        "'layers.0.blocks.1.attn_mask' (float32 [2, 16, 16]) is not what the windows give (float32 [16, 16, 16])",
+        "'layers.0.blocks.1.attn_mask' (float32 [2, 16, 16]) is not what the windows give (float32 [16, 16, 16]): "
+        "its pictures are cut into other windows, so they have another size; give a file of this size",
     ),
     "wrong shape": (
         "swin",
@@ -215,7 +273,11 @@ REFUSALS = {
         lambda e: {**e, "head.weight": torch.zeros(50, 50), "head.bias": torch.zeros(50)},
         "'head.bias' is float32 [50] instead of float32 [7] (and 1 more)",
     ),
-    "model of another size": ("swin", lambda e: encoder_entries("swin", PAPER_NARROW), "is not what the windows give"),
+    "model of another size": (
+        "swin",
+        lambda e: encoder_entries("swin", PAPER_NARROW),
+        "(float32 [16, 144, 144]) is not what the windows give (float32 [16, 16, 16]), like 1 more: its windows are 12 wide",
+    ),
     "whole release": ("swin", lambda e: {f"swin.{k}": t for k, t in e.items()}, "is a whole model's checkpoint (use"),
 }
 PAPER_NARROW = replace(TINY, swin=replace(PAPER.swin, embed_dim=8, num_heads=(1, 1, 2, 2), num_classes=5))
@@ -255,13 +317,14 @@ DAMAGES = {
     "truncated safetensors": ("x.safetensors", lambda p: cut(p, 0.6), "is truncated or damaged"),
     "truncated header": ("x.safetensors", lambda p: cut(p, 0.0005), "is truncated or damaged"),
     "one byte short": ("x.safetensors", lambda p: p.write_bytes(p.read_bytes()[:-1]), "is truncated or damaged"),
-    "empty": ("x.pth", lambda p: p.write_bytes(b""), "is neither a torch nor a safetensors file"),
-    "a web page": ("x.pth", lambda p: p.write_text("<!DOCTYPE html>not found"), "is neither a torch nor a safetensors file"),
+    "empty": ("x.pth", lambda p: p.write_bytes(b""), "is empty; get it again"),
+    "a web page": ("x.pth", lambda p: p.write_text("<!DOCTYPE html>not found"), "is a web page, as a server sends"),
     "gone": ("x.pth", lambda p: p.unlink(), "cannot be read: No such file or directory"),
-    "folder": ("x.pth", lambda p: (p.unlink(), p.mkdir()), "cannot be read: Is a directory"),
+    "folder": ("x.pth", lambda p: (p.unlink(), p.mkdir()), "is a folder; name the checkpoint file in it"),
     "a list": ("x.pth", lambda p: torch.save([torch.ones(1)], p), "holds no state dict"),
     "no tensors": ("x.pth", lambda p: torch.save({"a": 1, "b": "c"}, p), "holds something else than named tensors, 'a', 'b'"),
     "a module": ("x.pth", lambda p: torch.save(torch.nn.Linear(1, 1), p), "holds the Python object torch.nn.modules.linear"),
+    "a pickle": ("x.pth", lambda p: p.write_bytes(pickle.dumps({"a": 1})), "is a pickle that torch.save did not write"),
 }
 
 
@@ -284,8 +347,10 @@ def test_code_in_a_pickle_is_refused_and_does_not_run(tmp_path, kind):
         path.write_bytes(pickle.dumps(Code(trace), protocol=int(kind[-1])))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=kind == "zip")
-    with pytest.raises(DgsctError, match="which could run code, and is refused") as error:
+    refused = "could run code, and is refused; save its tensors alone: `dgsct convert tensors x.ckpt OUT.ckpt`"
+    with pytest.raises(DgsctError) as error:
         read_tensors(path)
+    assert ("is a pickle that torch.save did not write" if kind.startswith("pickle") else refused) in str(error.value)
     assert "\n" not in str(error.value)
     assert not trace.exists()
 

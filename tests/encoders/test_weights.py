@@ -129,7 +129,7 @@ def test_states_of_a_public_file(tmp_path, monkeypatch):
     assert state_of("htsat", site).name == "found"  # the cheap look reads no numbers
     wrong = state_of("htsat", site, whole=True)
     assert (wrong.name, wrong.path) == ("wrong", path)
-    assert "not finite in 'swin.layers.1.blocks.0.norm1.weight'" in wrong.text
+    assert "not finite in 'sed_model.layers.1.blocks.0.norm1.weight'" in wrong.text
 
 
 def dgsct(folder, *arguments, **env) -> subprocess.CompletedProcess:
