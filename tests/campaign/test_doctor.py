@@ -1,11 +1,14 @@
 """What the doctor finds without a cluster; with a real Slurm it is asked in tests/cluster."""
 
+import json
+import re
 import shutil
 import subprocess
 import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from doctor_rig import campaign, doctor, levels, site_file
 from queue_rig import on_path, program
@@ -13,6 +16,8 @@ from queue_rig import on_path, program
 from dgsct.campaign.commands import ask
 from dgsct.campaign.doctor import Check, Finding, cluster, examine, machine, world
 from dgsct.campaign.doctor.report import print_findings
+from dgsct.tasks.ave.annotations import AveIndex, Row, write_index
+from dgsct.tasks.ave.categories import AVE
 
 QUIET = {"sinfo": "echo 'gpu*'", "squeue": "true", "scontrol": "true", "sbatch": "true", "scancel": "true", "srun": "true"}
 
@@ -118,6 +123,57 @@ def test_prepared_data_are_verified(packed, monkeypatch):
     monkeypatch.setattr(world, "READ_AT_MOST", 1000)
     assert levels(list(world.data(campaign(packed), False))) == ["ok"]
     assert levels(list(world.data(campaign(packed), True))) == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda m: m["categories"].reverse(), r"has 'Triangle, humming' as class 0 where scale mini has 'Disc, humming'"),
+        (lambda m: m["categories"].pop(), r"has 5 categories, scale mini has 6"),
+        (lambda m: m["splits"].update(test=[]), r"the prepared set 'ave' holds no clip of split 'test'"),
+        (lambda m: m["splits"].update(test=m["splits"]["train"]), r"clips of the split 'test' are training clips, too"),
+        (lambda m: m["rows"][0].update(end=0, start=0), r"its labels are not those of its rows"),
+    ],
+)
+def test_a_prepared_set_that_no_run_would_open_is_an_error(packed, change, sentence):
+    path = packed / "data/mini/ave/packed/manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+    (found,) = [finding for _, finding in examine([Check("data", lambda: world.data(campaign(packed), False), 30)])]
+    assert found.level == "error"
+    assert re.search(sentence, found.text)
+
+
+def test_a_set_that_is_still_to_be_prepared_is_read(tmp_path):
+    rows = tuple(Row(AVE[i % 28], f"clip{i}", "good", 0, 10) for i in range(30))
+    rows += (Row(AVE[1], "clip0", "good", 3, 5),)
+    splits = {"train": np.arange(28), "val": np.array([28, 30]), "test": np.array([29])}
+
+    def found(names=AVE, **changes):
+        write_index(tmp_path, AveIndex(rows, names, {**splits, **changes}))
+        return world_of(tmp_path)
+
+    good = found()
+    assert levels(good) == ["ok", "ok", "ok"]
+    assert "ave: 1 clip has annotation rows that contradict each other, for example clip0" in good[0].text
+    assert "ave: 1 clip lies in the splits 'train' and 'val', for example clip0" in good[1].text
+    (told,) = found(test=np.array([0, 1]))
+    assert told.level == "error"
+    assert "all 2 clips of the split 'test' are training clips, too" in told.text
+    (told,) = found(AVE[::-1])
+    assert "categories.txt, line 1: class 0 is 'Church bell', not 'Mandolin'" in told.text
+    (told,) = found((*AVE, "zebra"))
+    assert "has other categories than the set, in name or order" in told.text
+    (tmp_path / "Annotations.txt").write_text("nonsense\n")
+    (told,) = world_of(tmp_path)
+    assert "'nonsense' is no annotation" in told.text
+
+
+def world_of(root):
+    """What is said of the raw set in `root`."""
+    asked = campaign(root / "results", "paper", data={"ave": str(root)})
+    return [finding for _, finding in examine([Check("data", lambda: world.data(asked, False), 30)])]
 
 
 def test_an_array_that_is_cut_off_is_an_error_with_a_remedy(packed):

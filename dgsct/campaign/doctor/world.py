@@ -17,10 +17,11 @@ from dgsct.campaign.plan import judge, make_plan
 from dgsct.campaign.plan_report import size
 from dgsct.closure import ROOT
 from dgsct.data.packed import Packed
+from dgsct.data.splits import check_splits, remarks
 from dgsct.encoders.states import state_of
 from dgsct.errors import UsageError
 from dgsct.settings.scales import get_scale
-from dgsct.tasks import get_set
+from dgsct.tasks import get_set, get_task
 
 BASE = ROOT.parent
 # Where there is no home, `~` stays as it is, and nothing is found there.
@@ -102,37 +103,53 @@ def data(campaign: Campaign, read_all: bool) -> Iterator[Finding]:
     for name in campaign.datasets:
         folder = campaign.root / "data" / scale / name / "packed"
         if (folder / "manifest.json").exists():
-            yield _prepared(name, folder, read_all)
+            yield from _prepared(name, folder, read_all, campaign)
         elif get_scale(scale).generated_data:
             yield Finding("ok", f"{name}: not there yet; the DAG generates and prepares it")
         else:
-            yield _raw(name, campaign)
+            yield from _raw(name, campaign)
 
 
-def _prepared(name: str, folder: Path, read_all: bool) -> Finding:
+def _prepared(name: str, folder: Path, read_all: bool, campaign: Campaign) -> Iterator[Finding]:
     packed = Packed.open(folder)
+    again = f"delete {folder} and prepare the data again"
+    for task in dict.fromkeys(run.task for run in campaign.runs if run.dataset == name):
+        get_set(name).check(packed.manifest, packed.arrays, get_task(task).at(get_scale(campaign.settings.scale)))
     count = sum(array.nbytes for array in packed.arrays.values())
-    clips = f"{packed.clips} clips, {size(count)}"
+    clips = f"{packed.clips} clips, {size(count)}, categories and splits right"
     if count > READ_AT_MOST and not read_all:
-        return Finding("ok", f"{name}: {clips}, of the manifest's form; checksums not compared (--checksums does)")
+        yield Finding("ok", f"{name}: {clips}, of the manifest's form; checksums not compared (--checksums does)")
+        return
     for part, array in packed.arrays.items():
         digest = hashlib.sha256()
         for i in range(len(array)):
             digest.update(array[i : i + 1].tobytes())
         if digest.hexdigest() != packed.manifest["arrays"][part]["sha256"]:
-            remedy = f"delete {folder} and prepare the data again"
-            return Finding("error", f"{name}: {folder / part}.npy is not what its manifest describes", remedy)
-    return Finding("ok", f"{name}: {clips}, checksums right")
+            yield Finding("error", f"{name}: {folder / part}.npy is not what its manifest describes", again)
+            return
+    yield Finding("ok", f"{name}: {clips}, checksums right")
 
 
-def _raw(name: str, campaign: Campaign) -> Finding:
-    root = campaign.site.data.get(name)
+def _raw(name: str, campaign: Campaign) -> Iterator[Finding]:
+    """What a set would be prepared from: its annotations and splits are read, its clips are not."""
+    root, data_set = campaign.site.data.get(name), get_set(name)
     if not root:
-        return Finding("error", f"{name}: no data", f"name its folder in {campaign.site_file}, data.{name} (docs/data.md)")
-    index = get_set(name).index_file(Path(root))
-    if not index.is_file():
-        return Finding("error", f"{name}: {index} does not exist", f"correct data.{name} in {campaign.site_file}")
-    return Finding("ok", f"{name}: not prepared yet; the DAG does it from {root}")
+        yield Finding("error", f"{name}: no data", f"name its folder in {campaign.site_file}, data.{name} (docs/data.md)")
+        return
+    file = data_set.index_file(Path(root))
+    if not file.is_file():
+        yield Finding("error", f"{name}: {file} does not exist", f"correct data.{name} in {campaign.site_file}")
+        return
+    index = data_set.read_index(Path(root))
+    check_splits([row.video_id for row in index.rows], index.splits, root, "put the data set's own split files there")
+    wanted = data_set.names(get_scale(campaign.settings.scale))
+    if wanted and index.categories != wanted:
+        remedy = f"correct {file} and the list of categories beside it"
+        yield Finding("error", f"{name}: {root} has other categories than the set, in name or order", remedy)
+        return
+    for remark in remarks(index):
+        yield Finding("ok", f"{name}: {remark}")
+    yield Finding("ok", f"{name}: not prepared yet; the DAG does it from {root}")
 
 
 def weights(campaign: Campaign, read_all: bool) -> Iterator[Finding]:

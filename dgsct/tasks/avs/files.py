@@ -6,6 +6,7 @@ Files are looked for below the folder that holds `Single-source/` or `Multi-sour
 
 import csv
 import difflib
+import os
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -251,8 +252,10 @@ class AvsBench(DataSet):
 
     def public_features(self, root: Path, extractor: str) -> dict[str, PublicFeature]:
         """`audio_log_mel/.../NAME.pkl`: VGGish's input, as the archive has it."""
-        found = sorted((self.media(root) / "audio_log_mel").rglob("*.pkl")) if extractor == "vggish" else []
-        return {path.stem: PublicFeature(path) for path in found}
+        folder = self.media(root) / "audio_log_mel"
+        found = [Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names]
+        pickles = sorted(path for path in found if path.suffix == ".pkl" and extractor == "vggish")
+        return {path.stem: PublicFeature(path) for path in pickles}
 
 
 S4 = AvsBench("avs-s4", "Single-source", "s4", {"train": 3452, "val": 740, "test": 740})
