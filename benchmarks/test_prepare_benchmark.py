@@ -4,10 +4,12 @@ The clip is as those of the public archive mostly are: 640 x 360, 30 frames per 
 """
 
 import os
+import timeit
 
 import pytest
 from ave_rig import write_clip, write_release_layout
 
+from dgsct.data.container import read_timeline
 from dgsct.data.prepare import prepare_set
 from dgsct.settings.scales import PAPER
 from dgsct.tasks import get_set
@@ -32,6 +34,14 @@ def test_one_clip(benchmark, clip, layout):
     done = benchmark.pedantic(decode_clip, (source, PAPER), rounds=15, warmup_rounds=1)
     assert done.status == "ready"
     benchmark.extra_info["clips/s per core"] = round(1 / benchmark.stats.stats.mean, 2)
+
+
+def test_what_the_times_cost(benchmark, clip):
+    """Reading all packets' times, and the share of it in decoding one clip from its mp4 file."""
+    _, (source,) = AVE.find_sources(clip, AVE.read_index(clip), "videos")
+    whole = min(timeit.repeat(lambda: decode_clip(source, PAPER), number=1, repeat=8))
+    assert len(benchmark.pedantic(read_timeline, (source.picture,), rounds=30, warmup_rounds=1).frames) == 300
+    benchmark.extra_info["share of decoding"] = round(benchmark.stats.stats.min / whole, 3)
 
 
 @pytest.mark.parametrize("layout", AVE.layouts)

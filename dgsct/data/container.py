@@ -81,6 +81,17 @@ def unreadable(path: Path, error: Any) -> DgsctError:
     return MediaError("unreadable", f"{told}; check the file and its rights")
 
 
+def broken(path: Path, told: str) -> DgsctError:
+    """The error of a file that a library breaks at, in the words `told`; or of a disk that does not give it."""
+    try:
+        with open(path, "rb") as file:
+            while file.read(1 << 20):
+                pass
+    except OSError as error:
+        return unreadable(path, error)
+    return MediaError("unreadable", told)
+
+
 def open_media(path: Path) -> Any:
     """The opened container; MediaError says why not: missing, empty, cut off, no video or sound file."""
     av = load_av()
@@ -100,14 +111,13 @@ def open_media(path: Path) -> Any:
     try:
         # Absolute: a relative name may begin like a protocol's.
         return av.open(str(path.absolute()), options={"format_whitelist": ",".join(FORMATS)})
-    except (av.FFmpegError, UnicodeError) as error:
-        if getattr(error, "errno", None) in MACHINE:
+    except (av.FFmpegError, ValueError) as error:
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
             raise unreadable(path, error) from error
         if _is_playlist(path):
             told = f"{path} is a playlist, a text that names other files; put the clip itself there"
-        else:
-            told = f"{path} cannot be opened as a video ({error}); download it again"
-        raise MediaError("unreadable", told) from error
+            raise MediaError("unreadable", told) from error
+        raise broken(path, f"{path} cannot be opened as a video ({error}); download it again") from error
 
 
 def _is_playlist(path: Path) -> bool:
@@ -198,10 +208,12 @@ def read_timeline(path: Path) -> Timeline:
     with open_media(path) as container:
         streams = [stream for stream in container.streams if stream.type in ("video", "audio") and stream.codec_context]
         packets = {stream.index: _Packets(float(stream.time_base)) for stream in streams}
-        if streams:
-            for packet in container.demux(streams):
+        try:
+            for packet in container.demux(streams) if streams else ():
                 if packet.size and not packet.is_discard:
                     packets[packet.stream_index].add(packet)
+        except (load_av().FFmpegError, ValueError, IndexError) as error:
+            raise broken(path, f"{path} cannot be read to its end ({error}); download it again") from error
         count = {index: len(found.starts) for index, found in packets.items()}
         video, sound = main_picture(streams, count), main_sound(streams, count)
         rate = float(video.average_rate or video.guessed_rate or 0) if video else 0.0

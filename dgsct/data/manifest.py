@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dgsct.data.base import DataSet, Index
+from dgsct.data.base import DataSet
+from dgsct.data.index import Index
 from dgsct.errors import DgsctError
 from dgsct.settings.scales import Scale
 

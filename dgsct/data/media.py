@@ -25,6 +25,7 @@ from dgsct.data.container import (
     TOLERANCE,
     MediaError,
     Timeline,
+    broken,
     load_av,
     missing,
     on_timeline,
@@ -156,9 +157,9 @@ class Media:
                         image = frame.to_ndarray(format="rgb24", width=size.width, height=size.height)
                         # The display matrix gives the turn in degrees, counter-clockwise, as np.rot90 counts.
                         kept[i] = np.rot90(image, round(frame.rotation / 90) % 4)
-            except av.FFmpegError as error:
+            except (av.FFmpegError, ValueError, IndexError) as error:
                 where = f"breaks off after frame {len(times)} ({error})"
-                raise MediaError("unreadable", f"{self.path} {where}; download it again") from error
+                raise broken(self.path, f"{self.path} {where}; download it again") from error
         return kept, times
 
     def sound(self, rates: Sequence[int], seconds: int) -> list[np.ndarray]:
@@ -178,9 +179,9 @@ class Media:
                         track.add(frame, time)
                     if all(track.full for track in tracks):
                         break
-            except (av.FFmpegError, ValueError) as error:
+            except (av.FFmpegError, ValueError, IndexError) as error:
                 told = f"{self.path} has sound that cannot be decoded ({error}); download it again"
-                raise MediaError("unreadable", told) from error
+                raise broken(self.path, told) from error
         if not tracks[0].heard:
             told = f"{self.path} has an audio stream without a single sample; replace it by a clip with sound"
             raise MediaError("no_audio", told)

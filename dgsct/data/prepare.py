@@ -19,9 +19,10 @@ from typing import Any
 from dgsct.atomic import write_text_atomic
 from dgsct.checksum import sha256_json
 from dgsct.closure import code_hash
-from dgsct.data.base import Clip, DataSet, Index, Source
+from dgsct.data.base import Clip, DataSet, Source
 from dgsct.data.container import absence
 from dgsct.data.folders import check_replaceable, growing_folder, one_writer
+from dgsct.data.index import Index
 from dgsct.data.manifest import check_usable, describe
 from dgsct.data.media import over_clips, processes
 from dgsct.data.packed import Packed

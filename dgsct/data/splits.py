@@ -3,14 +3,11 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dgsct.data.index import Index
 from dgsct.errors import UsageError
-
-if TYPE_CHECKING:
-    from dgsct.data.base import Index
 
 TRAIN = "train"
 
@@ -29,7 +26,7 @@ def check_splits(ids: Sequence[str], splits: Mapping[str, Iterable[int]], where:
             raise UsageError(f"{where}: {told}, so that nothing could be measured by it; {remedy}")
 
 
-def remarks(index: "Index") -> list[str]:
+def remarks(index: Index) -> list[str]:
     """What is odd about annotations and splits, a line each with its count and an example; empty where nothing is."""
     lines = [row.line() for row in index.rows]
     found = [_told(_twice(lines), "annotation rows stand there more than once")]

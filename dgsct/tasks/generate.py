@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from dgsct.data.base import Index
+from dgsct.data.index import Index
 from dgsct.errors import exit_code
 from dgsct.tasks import HOMES
 

@@ -14,9 +14,10 @@ import pytest
 from conformance_rig import assert_declared, declared_form
 
 from dgsct.campaign.probe import pretended_view
-from dgsct.data.base import DataSet, Index
+from dgsct.data.base import DataSet
 from dgsct.data.batch import argument
 from dgsct.data.features import PREFIX
+from dgsct.data.index import Index
 from dgsct.data.packed import ROW, Packed
 from dgsct.data.prepare import prepare_set
 from dgsct.data.prepared import Prepared

@@ -1,6 +1,7 @@
 """Frames and sound belong to the moments that the file says, whatever its rate, its gaps, its streams."""
 
 import io
+from pathlib import Path
 
 import av
 import numpy as np
@@ -9,7 +10,8 @@ from av.stream import Disposition
 from time_rig import RATE, SIDE, seconds_heard, seconds_seen, steady, tones, write_clip
 
 from dgsct.data.container import read_timeline
-from dgsct.data.media import Media, MediaError, read_audio, read_frames, read_sound, sampled_indices
+from dgsct.data.media import Media, MediaError, file_bytes, read_audio, read_frames, read_sound, sampled_indices
+from dgsct.errors import MachineError
 from dgsct.settings.scales import MINI
 from dgsct.tasks.ave.decode import decode_clip
 from dgsct.tasks.ave.files import AveSource
@@ -253,3 +255,29 @@ def test_what_lies_there_under_another_ending_is_named(tmp_path):
     write_clip(tmp_path / "a.mkv", steady(10))
     with pytest.raises(MediaError, match=r"does not exist \(a.mkv lies there, which is not read\); put the file there"):
         read_frames(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi", "a.flv"])
+def test_a_damaged_file_is_read_or_ends_in_a_sentence(tmp_path, name):
+    how = {"codec": "mpeg4", "sound_codec": "pcm_s16le"} if name == "a.avi" else {}
+    data = write_clip(tmp_path / name, steady(10), last=0.1, **how).read_bytes()
+    rng = np.random.default_rng(0)
+    for k in range(12):
+        broken = np.frombuffer(data[: rng.integers(len(data))] if k % 3 == 0 else data, dtype=np.uint8).copy()
+        broken[rng.integers(len(broken), size=(1, 20, 300)[k % 3])] = rng.integers(256, size=(1, 20, 300)[k % 3])
+        (tmp_path / name).write_bytes(broken.tobytes())
+        try:
+            media = Media.open(tmp_path / name)
+            assert media.frames(lambda total, _: sampled_indices(total)).shape[0] == 10
+            assert all(np.isfinite(wave).all() for wave in media.sound([RATE, 16000], 10))
+        except MediaError as error:
+            told = str(error)
+        else:
+            continue
+        assert told.startswith(str(tmp_path / name))
+        assert "\n" not in told
+
+
+def test_a_disk_that_does_not_answer_leaves_no_clip_out():
+    with pytest.raises(MachineError, match=r"cannot be read \(Input/output error\); look at that disk"):
+        file_bytes(Path("/proc/self/mem"), "missing")

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from dgsct.data.base import Index, is_name
+from dgsct.data.base import is_name
 from dgsct.data.categories import category_names
+from dgsct.data.index import Index
 from dgsct.errors import DgsctError, UsageError
 from dgsct.tasks.ave.categories import AVE, GENERATED
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from dgsct.data.base import DataSet, Index, clip_notes, clip_statuses, compact_frames, pretended_sound, stamp
+from dgsct.data.base import DataSet, clip_notes, clip_statuses, compact_frames, pretended_sound, stamp
 from dgsct.data.categories import AGAIN
+from dgsct.data.index import Index
 from dgsct.data.media import sampled_indices
 from dgsct.errors import DgsctError
 from dgsct.settings.scales import Scale

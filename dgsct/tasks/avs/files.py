@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from dgsct.data.base import DataSet, Index, clip_notes, clip_statuses, compact_frames, is_name, pretended_sound, stamp
+from dgsct.data.base import DataSet, clip_notes, clip_statuses, compact_frames, is_name, pretended_sound, stamp
 from dgsct.data.categories import category_names
 from dgsct.data.features import PublicFeature
+from dgsct.data.index import Index
 from dgsct.data.splits import check_splits
 from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import Scale
