@@ -48,7 +48,7 @@ def _entries(root: Path) -> dict[str, dict[str, Any]]:
         noted = json.loads(runtime_file(root).read_text(encoding="utf-8"))
         found = noted["runs"].items() if noted["schema"] == SCHEMA_VERSION else ()
         return {folder: entry for folder, entry in found if _usable(entry["seconds"])}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 

@@ -136,7 +136,7 @@ def _probe_entries(root: Path, scale: str) -> list[dict[str, Any]]:
     try:
         noted = json.loads(probe_file(root, scale).read_text(encoding="utf-8"))
         return list(noted["probes"]) if noted["schema"] == SCHEMA_VERSION else []
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
 
 

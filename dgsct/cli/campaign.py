@@ -20,7 +20,9 @@ from dgsct.cli.common import (
     app,
     echo_paths,
     experiments_of,
+    finite,
     settings_of,
+    some_path,
 )
 
 GROUP = "A campaign"
@@ -34,7 +36,9 @@ def plan(
     seeds: Seeds = 3,
     tasks: Tasks = "",
     methods: Methods = "",
-    gpus: Annotated[int | None, typer.Option(min=1, help="runs at a time (default: 1 at full size, else all cores)")] = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="runs at a time (default: 1 at full size, else all cores)")
+    ] = None,
     results: Results = Path("results"),
     experiments: Experiments = None,
     site: SiteFile = None,
@@ -90,7 +94,7 @@ def status(
     results: Results = Path("results"),
     experiments: Experiments = None,
     watch: Annotated[bool, typer.Option("--watch", help="look again and again until everything is done; Ctrl-C ends")] = False,
-    interval: Annotated[float, typer.Option(min=1, help="seconds between two looks of --watch")] = 10,
+    interval: Annotated[float, typer.Option(min=1, callback=finite, help="seconds between two looks of --watch")] = 10,
 ) -> None:
     """What is done, running, queued, failed, stale and missing, per table; how fast it goes, and how long it takes."""
     from dgsct.campaign.queued import Queue
@@ -125,6 +129,7 @@ def doctor(
 
     from dgsct.campaign.doctor import Campaign, Check, cluster, examine, machine, world
     from dgsct.campaign.doctor.report import print_findings
+    from dgsct.campaign.doctor.surroundings import DRAW_SECONDS, surroundings
     from dgsct.campaign.plan import choose_runs
     from dgsct.runs.retention import runs_with_needed_weights
     from dgsct.runs.site import SITE, read_site
@@ -146,6 +151,7 @@ def doctor(
     patience = 7200 if checksums else 120
     checks = [
         Check("software", machine.software, 30),
+        Check("around", surroundings, DRAW_SECONDS + 20),
         Check("gpu", partial(machine.gpu, campaign), 30),
         Check("settings", partial(world.settings, campaign), 30),
         *([Check("slurm", partial(cluster.cluster, campaign), 180)] if campaign.on_slurm else []),
@@ -159,7 +165,9 @@ def doctor(
 
 @app.command(rich_help_panel=GROUP)
 def retry(
-    folders: Annotated[list[Path] | None, typer.Argument(help="run folders (default: all that have failed)")] = None,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(parser=some_path, help="run folders (default: all that have failed)")
+    ] = None,
     results: Results = Path("results"),
 ) -> None:
     """Forget that runs have failed, so that they are tried again; their checkpoints stay."""
@@ -173,7 +181,7 @@ def retry(
 
 @app.command(rich_help_panel=GROUP)
 def soak(
-    minutes: Annotated[float, typer.Option(min=0, help="at least one round is made")] = 5.0,
+    minutes: Annotated[float, typer.Option(min=0, callback=finite, help="at least one round is made")] = 5.0,
     seed: Annotated[int, typer.Option(help="of what is hit and when")] = 0,
 ) -> None:
     """Kill mini runs by chance for some minutes, and prove that their records are those of undisturbed ones."""

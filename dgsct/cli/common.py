@@ -1,11 +1,14 @@
 """What the groups of commands share: the application, the options that many commands take, and what they mean."""
 
+import math
+import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dgsct.errors import UsageError
+from dgsct.errors import UsageError, reason_of
 
 if TYPE_CHECKING:
     from dgsct.runs.experiments import Settings
@@ -17,16 +20,54 @@ app = typer.Typer(
     help="Reproducibility benchmark harness for DG-SCT. The whole benchmark: `snakemake all_tables`.",
 )
 
+
+def some_path(value: str | Path) -> Path:
+    """A path of the command line; UsageError where it is empty, as an unset variable of a shell is."""
+    if not str(value):
+        raise UsageError("a path is empty; give a file or folder, or `.` for this one")
+    return Path(value)
+
+
+def some_folder(value: str | Path) -> Path:
+    """A folder that is there or can be made; UsageError where something else is there, or it can neither be read nor made."""
+    path = some_path(value)
+    try:
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            return path
+    except FileNotFoundError:
+        return path
+    except OSError as error:
+        raise UsageError(f"{path}: {reason_of(error)}") from None
+    raise UsageError(f"{path} is no folder; give one")
+
+
+def new_file(value: str | Path) -> Path:
+    """A file to be written; UsageError where a folder stands there."""
+    path = some_path(value)
+    if os.path.isdir(path):
+        raise UsageError(f"{path} is a folder; give the file to write")
+    return path
+
+
+def finite(value: float | None) -> float | None:
+    """A number of the command line; UsageError where it is none to reckon with."""
+    if value is not None and not math.isfinite(value):
+        raise UsageError(f"{value} must be a finite number")
+    return value
+
+
 Scale = Annotated[str, typer.Option(help="paper (full size) or mini")]
 Protocol = Annotated[str, typer.Option(help="release, paper or clean")]
 Seeds = Annotated[int, typer.Option(min=1, help="seeds 0 ... N-1 of every cell")]
-Results = Annotated[Path, typer.Option(help="folder of data, encoders and records")]
-Experiments = Annotated[Path | None, typer.Option(help="folder of experiment files")]
+Results = Annotated[Path, typer.Option(parser=some_folder, help="folder of data, encoders and records")]
+Experiments = Annotated[Path | None, typer.Option(parser=some_folder, help="folder of experiment files")]
 Targets = Annotated[list[str] | None, typer.Argument(help="all_tables (default), all_figures, experiments, or run folders")]
 Tasks = Annotated[str, typer.Option(help="only these tasks, with commas")]
 Methods = Annotated[str, typer.Option(help="only these methods, with commas")]
-SiteFile = Annotated[Path | None, typer.Option("--site", help="site file (default: workflow/config/site.yaml)")]
-Out = Annotated[Path | None, typer.Option(help="default: paper_tables/SCALE/PROTOCOL")]
+SiteFile = Annotated[
+    Path | None, typer.Option("--site", parser=some_path, help="site file (default: workflow/config/site.yaml)")
+]
+Out = Annotated[Path | None, typer.Option(parser=some_folder, help="default: paper_tables/SCALE/PROTOCOL")]
 
 
 def settings_of(scale: str, protocol: str, seeds: int, tasks: str = "", methods: str = "") -> "Settings":

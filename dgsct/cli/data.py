@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dgsct.cli.common import Scale, SiteFile, app, options_of
+from dgsct.cli.common import Scale, SiteFile, app, new_file, options_of, some_folder, some_path
 from dgsct.errors import UsageError
 
 GROUP = "Data and weights"
@@ -14,8 +14,8 @@ GROUP = "Data and weights"
 @app.command(rich_help_panel=GROUP)
 def prepare(
     dataset: Annotated[str, typer.Argument(help="such as ave, avs-s4")],
-    root: Annotated[Path, typer.Argument(help="the data set in its own layout")],
-    out: Annotated[Path, typer.Argument(help="where the packed arrays and manifest.json go")],
+    root: Annotated[Path, typer.Argument(parser=some_path, help="the data set in its own layout")],
+    out: Annotated[Path, typer.Argument(parser=some_path, help="where the packed arrays and manifest.json go")],
     scale: Scale = "paper",
     jobs: Annotated[int | None, typer.Option(min=1, help="processes (default: all cores)")] = None,
     layout: Annotated[str | None, typer.Option(help="videos, frames or published (default: what is there)")] = None,
@@ -36,9 +36,15 @@ def features(
     dataset: Annotated[str, typer.Argument(help="a prepared data set, such as avs-s4")],
     extractor: Annotated[str, typer.Argument(help="such as vggish")],
     scale: Scale = "paper",
-    results: Annotated[Path, typer.Option(help="folder of data and encoders; the features go there, too")] = Path("results"),
-    raw: Annotated[Path | None, typer.Option(help="the data set in its own layout, where the clips are read")] = None,
-    public: Annotated[Path | None, typer.Option("--from", help="import the public feature files below this folder")] = None,
+    results: Annotated[
+        Path, typer.Option(parser=some_folder, help="folder of data and encoders; the features go there, too")
+    ] = Path("results"),
+    raw: Annotated[
+        Path | None, typer.Option(parser=some_folder, help="the data set in its own layout, where the clips are read")
+    ] = None,
+    public: Annotated[
+        Path | None, typer.Option("--from", parser=some_folder, help="import the public feature files below this folder")
+    ] = None,
 ) -> None:
     """Extract a prepared set's features once, for the methods that read them; or import the public feature files."""
     from dgsct.data.extractors import get_extractor
@@ -81,13 +87,15 @@ def weights(
 @app.command(rich_help_panel=GROUP)
 def convert(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="release-to-ours, ours-to-release, tensors, or an encoder")],
-    file: Annotated[Path, typer.Argument(help="checkpoint to read")],
-    out: Annotated[Path, typer.Argument(help="file to write")],
+    file: Annotated[Path, typer.Argument(parser=some_path, help="checkpoint to read")],
+    out: Annotated[Path, typer.Argument(parser=new_file, help="file to write")],
     scale: Annotated[str | None, typer.Option(help="default: what the file says, else paper")] = None,
     task: Annotated[str | None, typer.Option(help="default: what the file says, else ave")] = None,
     method: Annotated[str | None, typer.Option(help="default: what the file says, else dg-sct")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="an option of the model")] = None,
-    results: Annotated[Path | None, typer.Option(help="folder with a run's encoders (default: the file's own)")] = None,
+    results: Annotated[
+        Path | None, typer.Option(parser=some_folder, help="folder with a run's encoders (default: the file's own)")
+    ] = None,
 ) -> None:
     """Rewrite a checkpoint: the authors' layout to ours and back, a public encoder file to ours; or save its tensors alone."""
     from dgsct.encoders.sources import WEIGHTS

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from dgsct.cli.common import Protocol, Results, Scale, app, echo_paths, options_of
-from dgsct.errors import UsageError
+from dgsct.cli.common import Protocol, Results, Scale, app, echo_paths, finite, options_of, some_folder, some_path
+from dgsct.errors import DgsctError, UsageError, say
 
 GROUP = "One run or many"
 
@@ -22,7 +22,9 @@ def run(
     results: Results = Path("results"),
     checkpoint_stages: Annotated[bool, typer.Option("--checkpoint-stages", help="less memory for more time")] = False,
     compile_: Annotated[bool, typer.Option("--compile", help="let torch.compile fuse the stages")] = False,
-    scratch: Annotated[str | None, typer.Option(help="folder on this machine's own disk for a copy of the data")] = None,
+    scratch: Annotated[
+        Path | None, typer.Option(parser=some_folder, help="folder on this machine's own disk for a copy of the data")
+    ] = None,
     keep: Annotated[str, typer.Option(help="what stays of the finished run: weights or record")] = "weights",
 ) -> None:
     """Train and evaluate one run in this terminal, and print its metrics."""
@@ -35,14 +37,18 @@ def run(
         raise UsageError(f"--keep {keep!r} must be one of: {', '.join(KEEP)}")
     from dgsct.engine.execute import execute
 
-    typer.echo(execute(chosen, results, Execution(checkpoint_stages, compile_, scratch, keep=keep)))
+    typer.echo(execute(chosen, results, Execution(checkpoint_stages, compile_, str(scratch) if scratch else None, keep=keep)))
 
 
 @app.command(rich_help_panel=GROUP)
 def bundle(
-    folders: Annotated[list[Path], typer.Argument(help="run folders: RESULTS/runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED")],
+    folders: Annotated[
+        list[Path], typer.Argument(parser=some_path, help="run folders: RESULTS/runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED")
+    ],
     jobs: Annotated[int, typer.Option(min=1, help="runs at a time")] = 1,
-    time_budget: Annotated[float | None, typer.Option(help="minutes until all must have saved and stopped")] = None,
+    time_budget: Annotated[
+        float | None, typer.Option(callback=finite, help="minutes until all must have saved and stopped")
+    ] = None,
 ) -> None:
     """Train many runs in one process tree: torch is imported once, every run is a fork."""
     from dgsct.runs.run import Run
@@ -60,15 +66,17 @@ def bundle(
 @app.command(rich_help_panel=GROUP)
 def evaluate(
     task: str,
-    checkpoint: Annotated[Path, typer.Option(help="a release's .pt, one of ours, or a run's checkpoints/best.safetensors")],
+    checkpoint: Annotated[
+        Path, typer.Option(parser=some_path, help="a release's .pt, one of ours, or a run's checkpoints/best.safetensors")
+    ],
     scale: Annotated[str | None, typer.Option(help="default: what the file says, else paper")] = None,
     protocol: Annotated[str | None, typer.Option(help="default: what the file says, else release")] = None,
     method: Annotated[str | None, typer.Option(help="default: what the file says, else dg-sct")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="an option, e.g. S=off")] = None,
     results: Annotated[
-        Path | None, typer.Option(help="folder of data and encoders (default: the run's own, else results)")
+        Path | None, typer.Option(parser=some_folder, help="folder of data and encoders (default: the run's own, else results)")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="default: RESULTS/evaluations/NAME")] = None,
+    out: Annotated[Path | None, typer.Option(parser=some_folder, help="default: RESULTS/evaluations/NAME")] = None,
 ) -> None:
     """Run a checkpoint on the test split: metrics, and what the task tells beside them (by class, by clip)."""
     from dgsct.checkpoints.convert import run_of
@@ -85,7 +93,9 @@ def evaluate(
 
 @app.command(rich_help_panel=GROUP)
 def masks(
-    folder: Annotated[Path, typer.Argument(help="a segmentation run: RESULTS/runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED")],
+    folder: Annotated[
+        Path, typer.Argument(parser=some_path, help="a segmentation run: RESULTS/runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED")
+    ],
 ) -> None:
     """Write the masks of a run's best weights for the test clips, which the qualitative figure shows."""
     from dgsct.runs.run import Run
@@ -102,12 +112,13 @@ def masks(
 
 @app.command(rich_help_panel=GROUP)
 def remeasure(
-    folders: Annotated[list[Path] | None, typer.Argument(help="run folders (default: all that have a record)")] = None,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(parser=some_path, help="run folders (default: all that have a record)")
+    ] = None,
     results: Results = Path("results"),
     stale: Annotated[bool, typer.Option("--stale", help="also records of other code or data, which stay stale")] = False,
 ) -> None:
     """Compute all metrics again from what lies beside each record, without training, and write what differs or is new."""
-    from dgsct.errors import DgsctError
     from dgsct.records.remeasure import recorded, remeasure
 
     chosen, code = folders or recorded(results), 0
@@ -115,7 +126,7 @@ def remeasure(
         try:
             typer.echo(f"{folder}: {remeasure(folder, stale)}")
         except DgsctError as error:
-            typer.echo(f"dgsct: {error}", err=True)
+            say(error)
             code = max(code, error.exit_code)
     if not chosen:
         typer.echo(f"no run below {results} has a record", err=True)

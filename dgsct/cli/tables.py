@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dgsct.cli.common import Experiments, Out, Protocol, Results, Scale, Seeds, app, echo_paths, experiments_of, settings_of
+from dgsct.cli.common import (
+    Experiments,
+    Out,
+    Protocol,
+    Results,
+    Scale,
+    Seeds,
+    app,
+    echo_paths,
+    experiments_of,
+    settings_of,
+    some_path,
+)
 from dgsct.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +60,7 @@ def efficiency(
     method: Annotated[str, typer.Argument(help="dg-sct or lavish-star")] = "dg-sct",
     scale: Scale = "paper",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-    out: Annotated[Path | None, typer.Option(help="write the JSON to this file")] = None,
+    out: Annotated[Path | None, typer.Option(parser=some_path, help="write the JSON to this file")] = None,
 ) -> None:
     """Parameters, trainable share and MACs of one clip, counted without weights (Table 6)."""
     from dgsct.methods import get_method

@@ -162,7 +162,7 @@ class DataSet(ABC):
         if not any(found.values()):
             raise UsageError(self.absent(root, layout))
         count = {name: sum(source.stamp is not None for source in sources) for name, sources in found.items()}
-        chosen = layout or max(count, key=lambda name: count[name])
+        chosen = layout or max((name for name in count if found[name]), key=lambda name: count[name])
         others = [name for name in count if count[name] and name != chosen]
         if others:
             told = [f"{n}{' clips' * (not i)} {self.layouts[name]}" for i, (name, n) in enumerate(count.items()) if n]

@@ -64,7 +64,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         if facts["schema"] != SCHEMA_VERSION or len(facts["ids"]) != facts["array"]["shape"][0]:
             raise ValueError("another version")
         said = features_folder(facts["scale"], facts["dataset"], facts["extractor"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DgsctError(f"{path} is missing or unreadable ({error}); make it with `snakemake {path}`") from None
     if path.parent.parts[-len(said.parts) :] != said.parts:
         raise DgsctError(f"{path} describes {said}; delete {folder} and make it again")

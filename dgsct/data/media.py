@@ -37,6 +37,7 @@ from dgsct.errors import DgsctError, UsageError
 from dgsct.progress import counted
 
 AAC_BLOCK = 1024
+MOST_PROCESSES = 1000  # all of them are started at once
 
 
 def write_mp4(path: Path, frames: np.ndarray, fps: int, wave: np.ndarray | None, sample_rate: int) -> None:
@@ -295,8 +296,8 @@ class Track:
 
 def processes(jobs: int | None) -> int:
     """How many processes `over_clips` uses: `jobs`, or one for each core that this process may use."""
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"the number of processes is {jobs}; it must be at least 1")
+    if jobs is not None and not 1 <= jobs <= MOST_PROCESSES:
+        raise UsageError(f"the number of processes is {jobs}; it must be 1 to {MOST_PROCESSES}")
     return jobs or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 

@@ -95,7 +95,7 @@ class RunLock:
             os.rename(self.path, aside)
             if json.loads(aside.read_text()).get("token") != owner.get("token"):
                 os.link(aside, self.path)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             pass
         finally:
             aside.unlink(missing_ok=True)
@@ -113,7 +113,7 @@ class RunLock:
         """The owner's note; {} if there is none or it cannot be understood, None if the disk does not answer."""
         try:
             owner = json.loads(self.path.read_text())
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return {}
         except OSError:
             return None

@@ -86,8 +86,9 @@ def fork_run(argv: Sequence[str], stdout: int, stderr: int, cwd: str, env: dict[
 
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError, ValueError):  # else the child would go on as the server
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
 
 
@@ -264,6 +265,9 @@ def bundle(folders: Sequence[Path], jobs: int, say=print, execution: Execution =
 
     Returns the exit code of every run. SIGTERM and SIGUSR1 are passed on, so that the runs save and end with 75.
     """
+    for folder in folders:  # before the first fork, as an error later would leave runs alone
+        folder.mkdir(parents=True, exist_ok=True)
+        open(folder / "log.txt", "a").close()
     preload()
     waiting, running, codes = list(folders), {}, {}
     options = execution.arguments()
@@ -281,7 +285,6 @@ def bundle(folders: Sequence[Path], jobs: int, say=print, execution: Execution =
             signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
             while waiting and len(running) < jobs:
                 folder = waiting.pop(0)
-                folder.mkdir(parents=True, exist_ok=True)
                 with open(folder / "log.txt", "a") as log:
                     pid = fork_run([str(folder), *options], log.fileno(), log.fileno(), os.getcwd(), dict(os.environ))
                 running[pid] = folder
@@ -294,6 +297,7 @@ def bundle(folders: Sequence[Path], jobs: int, say=print, execution: Execution =
             codes[folder] = code if code >= 0 else 128 - code
             say(f"{len(codes)}/{len(folders)}  {folder}  {'done' if code == 0 else f'exit code {codes[folder]}'}")
     finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
         for name, handler in previous.items():
             signal.signal(name, handler)
     # What a signal kept from starting can be started again, as a stopped run can.

@@ -141,5 +141,5 @@ def _noted(results: Path) -> Iterable[Path]:
 def _json_or_none(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

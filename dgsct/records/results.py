@@ -100,7 +100,7 @@ def read_record(path: Path) -> dict[str, Any]:
 def _json_or_none(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

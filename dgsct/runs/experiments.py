@@ -5,6 +5,7 @@ The files in `workflow/experiments/` are the source of truth: the DAG, the table
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -89,7 +90,7 @@ class _Loader(yaml.SafeLoader):
 def _read(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read ({error}); give an experiment file") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -218,8 +219,8 @@ def make_settings(config: Mapping[str, Any]) -> Settings:
     except ValueError as error:
         raise UsageError(f"configuration: {error}") from None
     seeds = config.get("seeds", Settings.seeds)
-    if isinstance(seeds, bool) or not str(seeds).isdigit() or int(seeds) < 1:
-        raise UsageError(f"configuration: seeds={seeds!r} must be a whole number of at least 1")
+    if isinstance(seeds, bool) or not re.fullmatch(r"0*[1-9][0-9]{0,3}", str(seeds)):
+        raise UsageError(f"configuration: seeds={seeds!r} must be a whole number of at least 1 and at most 9999")
     scale = get_scale(str(config.get("scale", Settings.scale))).name
     protocol = check_protocol(str(config.get("protocol", Settings.protocol)))
     return Settings(scale, protocol, int(seeds), names("tasks"), names("methods"))

@@ -129,7 +129,7 @@ def _input(name: str, path: Path, checksum: Any, problem: str) -> Input:
         return Input(name, path, str(checksum()))
     except DgsctError as error:
         return Input(name, path, problem=str(error))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Input(name, path, problem=problem)
 
 
@@ -150,7 +150,7 @@ def _weights_of(name: str, parent: Run, root: Path) -> Input:
     make = f"with `snakemake {root / path}`"
     try:
         record = _json(root / path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return Input(name, path, problem=f"the best weights of {folder} are missing; make them {make}")
     if isinstance(record, dict) and "failed" in record:
         told = f"{folder}, from whose best weights it starts, is given up; mend what it says, then `dgsct retry {folder}`"

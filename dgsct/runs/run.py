@@ -25,6 +25,8 @@ from dgsct.tasks import get_task
 if TYPE_CHECKING:
     from torch import nn
 
+LARGEST_SEED = 2**32 - 1  # what every generator of random numbers takes
+
 
 def format_value(value: Any) -> str:
     """An option's value as it stands in folder names and on the command line."""
@@ -59,8 +61,8 @@ class Run:
         get_task(task)
         check_protocol(protocol)
         get_scale(scale)
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise UsageError(f"seed {seed!r} must be a whole number of at least 0")
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= LARGEST_SEED:
+            raise UsageError(f"seed {seed!r} must be a whole number of at least 0 and at most {LARGEST_SEED}")
         options = options_class(task, method)
         chosen = {name: options.parse(name, value) for name, value in (overrides or {}).items()}
         resolved = resolve_options(task, method, protocol, chosen)
@@ -79,7 +81,7 @@ class Run:
         """The Run whose folder this is; UsageError if the path does not end as `Run.folder` does."""
         parts = Path(folder).parts[-7:]
         shape = "runs/SCALE/PROTOCOL/TASK/METHOD/SETTING/sSEED"
-        if len(parts) != 7 or parts[0] != "runs" or not re.fullmatch(r"s\d+", parts[6]):
+        if len(parts) != 7 or parts[0] != "runs" or not re.fullmatch(r"s[0-9]{1,10}", parts[6]):
             raise UsageError(f"{folder} is no run folder; it should end in {shape}")
         _, scale, protocol, task, method, setting, seed = parts
         pairs = [item.partition("=") for item in re.split(r"\+(?=\w+=)", setting)] if setting != "default" else []

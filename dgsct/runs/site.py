@@ -195,7 +195,7 @@ def read_site(path: Path | None = None) -> Site:
     file = path or SITE
     try:
         value = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         told = " ".join(str(error).split())
         raise UsageError(f"{file}: the site file cannot be read ({told}); see workflow/config/site.yaml") from None
     if not isinstance(value, dict):

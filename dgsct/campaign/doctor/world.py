@@ -37,7 +37,7 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
 
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(f"{path}: the {what} cannot be read ({' '.join(str(error).split())})") from None
     if not isinstance(value, dict):
         raise UsageError(f"{path}: the {what} must hold `name: value` lines")
