@@ -11,7 +11,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 MINUTES = (  # files that take minutes, the longest first
     "engine/test_execute.py", "cluster/test_slurm.py", "workflow/test_spine.py", "data/test_prepare_stopped.py",
     "test_full_size.py", "cluster/test_parents_on_slurm.py", "checkpoints/test_convert.py", "data/test_prepare_dag.py",
-    "workflow/test_dag.py", "workflow/test_runtime.py", "campaign/test_plan.py", "workflow/test_public_weights.py",
+    "workflow/test_dag.py", "cli/test_bad_names.py", "workflow/test_runtime.py", "campaign/test_plan.py",
+    "workflow/test_public_weights.py",
 )  # fmt: skip
 
 
