@@ -9,8 +9,8 @@ import timeit
 import pytest
 from ave_rig import write_clip, write_release_layout
 
-from dgsct.data.container import read_timeline
 from dgsct.data.prepare import prepare_set
+from dgsct.data.timeline import read_timeline
 from dgsct.settings.scales import PAPER
 from dgsct.tasks import get_set
 from dgsct.tasks.ave.annotations import SPLIT_FILES, AveIndex, Row, write_index

@@ -23,24 +23,35 @@ def category_names(found: Mapping[str, str], known: Sequence[tuple[str, ...]], l
     name a line) where it exists, else those of the first of the `known` lists that has them all. UsageError for a name of
     neither, and for a file that has a known list in another order: every checkpoint counts on that order.
     """
-    names = read_names(listed) if listed is not None and listed.exists() else None
-    if names is not None:
-        for order in known:
-            if set(order) == set(names) and order != names:
-                at = next(i for i, (ours, theirs) in enumerate(zip(order, names, strict=True)) if ours != theirs)
-                told = f"{listed}, line {at + 1}: class {at} is {order[at]!r}, not {names[at]!r}"
-                raise UsageError(f"{told}; put the data set's own file there, or none")
-    else:
-        names = next((order for order in known if set(found) <= set(order)), None)
+    fitting = next((order for order in known if set(found) <= set(order)), None)
+    names = read_names(listed) if listed is not None and listed.exists() else fitting
+    if names is not None and names != fitting:
+        _check_list(names, fitting, known, listed)
     if names is None or not set(found) <= set(names):
         every = names if names is not None else _nearest(found, known)
         name, place = next((name, place) for name, place in found.items() if name not in every)
         near = difflib.get_close_matches(name, every, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        where = f"{listed} has no such line" if names is not None else "a set with categories of its own needs"
-        rest = "add it there" if names is not None else f"{listed or 'a list of them'}, one name a line"
-        raise UsageError(f"{place}: unknown category {name!r}; {hint}{where}{'; ' if names is not None else ' '}{rest}")
+        needed = f"{listed} has no such line; add it there"
+        if names is None:
+            needed = f"a set with categories of its own needs {listed or 'a list of them'}, one name a line"
+        raise UsageError(f"{place}: unknown category {name!r}; {hint}{needed}")
     return names
+
+
+def _check_list(
+    names: tuple[str, ...], fitting: tuple[str, ...] | None, known: Sequence[tuple[str, ...]], listed: Path | None
+) -> None:
+    """UsageError where a list is a known one in another order, with more lines, or with its names written otherwise."""
+    remedy = "put the data set's own file there, or none"
+    for order in known:
+        if set(order) <= set(names):
+            at = next((i for i, (ours, theirs) in enumerate(zip(order, names, strict=False)) if ours != theirs), len(order))
+            right = f"class {at} is {order[at]!r}, not" if at < len(order) else f"the set has {len(order)} categories, without"
+            raise UsageError(f"{listed}, line {at + 1}: {right} {names[at]!r}; {remedy}")
+    if fitting and not set(fitting) & set(names):
+        told = f"{listed}, line 1: {names[0]!r} is none of the names in the annotations, such as {fitting[0]!r}"
+        raise UsageError(f"{told}; write the bare names, one a line, or remove the file")
 
 
 def _nearest(found: Mapping[str, str], known: Sequence[tuple[str, ...]]) -> tuple[str, ...]:

@@ -1,16 +1,10 @@
-"""A video or sound file as a container: whether it is whole, which of its streams count, and when things happen in it.
-
-Both streams share one timeline in seconds. It begins where the file does: with the picture or the sound, whichever comes
-first; what lies before time 0 beside a picture that starts there is an encoder's run-in. Nothing is decoded here.
-"""
+"""Files of clips, opened: what is missing, empty, cut off, no clip at all, or not given by the machine. Nothing is decoded."""
 
 import errno
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from dgsct.errors import DgsctError, MachineError
 
@@ -20,19 +14,11 @@ FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "mpegts", "mpeg", "flv", "asf", "ogg", "wav", "w64", "aiff", "caf",
     "flac", "mp3", "aac", "nut", "mxf", "gxf", "dv", "rm", "ivf", "mpegvideo", "m4v", "h264", "hevc", "vc1", "yuv4mpegpipe",
 )  # fmt: skip
-PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"file ", b"<MPD", b"<?xml", b"[playlist]", b"v=0")
-# Streams beside the main one: covers and thumbnails, comments, sound for who hears or sees badly.
-BESIDE_PICTURE = ("attached_pic", "timed_thumbnails", "still_image")
-BESIDE_SOUND = (
-    "comment", "lyrics", "karaoke", "hearing_impaired", "visual_impaired", "clean_effects", "non_diegetic", "descriptions",
-)  # fmt: skip
+PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"file ", b"<MPD", b"<smil", b"<?xml", b"[playlist]", b"http://", b"https://", b"v=0")
 # Faults that another moment or another machine would not have; a clip is not left out for them.
 MACHINE = frozenset(
     getattr(errno, name) for name in ("EIO", "ESTALE", "EMFILE", "ENFILE", "ENOMEM", "ETIMEDOUT", "ENOTCONN", "EHOSTDOWN")
 )
-TOLERANCE = 0.1  # seconds: a frame at 10 a second, or two blocks of an encoder
-FINE = 240  # frames a second at which an uneven picture is looked at; a sixteenth of a second is a whole number of them
-RESTART = 1.0  # seconds: a stream whose time runs back further begins anew, one that runs back less overlaps
 
 
 class MediaError(DgsctError):
@@ -60,12 +46,23 @@ def load_av() -> Any:
 def absence(path: Path) -> str:
     """That a file is not there, and what lies in its place under another ending."""
     try:
-        found = sorted(p.name for p in path.parent.iterdir() if p.name != path.name and p.stem == path.stem)
+        folder = path.parent.stat()
+        found = _beginnings(path.parent, folder.st_mtime_ns).get(path.stem, ())
     except OSError:
-        found = []
+        found = ()
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     beside = f" ({', '.join(found[:3])}{more} lies there, which is not read)" if found else ""
     return f"{path} does not exist{beside}"
+
+
+@lru_cache(maxsize=4)
+def _beginnings(folder: Path, _time: int) -> dict[str, tuple[str, ...]]:
+    """The names in a folder by what stands before any of their dots: it is listed once, however many files are missing."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in sorted(entry.name for entry in os.scandir(folder)):
+        for dot in (i for i, letter in enumerate(name) if letter == "."):
+            found[name[:dot]] = (*found.get(name[:dot], ()), name)
+    return found
 
 
 def missing(path: Path, reason: str = "missing") -> MediaError:
@@ -157,168 +154,14 @@ def _cut_off(path: Path, size: int) -> str | None:
     return None if b"moov" in found else "its index, the moov box, is missing"
 
 
-@dataclass(frozen=True)
-class Timeline:
-    """When things happen in a file, in seconds on its own timeline.
-
-    `picture` and `sound` are the indices of the streams that count, None where there is none. `frames` [n] are the times
-    at which frames appear, in their order on the screen, `end` is when the last one goes; `rate` is how many a second there
-    are. `ends` is when the sound ends, `sampling` its rate in Hz. `origin` is the time within the file at
-    which the timeline begins. `cover`: the only picture is a cover.
-    """
-
-    picture: int | None
-    sound: int | None
-    frames: np.ndarray
-    end: float
-    rate: float
-    ends: float
-    sampling: int
-    origin: float
-    cover: bool = False
-
-    @property
-    def late(self) -> float:
-        """Seconds until the first frame."""
-        return float(self.frames[0]) if len(self.frames) else 0.0
-
-    @property
-    def uneven(self) -> float:
-        """How far a frame comes at most from where it would at a constant rate, in seconds."""
-        count = len(self.frames)
-        if count < 2:
-            return 0.0
-        points = np.append(self.frames, self.end)
-        even = np.linspace(points[0], points[-1], count + 1)
-        return float(np.abs(points - even).max())
-
-    @property
-    def constant(self) -> bool:
-        """Whether frames follow each other at a constant rate from the beginning, so that their numbers tell their times."""
-        return self.late <= TOLERANCE and self.uneven <= TOLERANCE
-
-    def shown(self, place: int) -> int:
-        """Which frame is on the screen at a place of the grid of `FINE` frames a second; the first one before it appears."""
-        # Half a microsecond for times that are no binary fractions.
-        return max(int(np.searchsorted(self.frames, place / FINE + 5e-7, side="right")) - 1, 0)
-
-
-def read_timeline(path: Path) -> Timeline:
-    """The timeline of a file by its packets' own times; MediaError as in `open_media`."""
-    with open_media(path) as container:
-        streams = [stream for stream in container.streams if stream.type in ("video", "audio") and stream.codec_context]
-        packets = {stream.index: _Packets(float(stream.time_base)) for stream in streams}
-        try:
-            for packet in container.demux(streams) if streams else ():
-                if packet.size and not packet.is_discard:
-                    packets[packet.stream_index].add(packet)
-        except (load_av().FFmpegError, ValueError, IndexError) as error:
-            raise broken(path, f"{path} cannot be read to its end ({error}); download it again") from error
-        count = {index: len(found.starts) for index, found in packets.items()}
-        video, sound = main_picture(streams, count), main_sound(streams, count)
-        rate = float(video.average_rate or video.guessed_rate or 0) if video else 0.0
-        starts, ends = (np.zeros(0), np.zeros(0)) if video is None else packets[video.index].in_order(rate)
-        heard, until = (np.zeros(0), np.zeros(0)) if sound is None else packets[sound.index].in_order(0.0)
-        origin = _origin(starts[:1].tolist(), heard[:1].tolist())
-        return Timeline(
-            picture=None if video is None else video.index,
-            sound=None if sound is None else sound.index,
-            frames=starts - origin,
-            end=float(ends.max(initial=origin)) - origin,
-            rate=_pace(starts, ends, rate),
-            ends=float(until.max(initial=origin)) - origin,
-            sampling=0 if sound is None else sound.rate,
-            origin=origin,
-            cover=video is None and any(stream.type == "video" for stream in streams),
-        )
-
-
-def main_picture(streams: Iterable[Any], count: Mapping[int, int]) -> Any:
-    """The video stream that counts: no cover, of more than one frame if there is such a one, the default, the first.
-
-    `count` tells how many packets each stream has, by its index. None where there is none.
-    """
-    pictures = [s for s in streams if s.type == "video" and not _flags(s).intersection(BESIDE_PICTURE)]
-    return min(pictures, key=lambda s: (count[s.index] < 2, "default" not in _flags(s), s.index), default=None)
-
-
-def main_sound(streams: Iterable[Any], count: Mapping[int, int]) -> Any:
-    """The audio stream that counts: one that holds something, no comment or the like, the default, the first."""
-    sounds = [s for s in streams if s.type == "audio"]
-
-    def rank(s: Any) -> tuple[Any, ...]:
-        return not count[s.index], bool(_flags(s).intersection(BESIDE_SOUND)), "default" not in _flags(s), s.index
-
-    return min(sounds, key=rank, default=None)
-
-
-def _flags(stream: Any) -> set[str]:
-    return {str(flag.name) for flag in stream.disposition}
-
-
-class _Packets:
-    """Times of one stream's packets, in seconds, made to run on where a stream begins anew."""
-
-    def __init__(self, unit: float) -> None:
-        self.unit = unit
-        self.starts: list[float] = []
-        self.lengths: list[float] = []
-        self.known = True
-        self.reach = -np.inf  # up to where packets were to be decoded
-        self.shift = 0.0
-
-    def add(self, packet: Any) -> None:
-        """One packet that is shown or heard."""
-        length = (packet.duration or 0) * self.unit
-        decoded = (packet.dts if packet.dts is not None else packet.pts or 0) * self.unit
-        if packet.pts is None:
-            self.known = False
-        if packet.dts is not None:
-            if decoded + self.shift < self.reach - RESTART:
-                self.shift = self.reach - decoded
-            self.reach = max(self.reach, decoded + self.shift + length)
-        self.starts.append((decoded if packet.pts is None else packet.pts * self.unit) + self.shift)
-        self.lengths.append(length)
-
-    def in_order(self, rate: float) -> tuple[np.ndarray, np.ndarray]:
-        """Beginnings and ends in order of time; by `rate` where packets do not say when they are shown."""
-        count = len(self.starts)
-        if not self.known and rate:
-            starts = np.arange(count) / rate
-            return starts, starts + 1 / rate
-        order = np.argsort(self.starts, kind="stable")
-        starts, lengths = np.array(self.starts)[order], np.array(self.lengths)[order]
-        if count and not lengths[-1]:
-            lengths[-1] = np.median(np.diff(starts)) if count > 1 else 1 / rate if rate else 0.0
-        return starts, starts + lengths
-
-
-def _pace(starts: np.ndarray, ends: np.ndarray, said: float) -> float:
-    """Frames a second: as the stream says, unless its frames take less or more time than that."""
-    seconds = float(ends[-1] - starts[0]) if len(starts) else 0.0
-    if seconds <= 0:
-        return said
-    found = len(starts) / seconds
-    return said if abs(found - said) < 0.1 * found else found
-
-
-def _origin(picture: list[float], sound: list[float]) -> float:
-    """Where the timeline begins; each list holds the beginning of a stream, if there is one."""
-    if not sound:
-        return picture[0] if picture else 0.0
-    heard = max(sound[0], min(picture[0], 0.0) if picture else 0.0)
-    return min([*picture, heard])
-
-
-def on_timeline(frames: Iterable[Any], origin: float) -> Iterator[tuple[Any, float | None]]:
-    """Decoded audio frames, each with its time on the timeline, None where it does not say; a stream that begins anew runs
-    on.
-    """
-    shift, reach = 0.0, -np.inf
-    for frame in frames:
-        time = None if frame.pts is None else float(frame.pts * frame.time_base) - origin + shift
-        if time is not None:
-            if time < reach - RESTART:
-                shift, time = shift + reach - time, reach
-            reach = time + frame.samples / frame.sample_rate
-        yield frame, time
+def file_bytes(path: Path, absent: str) -> bytes:
+    """The file's content; MediaError with the status `absent` if there is none, or if it is empty or unreadable."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise missing(path, absent) from None
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if not data:
+        raise MediaError("empty", f"{path} is empty; extract the clip again")
+    return data

@@ -1,7 +1,7 @@
 """The manifest of a prepared set: rows, splits, clips with their oddities, coverage. Data only: no place, no time."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ def describe(
     rows = [{**row.fields(), "media": clips[row.video_id]["media"]} for row in index.rows]
     splits = {name: indices.tolist() for name, indices in index.splits.items()}
     problems = {e["id"]: e["problem"] for e in entries}
-    check_usable(data_set, index, {name: clip["status"] for name, clip in clips.items()}, root, layout, problems)
+    check_usable(data_set, index, {name: clip["status"] for name, clip in clips.items()}, root, layout, problems.__getitem__)
     coverage = {
         name: {"present": sum(rows[i]["media"] is not None for i in indices), "total": len(indices)}
         for name, indices in splits.items()
@@ -40,11 +40,11 @@ def describe(
 
 
 def check_usable(
-    data_set: DataSet, index: Index, status: Mapping[str, str], root: Path, layout: str, problems: Mapping[str, str]
+    data_set: DataSet, index: Index, status: Mapping[str, str], root: Path, layout: str, problem: Callable[[str], str]
 ) -> None:
     """DgsctError if a split has no clip whose status is ready; it counts the reasons and gives one in full.
 
-    `problems` has a sentence for the clips of which something is known.
+    `problem` gives the sentence of a clip.
     """
     for name, indices in index.splits.items():
         clips = dict.fromkeys(index.rows[i].video_id for i in indices)
@@ -52,7 +52,7 @@ def check_usable(
         if found and not found["ready"]:
             told = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in found.most_common())
             main = next(clip for clip in clips if status[clip] == found.most_common(1)[0][0])
-            example, start = problems.get(main, ""), f"no clip of split {name!r} is usable ({told})"
+            example, start = problem(main), f"no clip of split {name!r} is usable ({told})"
             if status[main] == "missing":
                 start += f"; put {data_set.media_place(root, layout)}"
             raise DgsctError(f"{start}; for example {example}" if example else start)

@@ -20,19 +20,9 @@ from typing import Any
 import numpy as np
 
 from dgsct.atomic import write_bytes_atomic
-from dgsct.data.container import (
-    FINE,
-    TOLERANCE,
-    MediaError,
-    Timeline,
-    broken,
-    load_av,
-    missing,
-    on_timeline,
-    open_media,
-    read_timeline,
-    unreadable,
-)
+from dgsct.data.container import MediaError, broken, load_av, open_media
+from dgsct.data.timeline import FINE, TOLERANCE, Timeline, on_timeline, read_timeline
+from dgsct.data.waves import strange_numbers
 from dgsct.errors import DgsctError, UsageError
 from dgsct.progress import counted
 
@@ -93,7 +83,7 @@ def read_sound(path: Path, rate: int, seconds: int) -> np.ndarray:
 
 
 class Media:
-    """A file with picture and sound on one timeline (`dgsct.data.container`); `notes` collects what is odd about its times.
+    """A file with picture and sound on one timeline (`dgsct.data.timeline`); `notes` collects what is odd about its times.
 
     `late`: the seconds after which the picture (`video`) or the `sound` begins. `gap`: the seconds of silence within the
     sound. `uneven`: how many seconds a frame comes at most from where it would at a constant rate.
@@ -142,7 +132,7 @@ class Media:
         return [timeline.shown(place) for place in choose(max(round(timeline.end * FINE), 1), FINE)]
 
     def _decode(self, wanted: Sequence[int]) -> tuple[dict[int, np.ndarray], list[float | None]]:
-        """Frames by number, [H, W, 3] uint8 each, and the times in the file of all that were decoded."""
+        """Frames by number, [H, W, 3] uint8 each and all of the first one's size, and the times of all that were decoded."""
         av = load_av()
         kept: dict[int, np.ndarray] = {}
         times: list[float | None] = []
@@ -151,11 +141,12 @@ class Media:
             stream = container.streams[self.timeline.picture]
             stream.thread_type = "NONE"
             try:
-                for i, frame in enumerate(container.decode(stream)):
-                    times.append(None if frame.pts is None else float(frame.pts * frame.time_base))
+                for i, (frame, time) in enumerate(on_timeline(container.decode(stream), self.timeline)):
+                    if not times:
+                        width, height = stream.codec_context.width, stream.codec_context.height
+                    times.append(time)
                     if i in places:
-                        size = stream.codec_context
-                        image = frame.to_ndarray(format="rgb24", width=size.width, height=size.height)
+                        image = frame.to_ndarray(format="rgb24", width=width, height=height)
                         # The display matrix gives the turn in degrees, counter-clockwise, as np.rot90 counts.
                         kept[i] = np.rot90(image, round(frame.rotation / 90) % 4)
             except (av.FFmpegError, ValueError, IndexError) as error:
@@ -174,8 +165,10 @@ class Media:
         tracks = [Track(rate, seconds) for rate in rates]
         with open_media(self.path) as container:
             stream = container.streams[timeline.sound]
+            # What lossy codecs give beyond full scale is cut; numbers are stored as they are in these only.
+            stored = stream.codec_context.name.startswith("pcm_f")
             try:
-                for frame, time in on_timeline(container.decode(stream), timeline.origin):
+                for frame, time in on_timeline(container.decode(stream), timeline):
                     for track in tracks:
                         track.add(frame, time)
                     if all(track.full for track in tracks):
@@ -187,6 +180,11 @@ class Media:
             told = f"{self.path} has an audio stream without a single sample; replace it by a clip with sound"
             raise MediaError("no_audio", told)
         waves = [track.wave() for track in tracks]
+        if not all(np.isfinite(wave).all() for wave in waves):
+            raise MediaError("unreadable", f"{self.path} has sound with numbers that are not finite; make it again")
+        if stored and (strange := strange_numbers(waves[0])):
+            raise MediaError("wrong_range", f"{self.path} {strange}; make it again")
+        waves = [np.clip(wave, -1.0, 1.0) for wave in waves]
         if tracks[0].late:
             self._late("sound", tracks[0].late)
         if tracks[0].gap:
@@ -200,7 +198,9 @@ class Media:
         """All notes of a clip that should be `seconds` long at a sampling rate: beside those on times `short`, `long` and
         `wrong_rate` (the report of docs/data.md).
         """
-        lengths = {"video": round(self.timeline.end, 2), "sound": round(self.timeline.ends, 2)}
+        timeline = self.timeline
+        lengths = {} if timeline.picture is None else {"video": round(timeline.end, 2)}
+        lengths["sound"] = round(timeline.ends, 2)
         found: dict[str, Any] = {}
         if min(lengths.values()) < seconds - TOLERANCE:
             found["short"] = lengths
@@ -216,7 +216,7 @@ def _with_frames(timeline: Timeline, times: Sequence[float | None]) -> Timeline:
     if None in times:
         frames = np.linspace(timeline.frames[0], timeline.end, len(times), endpoint=False)
     else:
-        frames = np.sort(np.array(times, dtype=float)) - timeline.origin
+        frames = np.maximum.accumulate(np.array(times, dtype=float))
     return replace(timeline, frames=frames)
 
 
@@ -288,16 +288,16 @@ class Track:
         self.length += len(samples)
 
     def wave(self) -> np.ndarray:
-        """All that was heard, at most what is wanted: [n] float32 in [-1, 1]."""
+        """All that was heard, at most what is wanted: [n] float32, as loud as it is."""
         if not self.full:
             self._flush()
-        return np.clip(np.concatenate(self.chunks)[: self.wanted], -1.0, 1.0).astype(np.float32)
+        return np.concatenate(self.chunks)[: self.wanted].astype(np.float32)
 
 
 def processes(jobs: int | None) -> int:
     """How many processes `over_clips` uses: `jobs`, or one for each core that this process may use."""
     if jobs is not None and not 1 <= jobs <= MOST_PROCESSES:
-        raise UsageError(f"the number of processes is {jobs}; it must be 1 to {MOST_PROCESSES}")
+        raise UsageError(f"the number of processes is {jobs}; it must be at least 1 and at most {MOST_PROCESSES}")
     return jobs or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
@@ -330,16 +330,3 @@ def over_clips(work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int | Non
             raise DgsctError(f"{title}: a process died, most likely for lack of memory; use fewer jobs") from error
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def file_bytes(path: Path, absent: str) -> bytes:
-    """The file's content; MediaError with the status `absent` if there is none, or if it is empty or unreadable."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise missing(path, absent) from None
-    except OSError as error:
-        raise unreadable(path, error) from error
-    if not data:
-        raise MediaError("empty", f"{path} is empty; extract the clip again")
-    return data

@@ -66,6 +66,7 @@ def prepare_set(
         settings = sha256_json([data_set.made_for(scale), layout, code_hash(data_set.decoder, "dgsct.data.writer")])
         with growing_folder(out, SOURCE) as folder:
             _check_room(out, folder, data_set.bytes_of_clip(scale), layout, sources)
+            _remark(data_set, index, scale)
             writer = PackedWriter(folder, data_set.forms(scale), settings, [(s.video_id, s.stamp) for s in sources])
             try:
                 _decode_all(writer, sources, partial(_decode, data_set.decoder, scale), jobs, progress)
@@ -80,11 +81,18 @@ def prepare_set(
 
 
 def _check(data_set: DataSet, index: Index, root: Path, layout: str, sources: list[Source]) -> None:
-    """Whether splits can be believed, and have files; what is odd is told, a line each."""
+    """DgsctError if splits cannot be believed, or one has no file of any clip."""
     check_splits([row.video_id for row in index.rows], index.splits, str(root), "put the data set's own split files there")
     status = {s.video_id: "missing" if s.stamp is None else "ready" for s in sources}
-    absent = {s.video_id: absence(data_set.first_file(s)) for s in sources if s.stamp is None}
-    check_usable(data_set, index, status, root, layout, absent)
+    by_id = {s.video_id: s for s in sources}
+    check_usable(data_set, index, status, root, layout, lambda clip: absence(data_set.first_file(by_id[clip])))
+
+
+def _remark(data_set: DataSet, index: Index, scale: Scale) -> None:
+    """Tell what is odd about the set's own files, a line each."""
+    wanted = data_set.names(scale)
+    if wanted and index.categories != wanted:
+        print(f"note: its categories are not those that scale {scale.name} counts on, so that no run will open it", flush=True)
     for remark in remarks(index):
         print(f"note: {remark}", flush=True)
 

@@ -29,40 +29,42 @@ def check_splits(ids: Sequence[str], splits: Mapping[str, Iterable[int]], where:
 def remarks(index: Index) -> list[str]:
     """What is odd about annotations and splits, a line each with its count and an example; empty where nothing is."""
     lines = [row.line() for row in index.rows]
-    found = [_told(_twice(lines), "annotation rows stand there more than once")]
+    ids = [row.video_id for row in index.rows]
+    splits = {name: np.asarray(some).tolist() for name, some in index.splits.items()}
+    found = [_told(_twice(lines), "annotation row stands there more than once", "annotation rows stand there more than once")]
     rows: dict[str, list[int]] = defaultdict(list)
-    for i, row in enumerate(index.rows):
-        rows[row.video_id].append(i)
-    several = {name: [*dict.fromkeys(lines[i] for i in some)] for name, some in rows.items() if len(some) > 1}
+    for i, name in enumerate(ids):
+        rows[name].append(i)
     against = [
-        name for name in several if any(index.contradict(index.rows[a], index.rows[b]) for a, b in combinations(rows[name], 2))
+        name
+        for name, some in rows.items()
+        if any(index.contradict(index.rows[a], index.rows[b]) for a, b in combinations(some, 2))
     ]
-    found.append(_told(against, "clips have annotation rows that contradict each other"))
-    for name, some in index.splits.items():
-        places = np.asarray(some).tolist()
-        found.append(
-            _told([index.rows[i].video_id for i in _twice(places)], f"rows stand more than once in the split {name!r}")
-        )
-    clips = {name: {index.rows[i].video_id for i in np.asarray(some).tolist()} for name, some in index.splits.items()}
-    for (one, ours), (other, theirs) in combinations(clips.items(), 2):
-        both = [name for name in rows if name in ours and name in theirs]
-        found.append(_told(both, f"clips lie in the splits {one!r} and {other!r}"))
-    return [*index.remarks, *(line for line in found if line)]
+    one, many = (f"{who} annotation rows that contradict each other" for who in ("clip has", "clips have"))
+    found.append(_told(against, one, many))
+    for name, some in splits.items():
+        twice = [ids[i] for i in _twice(some)]
+        one, many = (f"{who} more than once in the split {name!r}" for who in ("row stands", "rows stand"))
+        found.append(_told(twice, one, many))
+    return [*index.remarks, *(line for line in found if line), *overlaps(ids, splits)]
+
+
+def overlaps(ids: Sequence[str], splits: Mapping[str, Iterable[int]]) -> list[str]:
+    """Which splits share clips, a line for each pair; `ids` are the clip ids of all annotation rows."""
+    clips = {name: {ids[row] for row in rows} for name, rows in splits.items()}
+    lines = []
+    for (first, ours), (second, theirs) in combinations(clips.items(), 2):
+        both = [name for name in dict.fromkeys(ids) if name in ours and name in theirs]
+        one, many = (f"{who} in the splits {first!r} and {second!r}" for who in ("clip lies", "clips lie"))
+        lines.append(_told(both, one, many))
+    return [line for line in lines if line]
 
 
 def _twice(things: Iterable) -> list:
     return [thing for thing, count in Counter(things).items() if count > 1]
 
 
-def _told(examples: Sequence[str], what: str) -> str:
+def _told(examples: Sequence[str], one: str, many: str) -> str:
     if not examples:
         return ""
-    what = what if len(examples) > 1 else _singular(what)
-    return f"{len(examples)} {what}, for example {examples[0]}"
-
-
-def _singular(what: str) -> str:
-    pairs = {"rows stand": "row stands", "clips have": "clip has", "clips lie": "clip lies"}
-    for many, one in pairs.items():
-        what = what.replace(many, one)
-    return what
+    return f"{len(examples)} {one if len(examples) == 1 else many}, for example {examples[0]}"

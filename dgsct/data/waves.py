@@ -1,11 +1,10 @@
-"""Sound that others have stored as arrays: what its shape and its numbers must be before they are believed."""
+"""Sound that others have stored as numbers: what its shape and its range must be before it is believed."""
 
 from pathlib import Path
 
 import numpy as np
 
-from dgsct.data.container import MediaError
-from dgsct.data.media import file_bytes
+from dgsct.data.container import MediaError, file_bytes
 
 LOUDEST = 2.0  # resampling overshoots full scale a little; sixteen-bit integers do so by thousands
 
@@ -48,14 +47,18 @@ def as_wave(wave: np.ndarray, seconds: int, rate: int, where: str, again: str) -
         raise MediaError("wrong_length", f"{told}, so its channels and its sampling rate are not known; {again}")
     if not np.isfinite(wave).all():
         raise MediaError("unreadable", f"{where} holds numbers that are not finite; {again}")
-    low, high = float(wave.min()), float(wave.max())
-    peak = max(-low, high)
-    if peak > LOUDEST or (peak > 1 and np.array_equal(wave, np.round(wave))):
-        told = (
-            f"{where} holds numbers from {low:.6g} to {high:.6g}, as a sound file's integers are, instead of floats in [-1, 1]"
-        )
-        raise MediaError("wrong_range", f"{told}; {again}")
-    if low >= 0 < high:
-        told = f"{where} holds no number below zero ({low:.6g} to {high:.6g}), as a sound around its rest at 0 does"
-        raise MediaError("wrong_range", f"{told}; {again}")
+    if strange := strange_numbers(wave):
+        raise MediaError("wrong_range", f"{where} {strange}; {again}")
     return wave.reshape(samples).astype(np.float32)
+
+
+def strange_numbers(wave: np.ndarray) -> str:
+    """Why finite numbers are no sound in [-1, 1], as a part of a sentence; empty where they may be one."""
+    low, high = float(wave.min(initial=0.0)), float(wave.max(initial=0.0))
+    found = f"holds numbers from {low:.6g} to {high:.6g}"
+    peak = max(-low, high)
+    if peak > LOUDEST or (peak >= 1 and np.array_equal(wave, np.round(wave))):
+        return f"{found}, as a sound file's integers are, instead of floats in [-1, 1]"
+    if peak and not float(wave.min()) < 0 < float(wave.max()):
+        return f"{found} on one side of zero, where a sound swings around it"
+    return ""

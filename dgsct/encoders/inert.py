@@ -51,6 +51,8 @@ def _parts() -> dict[tuple[str, str], Any]:
     """What a pickle of tensors and plain containers calls; made anew for every file, which may change its attributes."""
 
     def tensor(storage: Any, offset: int, size: Any, stride: Any, *rest: Any) -> Tensor:
+        if len(rest) > 2 and rest[2]:  # such as that all signs are to be turned
+            raise ValueError("a tensor that is to be read in a way of its own")
         return _rebuild_tensor(storage, offset, size, stride)
 
     def parameter(data: Any, *rest: Any) -> Any:

@@ -53,6 +53,9 @@ def read_tensors(path: Path) -> TensorFile:
     strange = [str(key) for key, value in state.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if strange:
         raise DgsctError(f"{path} holds something else than named tensors, {some(strange)}; give a checkpoint file")
+    odd = [key for key, t in state.items() if t.layout is not torch.strided or t.is_meta or t.is_nested or t.is_quantized]
+    if odd:
+        raise DgsctError(f"{path} holds tensors that are no plain arrays of numbers, {some(odd)}; save them as such")
     return TensorFile(dict(state) if metadata.keys() & OURS else without_wrappers(state), metadata)
 
 

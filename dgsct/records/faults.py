@@ -51,6 +51,6 @@ def _itself(error: BaseException) -> bool:
         return True
     if isinstance(error, ImportError):  # of a library: what is missing in this package is a fault of the program
         return not str(error.name or "").startswith("dgsct")
-    text = str(error)
+    text = re.sub(r"(?<!\w)/\S*|\S+/\S+/\S*", "", str(error))  # names of files say nothing of the machine
     lost = type(error).__name__ in CONSEQUENCES or bool(isinstance(error, RuntimeError) and LOST.search(text))
     return lost or bool(WORDS.search(text))

@@ -98,8 +98,23 @@ def test_the_list_of_names_counts_where_there_is_one(tmp_path):
         ([*GENERATED[:2], "", *GENERATED[2:]], r"categories.txt, line 3: no name stands there"),
         ([*GENERATED, GENERATED[2]], r"categories.txt, line 7: 'Square, chirping' stands there again"),
         ([""], r"categories.txt, line 1: no name stands there"),
+        ([*GENERATED, "Background"], r"categories.txt, line 7: the set has 6 categories, without 'Background'"),
+        (["Background", *GENERATED], r"categories.txt, line 1: class 0 is 'Disc, humming', not 'Background'"),
+        ([f"{i} {name}" for i, name in enumerate(GENERATED)], r"line 1: '0 Disc, humming' is none of the names .*bare names"),
+        ([name.lower() for name in GENERATED], r"line 1: 'disc, humming' is none of the names .*, such as 'Disc, humming'"),
     ],
-    ids=["backwards", "sorted", "one less", "an empty line", "twice", "empty"],
+    ids=[
+        "backwards",
+        "sorted",
+        "one less",
+        "an empty line",
+        "twice",
+        "empty",
+        "background last",
+        "background first",
+        "numbers",
+        "lower case",
+    ],
 )
 def test_a_list_that_contradicts_the_set_is_refused(tmp_path, listed, sentence):
     with pytest.raises(UsageError, match=sentence):

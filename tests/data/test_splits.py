@@ -73,6 +73,7 @@ def order(root, split, values):
         (np.array([1.5, 2]), r"test_order.h5 holds float64 \[2\] in place of row numbers"),
         (np.array([[9, 10]]), r"test_order.h5 holds int64 \[1, 2\] in place of row numbers"),
         (np.array([b"clip9"]), r"test_order.h5 holds \S+ \[1\] in place of row numbers"),
+        (np.array([9, np.inf]), r"test_order.h5 holds float64 \[2\] in place of row numbers"),
         (np.array([9, 12]), r"test_order.h5 points outside the 12 annotation rows"),
         (np.array([-1, 9]), r"test_order.h5 points outside"),
     ],

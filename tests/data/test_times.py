@@ -9,8 +9,9 @@ import pytest
 from av.stream import Disposition
 from time_rig import RATE, SIDE, seconds_heard, seconds_seen, steady, tones, write_clip
 
-from dgsct.data.container import read_timeline
-from dgsct.data.media import Media, MediaError, file_bytes, read_audio, read_frames, read_sound, sampled_indices
+from dgsct.data.container import file_bytes
+from dgsct.data.media import Media, MediaError, read_audio, read_frames, read_sound, sampled_indices
+from dgsct.data.timeline import read_timeline
 from dgsct.errors import MachineError
 from dgsct.settings.scales import MINI
 from dgsct.tasks.ave.decode import decode_clip
@@ -81,6 +82,9 @@ def test_avsbench_sees_the_end_of_each_second_at_any_rate(tmp_path):
     assert seen("steady.mp4", steady(25, 0, 5)) == [0, 1, 2, 3, 4]
     assert seen("uneven.mp4", steady(25, 0, 2) + steady(4, 2, 5), last=0.25) == [0, 1, 2, 3, 4]
     assert seen("late.mp4", steady(25, 1.5, 5)) == [1, 1, 2, 3, 4]
+    assert seen("slow.mp4", steady(7.5, 0, 5), last=2 / 15) == [0, 1, 2, 3, 4]
+    assert seen("slower.mp4", steady(2.5, 0, 5), last=0.4) == [0, 1, 2, 3, 4]
+    assert seen("slowest.mp4", steady(0.5, 0, 4), last=2) == [0, 0, 2, 2, 2]
     assert seen("cut at second 7.mp4", steady(25, 0, 1) + steady(5, 1, 5), 7, last=0.2) == [0, 1, 2, 2, 2]
 
 
@@ -112,6 +116,64 @@ def test_sound_that_runs_back_overlaps_or_begins_anew(tmp_path):
 
     again = [(0, tones(0, 4)), (3.5, tones(3.5, 10))]
     assert heard("overlap.mkv", again) == ALL
+
+
+def put_together(tmp_path, first, *others):
+    """MPEG-TS recordings in one file, one after the other as they are; each (moments, sound, shift of its own clock)."""
+    parts = [write_clip(tmp_path / f"{i}.ts", *part[:2], shift=part[2]) for i, part in enumerate((first, *others))]
+    path = tmp_path / "all.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+@pytest.mark.parametrize("shift", [-5, 25, 995, 0.5], ids=["anew", "later", "much later", "a gap"])
+def test_recordings_put_together_are_one_timeline(tmp_path, shift):
+    second = (steady(25, 5), [(5, 10)], shift)
+    path = put_together(tmp_path, (steady(25, 0, 5), [(0, 5)], 0), second)
+    clip = decode_clip(AveSource("a", path, [1]), MINI)
+    heard = seconds_heard(clip.arrays["wave"].ravel())
+    if shift == 0.5:  # half a second without anything, which is as it is
+        assert clip.notes.keys() == {"gap", "uneven"}
+        return
+    assert seconds_seen(read_frames(path)) == ALL
+    assert heard == ALL
+    assert clip.notes == {}
+
+
+def test_picture_and_sound_go_over_into_a_recording_together(tmp_path):
+    first, second = (steady(25, 0, 5), [(0, 3)], 0), (steady(25, 5), [(5, 10)], -5)
+    path = put_together(tmp_path, first, second)
+    assert seconds_heard(read_audio(path)) == [0, 1, 2, NONE, NONE, 5, 6, 7, 8, 9]
+    assert seconds_seen(read_frames(path)) == ALL
+    path = put_together(tmp_path, (steady(25, 0, 3), [(0, 5)], 0), second)
+    assert seconds_heard(read_audio(path)) == ALL
+    assert seconds_seen(read_frames(path)) == [0, 1, 2, 2, 2, 5, 6, 7, 8, 9]
+
+
+def test_a_recording_that_begins_within_a_group_of_pictures(tmp_path):
+    path = put_together(tmp_path, (steady(25, 0, 5), [(0, 5)], 0), (steady(25, 5), [(5, 10)], -5))
+    whole = path.read_bytes()
+    start = len((tmp_path / "0.ts").read_bytes())
+    path.write_bytes(whole[:start] + whole[start + 188 * 8 :])  # without its first key frame
+    seen = seconds_seen(read_frames(path))
+    assert seen == sorted(seen)
+    assert seen[:5] == [0, 1, 2, 3, 4]
+
+
+def test_a_picture_that_changes_its_size_keeps_the_first_one(tmp_path):
+    path = put_together(tmp_path, (steady(25, 0, 5), [(0, 5)], 0), (steady(25, 5), [(5, 10)], -5))
+    import time_rig
+
+    small = time_rig.SIDE
+    try:
+        time_rig.SIDE = 2 * small
+        write_clip(tmp_path / "1.ts", steady(25, 5), [(5, 10)], shift=-5)
+    finally:
+        time_rig.SIDE = small
+    path.write_bytes((tmp_path / "0.ts").read_bytes() + (tmp_path / "1.ts").read_bytes())
+    frames = read_frames(path)
+    assert frames.shape == (10, small, small, 3)
+    assert seconds_seen(frames) == ALL
 
 
 def test_both_rates_are_read_in_one_pass_and_as_each_alone(tmp_path):
@@ -252,9 +314,13 @@ def test_a_name_like_a_protocol_is_a_name(tmp_path, monkeypatch):
 
 
 def test_what_lies_there_under_another_ending_is_named(tmp_path):
-    write_clip(tmp_path / "a.mkv", steady(10))
+    (tmp_path / "a.mkv").touch()
     with pytest.raises(MediaError, match=r"does not exist \(a.mkv lies there, which is not read\); put the file there"):
         read_frames(tmp_path / "a.mp4")
+    for name in ("b.mp4.part", "b.f137.mp4", "bc.mp4"):
+        (tmp_path / name).touch()
+    with pytest.raises(MediaError, match=r"does not exist \(b.f137.mp4, b.mp4.part lies there, which is not read\)"):
+        read_frames(tmp_path / "b.mp4")
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi", "a.flv"])

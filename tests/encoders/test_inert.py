@@ -241,3 +241,12 @@ def test_the_command_line(tmp_path, lightning):
     assert (refused.returncode, refused.stderr) == (
         2, "dgsct: in.ckpt is the file to read, too; name another one to write\n",
     )  # fmt: skip
+
+
+def test_a_tensor_whose_signs_are_to_be_turned_is_not_written_with_wrong_ones(tmp_path):
+    turned = torch.tensor([1 + 2j]).conj().imag
+    assert turned.is_neg()
+    torch.save({"a": turned, "b": object}, tmp_path / "in.pth")
+    with pytest.raises(DgsctError, match=r"a tensor that is to be read in a way of its own"):
+        tensors_alone(tmp_path / "in.pth", tmp_path / "out.pth")
+    assert not (tmp_path / "out.pth").exists()

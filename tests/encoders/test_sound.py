@@ -89,3 +89,10 @@ def test_no_public_file_is_converted_with_them(tmp_path, monkeypatch, encoder, f
     assert (repr(key) in str(error.value)) == (fault != "zeros")
     assert list(tmp_path.iterdir()) == [path]
     read_tensors(path)  # a look at its keys reads no numbers
+
+
+@pytest.mark.parametrize("odd", [torch.eye(3).to_sparse(), torch.empty(2, device="meta")], ids=["sparse", "meta"])
+def test_tensors_that_are_no_plain_arrays(tmp_path, odd):
+    torch.save({"a": torch.ones(2), "odd": odd}, tmp_path / "a.pth")
+    with pytest.raises(DgsctError, match=r"holds tensors that are no plain arrays of numbers, 'odd'; save them as such"):
+        read_tensors(tmp_path / "a.pth")

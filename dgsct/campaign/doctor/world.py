@@ -17,7 +17,7 @@ from dgsct.campaign.plan import judge, make_plan
 from dgsct.campaign.plan_report import size
 from dgsct.closure import ROOT
 from dgsct.data.packed import Packed
-from dgsct.data.splits import check_splits, remarks
+from dgsct.data.splits import check_splits, overlaps, remarks
 from dgsct.encoders.states import state_of
 from dgsct.errors import UsageError
 from dgsct.settings.scales import get_scale
@@ -115,6 +115,8 @@ def _prepared(name: str, folder: Path, read_all: bool, campaign: Campaign) -> It
     again = f"delete {folder} and prepare the data again"
     for task in dict.fromkeys(run.task for run in campaign.runs if run.dataset == name):
         get_set(name).check(packed.manifest, packed.arrays, get_task(task).at(get_scale(campaign.settings.scale)))
+    for remark in overlaps([row["id"] for row in packed.manifest["rows"]], packed.manifest["splits"]):
+        yield Finding("ok", f"{name}: {remark}")
     count = sum(array.nbytes for array in packed.arrays.values())
     clips = f"{packed.clips} clips, {size(count)}, categories and splits right"
     if count > READ_AT_MOST and not read_all:

@@ -177,7 +177,9 @@ def _read_order(path: Path, count: int) -> np.ndarray:
             read = np.asarray(file["order"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DgsctError(f"{path} is no order file with the key 'order' ({error}); put the public file there") from error
-    whole = read.dtype.kind in "iu" or (read.dtype.kind == "f" and bool((read == np.floor(read)).all()))
+    whole = read.dtype.kind in "iu" or (
+        read.dtype.kind == "f" and bool(np.isfinite(read).all() and (read == np.floor(read)).all())
+    )
     if not whole or read.ndim != 1:
         told = f"{path} holds {read.dtype} {list(read.shape)} in place of row numbers [n]"
         raise UsageError(f"{told}; put the public file there")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dgsct.data.media import MediaError, file_bytes
+from dgsct.data.container import MediaError, file_bytes
 from dgsct.tasks.ave.files import AveSource
 
 

@@ -13,8 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from torch.nn import functional as F
 
 from dgsct.data.base import SILENCE, Clip
-from dgsct.data.container import TOLERANCE
-from dgsct.data.media import Media, MediaError, file_bytes, read_sound
+from dgsct.data.container import MediaError, file_bytes, missing
+from dgsct.data.media import Media
 from dgsct.data.waves import as_wave
 from dgsct.encoders.frontend import log_mel_compact
 from dgsct.encoders.vggish_frontend import examples
@@ -22,6 +22,8 @@ from dgsct.settings.scales import Scale
 from dgsct.tasks.avs.files import SEGMENTS, SPEECH_RATE, TILE, AvsSource
 
 AGAIN = "take it from the archive again"
+WHOLE = 0.05  # up to this share a rate counts as a whole number of frames a second, as 29.97 does
+PNG, PNG_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # how such a file begins, and where it says how many bits a channel has
 DEEP = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})  # Pillow's words for numbers above 255
 # What a pickled dict of arrays consists of, under the names of old and new NumPy; nothing else is ever called.
 HARMLESS = frozenset(
@@ -43,8 +45,7 @@ def decode_clip(source: AvsSource, scale: Scale) -> Clip:
     rate = scale.htsat.sample_rate
     try:
         if source.stamp is None:
-            first = source.video or source.frames[0]
-            raise MediaError("missing", f"{first} does not exist; put the clip's files there")
+            raise missing(source.video or source.frames[0])
         images, wave, speech, notes = _of_video(source, rate) if source.video else _of_files(source, rate)
         masks = _masks(source, scale.frame_size)
     except MediaError as error:
@@ -68,9 +69,12 @@ def decode_clip(source: AvsSource, scale: Scale) -> Clip:
 def frame_indices(total: int, fps: float, start: int) -> list[int]:
     """Which of `total` frames stand for the five seconds: of each the one after 15/16 of it, at a whole number a second.
 
-    A clip whose source was cut at second 6 has four seconds; its last frame stands for the fifth, too.
+    A rate far from a whole number (7.5) counts as it is. A clip whose source was cut at second 6 has four seconds; its last
+    frame stands for the fifth, too.
     """
-    seconds, rate = SEGMENTS if start <= SEGMENTS else 2 * SEGMENTS - start, round(fps)
+    seconds, rate = SEGMENTS if start <= SEGMENTS else 2 * SEGMENTS - start, fps
+    if abs(fps - round(fps)) < WHOLE * fps:
+        rate = round(fps)
     found = [min(int(second * rate + 15 / 16 * rate), total - 1) for second in range(seconds)]
     return found + found[-1:] * (SEGMENTS - seconds)
 
@@ -97,7 +101,9 @@ def _of_files(source: AvsSource, rate: int) -> tuple[np.ndarray, np.ndarray, np.
     if source.wave:
         wave = _packed_wave(source.wave, f"{source.video_id}.wav", rate)
         if source.speech:
-            return images, wave, read_sound(source.speech, SPEECH_RATE, SEGMENTS), {}
+            media = Media.open(source.speech)
+            (speech,) = media.sound([SPEECH_RATE], SEGMENTS)
+            return images, wave, speech, media.told(SEGMENTS, SPEECH_RATE)
         from torchaudio.functional import resample
 
         return images, wave, resample(torch.from_numpy(wave), rate, SPEECH_RATE).numpy(), {"no_wav": True}
@@ -105,9 +111,7 @@ def _of_files(source: AvsSource, rate: int) -> tuple[np.ndarray, np.ndarray, np.
         raise ValueError(f"{source.video_id} has no sound in any layout")
     media = Media.open(source.speech)
     wave, speech = media.sound([rate, SPEECH_RATE], SEGMENTS)
-    short = len(wave) < (SEGMENTS - TOLERANCE) * rate
-    notes = {"short": {"sound": round(len(wave) / rate, 2)}} if short else {}
-    return images, wave, speech, {**notes, **media.notes}
+    return images, wave, speech, media.told(SEGMENTS, SPEECH_RATE)
 
 
 def _packed_wave(path: Path, key: str, rate: int) -> np.ndarray:
@@ -144,26 +148,28 @@ class _Harmless(pickle.Unpickler):
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
-def _open_image(path: Path, absent: str) -> Image.Image:
+def _open_image(path: Path, absent: str, deep: str) -> Image.Image:
+    """A picture of 8 bits a channel; `absent` and `deep` are the statuses of a clip whose picture is missing or deeper."""
+    content = file_bytes(path, absent)
     try:
-        image = Image.open(io.BytesIO(file_bytes(path, absent)))
+        image = Image.open(io.BytesIO(content))
         image.load()
-        return image
     except UnidentifiedImageError as error:
         raise MediaError("unreadable", f"{path} is no picture; {AGAIN}") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = "truncated" if "truncated" in str(error) else "unreadable"
         raise MediaError(reason, f"{path} cannot be read to its end ({error}); {AGAIN}") from error
+    if image.mode in DEEP or (content.startswith(PNG) and content[PNG_DEPTH] > 8):
+        # Made eight bits deep, numbers would be cut or divided.
+        raise MediaError(deep, f"{path} has more than 8 bits a channel; {AGAIN}")
+    return image
 
 
 def _rgbs(paths: Sequence[Path]) -> np.ndarray:
     """Pictures of one size, [T, H, W, 3] uint8."""
     images = []
     for path in paths:
-        image = _open_image(path, "no_video")
-        if image.mode in DEEP:
-            # Made eight bits deep, they would be cut instead of scaled.
-            raise MediaError("wrong_range", f"{path} has more than 8 bits a channel (mode {image.mode}); {AGAIN}")
+        image = _open_image(path, "no_video", "wrong_range")
         images.append(np.asarray(image.convert("RGB")))
         if images[-1].shape != images[0].shape:
             (h, w, _), (height, width, _) = images[-1].shape, images[0].shape
@@ -176,12 +182,12 @@ def _masks(source: AvsSource, side: int) -> np.ndarray:
     """[5, side, side] uint8 {0, 1}."""
     masks = np.zeros((SEGMENTS, side, side), dtype=np.uint8)
     for mask, path in zip(masks, source.masks, strict=False):
-        image = _open_image(path, "no_mask")
+        image = _open_image(path, "no_mask", "wrong_mask")
         if image.size != (side, side):
             told = f"{path} is {image.size[0]} x {image.size[1]} pixels, the set's masks are {side} x {side}"
             raise MediaError("wrong_mask", f"{told}; {AGAIN}")
-        if image.mode in DEEP:
-            raise MediaError("wrong_mask", f"{path} has more than 8 bits a channel (mode {image.mode}); {AGAIN}")
+        if "A" in image.getbands() and len(set(image.getchannel("A").getextrema())) > 1:
+            raise MediaError("wrong_mask", f"{path} has an alpha channel that is not the same everywhere; {AGAIN}")
         mask[:] = binary_mask(image, source.grey, path)
     return masks
 

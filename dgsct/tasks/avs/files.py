@@ -138,6 +138,11 @@ class AvsBench(DataSet):
         rows = tuple(self._row(path, number, values) for number, values in _table(path, columns))
         if not rows:
             raise UsageError(f"{path} holds no clip; put the data set's own file there")
+        told = ()
+        if repeated := len(rows) - len(set(rows)):
+            example = next(row for row, count in Counter(rows).items() if count > 1)
+            told = (f"{repeated} rows of {path} repeat another and are read once, for example {example.line()}",)
+            rows = tuple(dict.fromkeys(rows))
         names = Counter(row.video_id for row in rows)
         if twice := [name for name, count in names.items() if count > 1]:
             where = " and ".join(row.line() for row in rows if row.video_id == twice[0])
@@ -147,7 +152,7 @@ class AvsBench(DataSet):
         categories = category_names(found, (AVSBENCH, GENERATED)) if found else ()
         splits = {s: np.array([i for i, row in enumerate(rows) if row.split == s], dtype=np.int64) for s in SPLITS}
         check_splits([row.video_id for row in rows], splits, str(path), "put the data set's own file there")
-        return AvsIndex(rows, categories, splits)
+        return AvsIndex(rows, categories, splits, told)
 
     def _row(self, path: Path, number: int, values: tuple[str, ...]) -> AvsRow:
         where = f"{path}, line {number}"
@@ -293,7 +298,8 @@ def _table(path: Path, columns: tuple[str, ...]) -> list[tuple[int, tuple[str, .
         if len(line) != len(header):
             raise UsageError(f"{path}, line {number}: {len(line)} values where the header has {len(header)}; correct the row")
         values = [value.strip() for value in line]
-        found.append((number, (*values[: len(columns) - 1], values[place])))
+        split = values.pop(place)
+        found.append((number, (*values[: len(columns) - 1], split)))
     return found
 
 
