@@ -265,11 +265,9 @@ def bundle(folders: Sequence[Path], jobs: int, say=print, execution: Execution =
 
     Returns the exit code of every run. SIGTERM and SIGUSR1 are passed on, so that the runs save and end with 75.
     """
-    for folder in folders:  # before the first fork, as an error later would leave runs alone
-        folder.mkdir(parents=True, exist_ok=True)
-        open(folder / "log.txt", "a").close()
     preload()
     waiting, running, codes = list(folders), {}, {}
+    forbidden: OSError | None = None
     options = execution.arguments()
 
     def forward(number: int, _frame: object) -> None:
@@ -285,7 +283,14 @@ def bundle(folders: Sequence[Path], jobs: int, say=print, execution: Execution =
             signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
             while waiting and len(running) < jobs:
                 folder = waiting.pop(0)
-                with open(folder / "log.txt", "a") as log:
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    log = open(folder / "log.txt", "a")  # noqa: SIM115 - closed below
+                except OSError as error:  # those that are running end first
+                    forbidden = error
+                    waiting.clear()
+                    break
+                with log:
                     pid = fork_run([str(folder), *options], log.fileno(), log.fileno(), os.getcwd(), dict(os.environ))
                 running[pid] = folder
             signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
@@ -300,6 +305,8 @@ def bundle(folders: Sequence[Path], jobs: int, say=print, execution: Execution =
         signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
         for name, handler in previous.items():
             signal.signal(name, handler)
+    if forbidden is not None:
+        raise forbidden
     # What a signal kept from starting can be started again, as a stopped run can.
     return {folder: codes.get(folder, Stopped.exit_code) for folder in folders}
 
