@@ -99,15 +99,16 @@ def killed_driver(campaign: OnSlurm) -> None:
     """The job goes on; the next call submits another, which must not train beside it."""
     campaign.start()
     first = campaign.training()
-    campaign.driver.kill()
-    campaign.driver.wait()
-    campaign.start("--unlock")
-    campaign.finish()
-    assert campaign.jobs() == {first: "RUNNING"}
-    campaign.start()
+    with campaign.held(DG_SCT):  # so that it is not done before
+        campaign.driver.kill()
+        campaign.driver.wait()
+        campaign.start("--unlock")
+        campaign.finish()
+        assert campaign.jobs() == {first: "RUNNING"}
+        campaign.start()
+        wait_for(lambda: len(campaign.jobs()) > 1, "second job")
     campaign.finish()
     assert campaign.jobs()[first] == "COMPLETED"
-    assert len(campaign.jobs()) > 1
     assert campaign.resumed() == 0
 
 

@@ -152,7 +152,7 @@ DEFAULTS: dict[str, tuple[str, str, str, Callable[[Run], bool]]] = {
         lambda run: run.task == "avs-ms3" and "reduction" in run.part.sizes,
     ),
     "a task's classes": (
-        "tasks/ave/__init__.py", 'classes={"paper": 28, "mini": 6}', 'classes={"paper": 28, "mini": 7}',
+        "tasks/ave/__init__.py", "scale: len(names) for", 'scale: len(names) + (scale == "mini") for',
         lambda run: run.task == "ave" and MINI(run),
     ),
     "a preset": (
