@@ -30,8 +30,8 @@ try:
         import seaborn as sns
 except Exception as _error:  # a library that is broken in whatever way
     raise MachineError(
-        f"nothing can be drawn here, as matplotlib and seaborn cannot be imported ({type(_error).__name__}: {_error}); install"
-        " them with `pip install -e '.[harness]'`"
+        f"nothing can be drawn here, as matplotlib and seaborn cannot be imported ({type(_error).__name__}: {_error}); mend"
+        " them (`pip install -e '.[harness]'`), or the matplotlibrc that they read"
     ) from _error
 
 __all__ = ["FONT", "plain", "plt", "sns"]
