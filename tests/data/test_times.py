@@ -11,9 +11,14 @@ from time_rig import RATE, SIDE, seconds_heard, seconds_seen, steady, tones, wri
 
 from dgsct.data.container import file_bytes
 from dgsct.data.media import Media, MediaError, read_audio, read_frames, read_sound, sampled_indices
+from dgsct.data.packed import Packed
+from dgsct.data.prepare import prepare_set
 from dgsct.data.timeline import read_timeline
 from dgsct.errors import MachineError
 from dgsct.settings.scales import MINI
+from dgsct.tasks import get_set
+from dgsct.tasks.ave.annotations import AveIndex, Row, write_index
+from dgsct.tasks.ave.categories import GENERATED
 from dgsct.tasks.ave.decode import decode_clip
 from dgsct.tasks.ave.files import AveSource
 from dgsct.tasks.avs.decode import frame_indices
@@ -347,3 +352,21 @@ def test_a_damaged_file_is_read_or_ends_in_a_sentence(tmp_path, name):
 def test_a_disk_that_does_not_answer_leaves_no_clip_out():
     with pytest.raises(MachineError, match=r"cannot be read \(Input/output error\); look at that disk"):
         file_bytes(Path("/proc/self/mem"), "missing")
+
+
+def test_a_report_counts_them_and_the_packed_arrays_show_the_right_seconds(tmp_path):
+    (tmp_path / "raw/AVE").mkdir(parents=True)
+    write_clip(tmp_path / "raw/AVE/uneven.mp4", steady(25, 0, 5) + steady(5, 5), last=0.2)
+    write_clip(tmp_path / "raw/AVE/late.mp4", steady(25), [(2, 10)])
+    write_clip(tmp_path / "raw/AVE/gap.mp4", steady(25, 2), [(0, 3), (6, 10)])
+    names = ("uneven", "late", "gap")
+    rows = tuple(Row("Disc, humming", name, "good", 0, 10) for name in names)
+    write_index(tmp_path / "raw", AveIndex(rows, GENERATED, {s: [i] for i, s in enumerate(("train", "val", "test"))}))
+    manifest = prepare_set(get_set("ave"), tmp_path / "raw", tmp_path / "out", MINI, jobs=1, progress=False)
+    counted = {note: manifest["report"][note]["ids"] for note in ("late", "gap", "uneven", "short", "long")}
+    assert counted == {"late": ["late", "gap"], "gap": ["gap"], "uneven": ["uneven"], "short": [], "long": []}
+    data = Packed.open(tmp_path / "out")
+    seen = [(255 * clip.astype(float).mean(axis=(1, 2, 3)) / 20).round().astype(int).tolist() for clip in data.arrays["frames"]]
+    assert seen == [ALL, ALL, [2, 2, 2, 3, 4, 5, 6, 7, 8, 9]]
+    heard = [seconds_heard(clip.ravel()) for clip in data.arrays["wave"]]
+    assert heard == [ALL, [NONE, NONE, *range(2, 10)], [0, 1, 2, NONE, NONE, NONE, 6, 7, 8, 9]]
