@@ -67,6 +67,23 @@ def test_another_attempt_asks_for_more_and_a_finished_run_is_not_trained_again(t
     assert "Nothing to be done" in snakemake(folder, *call, "-n").text
 
 
+def test_a_record_stays_in_place_while_its_run_is_started_again(tmp_path):
+    """As for the second job of a run after a driver was killed: it finds what the first has written meanwhile."""
+    folder = stub_world(tmp_path)
+    (folder / "dgsct/engine/worker.py").write_text(
+        "from dgsct.stub import *\n"
+        "record = Path(sys.argv[2]) / 'record.json'\n"
+        "said = Path('found'); said.write_text(said.read_text() + str(record.exists()) + ' ' if said.exists() else 'first ')\n"
+        "if said.read_text().count('True') == 2: sys.exit(1)\n"
+        "write(record)\n"
+    )
+    path = "results/runs/mini/release/ave/majority-class/default/s0/record.json"
+    call = [path, "--config", "seeds=1", "methods=majority-class", "--forcerun", "train"]
+    assert [snakemake(folder, *call).code for _ in range(3)] == [0, 0, 1]
+    assert (folder / "found").read_text() == "first True True "
+    assert (folder / path).exists()  # and where the job fails
+
+
 def site(folder, **run):
     path = folder / "site.yaml"
     values = {"cpus": 1, "mem_mb": 1000, "minutes": 10, **run}

@@ -151,6 +151,13 @@ def run_inputs(wildcards):
 STORED = workflow.storage_settings.default_storage_provider is not None
 
 
+def left_in_place(path):
+    """An output that Snakemake does not delete before its job: another job may just have written it, after a driver was killed,
+    and a stale one is replaced in one step. In a storage every job has a copy of its own.
+    """
+    return path if STORED else update(path)
+
+
 def by_key(path, state, inputs):
     """`inputs`, after the DAG has been told what the key of the file at `path` says of it: Snakemake itself sees ages only.
 

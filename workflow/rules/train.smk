@@ -6,7 +6,7 @@ rule train:
     input:
         train_inputs,
     output:
-        f"results/{RUN}/record.json",
+        left_in_place(f"results/{RUN}/record.json"),
     log:
         f"results/{RUN}/job.log",
     benchmark:
