@@ -2,10 +2,12 @@
 
 import errno
 import os
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from dgsct.data.other_files import HEAD, other_file
 from dgsct.errors import DgsctError, MachineError
 
 MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
@@ -14,7 +16,8 @@ FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "mpegts", "mpeg", "flv", "asf", "ogg", "wav", "w64", "aiff", "caf",
     "flac", "mp3", "aac", "nut", "mxf", "gxf", "dv", "rm", "ivf", "mpegvideo", "m4v", "h264", "hevc", "vc1", "yuv4mpegpipe",
 )  # fmt: skip
-PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"file ", b"<MPD", b"<smil", b"<?xml", b"[playlist]", b"http://", b"https://", b"v=0")
+PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"file ", b"<MPD", b"<smil", b"[playlist]", b"http://", b"https://", b"v=0")
+XML_PLAYLISTS = (b"<MPD", b"<smil", b"<playlist")
 # Faults that another moment or another machine would not have; a clip is not left out for them.
 MACHINE = frozenset(
     getattr(errno, name) for name in ("EIO", "ESTALE", "EMFILE", "ENFILE", "ENOMEM", "ETIMEDOUT", "ENOTCONN", "EHOSTDOWN")
@@ -111,15 +114,20 @@ def open_media(path: Path) -> Any:
     except (av.FFmpegError, ValueError) as error:
         if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
             raise unreadable(path, error) from error
-        if _is_playlist(path):
-            told = f"{path} is a playlist, a text that names other files; put the clip itself there"
-            raise MediaError("unreadable", told) from error
+        if told := _other(path):
+            raise MediaError("unreadable", f"{path} {told[0]}; {told[1]}") from error
         raise broken(path, f"{path} cannot be opened as a video ({error}); download it again") from error
 
 
-def _is_playlist(path: Path) -> bool:
+def _other(path: Path) -> tuple[str, str] | None:
+    """What a file is that is no clip, and what to do; None where that is not known."""
     with open(path, "rb") as file:
-        return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(PLAYLISTS)
+        head = file.read(HEAD)
+    wide = head.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+    text = (head.decode("utf-16", "replace").encode() if wide else head.removeprefix(BOM_UTF8)).lstrip()
+    if text.startswith(PLAYLISTS) or (text.startswith(b"<?xml") and any(tag in text for tag in XML_PLAYLISTS)):
+        return "is a playlist, a text that names other files", "put the clip itself there"
+    return other_file(head)
 
 
 def _cut_off(path: Path, size: int) -> str | None:

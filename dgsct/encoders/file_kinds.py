@@ -4,28 +4,16 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from dgsct.data.other_files import HEAD, other_file
 from dgsct.errors import DgsctError
 
 SAFETENSORS, TORCH, PACKED_TORCH, OLD_TORCH = "safetensors", "torch", "torch, compressed", "torch before 1.6"
 OLD_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # the number with which torch began its files before 1.6
 LONGEST_HEADER = 100_000_000  # bytes; safetensors reads no longer one
-HEAD = 4096  # bytes that are looked at
 NAMED = 3
 
-# How other files begin: what such a file is, and what to do about it.
-BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
-    (b"version https://git-lfs", "is a Git LFS pointer, not the file itself", "run `git lfs pull` in its repository"),
-    (b"\x1f\x8b", "is packed by gzip", "unpack it"),
-    (b"BZh", "is packed by bzip2", "unpack it"),
-    (b"\xfd7zXZ\0", "is packed by xz", "unpack it"),
-    (b"\x28\xb5\x2f\xfd", "is packed by zstd", "unpack it"),
-    (b"7z\xbc\xaf", "is a 7-Zip archive", "unpack it"),
-    (b"Rar!", "is a RAR archive", "unpack it"),
-    (b"\x89HDF", "is an HDF5 file", "give a torch or a safetensors file"),
-    (b"\x93NUMPY", "is a NumPy array", "give a torch or a safetensors file"),
-    (b"GGUF", "is a GGUF file", "give a torch or a safetensors file"),
-)
-BREAKS = frozenset(b"\t\n\f\r")
+# Good files that hold no checkpoint, by how they begin.
+NO_CHECKPOINTS = ((b"\x89HDF", "an HDF5 file"), (b"\x93NUMPY", "a NumPy array"), (b"GGUF", "a GGUF file"))
 
 
 def format_of(path: Path) -> str:
@@ -52,20 +40,16 @@ def strange(path: Path) -> tuple[str, str] | None:
         return f"cannot be read: {error.strerror}", "give a checkpoint file"
     if not head:
         return "is empty", "get it again"
-    if head[257:262] == b"ustar":
-        return "is a tar archive", "unpack it"
     if _safetensors(head):
         return None
     if head[:1] == b"\x80":
         return None if OLD_MAGIC in head[:64] else ("is a pickle that torch.save did not write", "give a checkpoint file")
     if head[:4] == b"PK\x03\x04":
         return _strange_zip(_members(path))
-    for beginning, what, remedy in BEGINNINGS:
+    for beginning, what in NO_CHECKPOINTS:
         if head.startswith(beginning):
-            return what, remedy
-    if not head.strip(b"\0"):
-        return "begins with zeros only, as a download that did not finish", "get it again"
-    return _strange_text(head)
+            return f"is {what}", "give a torch or a safetensors file"
+    return other_file(head) or ("is neither a torch nor a safetensors file", "get the public file again")
 
 
 def _head(path: Path) -> bytes:
@@ -97,12 +81,3 @@ def _strange_zip(members: Sequence[zipfile.ZipInfo]) -> tuple[str, str] | None:
         return None
     told = ", ".join(repr(name) for name in names[:NAMED]) + (" and more" if len(names) > NAMED else "")
     return f"is a zip archive of {told}", "unpack it, and give the checkpoint that is in it"
-
-
-def _strange_text(head: bytes) -> tuple[str, str]:
-    if any(byte < 32 and byte not in BREAKS for byte in head):
-        return "is neither a torch nor a safetensors file", "get the public file again"
-    words = " ".join(head.decode(errors="replace").lstrip("\ufeff").split())
-    if words.startswith("<"):
-        return "is a web page, as a server sends it in place of a file", "get the file again"
-    return f"is a text that begins {words[:40]!r}", "get the file again"

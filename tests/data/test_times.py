@@ -282,9 +282,10 @@ def test_a_cover_alone_is_no_video(tmp_path):
     ],
     ids=["hls", "concat", "list", "dash", "pls"],
 )
-def test_a_playlist_is_never_read_as_another_clip(tmp_path, text):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_playlist_is_never_read_as_another_clip(tmp_path, text, encoding):
     other = write_clip(tmp_path / "other.ts", steady(10))
-    (tmp_path / "clip.mp4").write_text(text.format(other=other.name))
+    (tmp_path / "clip.mp4").write_text(text.format(other=other.name), encoding=encoding)
     for read in (read_frames, read_audio):
         with pytest.raises(
             MediaError, match="is a playlist, a text that names other files; put the clip itself there"
@@ -293,20 +294,49 @@ def test_a_playlist_is_never_read_as_another_clip(tmp_path, text):
         assert caught.value.reason == "unreadable"
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            b"<!DOCTYPE html>\n<title>Sign in</title>",
+            "is a web page, as a server sends it in place of a file; get the file again",
+        ),
+        (b'<?xml version="1.0"?><Error>AccessDenied</Error>', "is a web page, as a server sends it"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 91509\n",
+            "is a Git LFS pointer, not the file itself",
+        ),
+        (b"ERROR: Video unavailable", "is a text that begins 'ERROR: Video unavailable'; get the file again"),
+        (b"\x1f\x8b\x08\0" + bytes(range(99)), "is packed by gzip; unpack it"),
+        (bytes(99), "begins with zeros only, as a download that did not finish; get it again"),
+        (bytes(range(256)), "cannot be opened as a video"),
+    ],
+    ids=["page", "error of a store", "pointer", "words", "gzip", "zeros", "bytes"],
+)
+def test_what_lies_in_the_place_of_a_clip_is_named(tmp_path, content, told):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(content)
+    for read in (read_frames, read_audio):
+        with pytest.raises(MediaError) as caught:
+            read(path)
+        assert caught.value.reason == "unreadable"
+        assert str(caught.value).startswith(f"{path} {told}")
+
+
 @pytest.mark.parametrize("kind", ["picture", "text", "subtitles"])
 def test_what_is_no_clip_is_unreadable_even_where_it_could_be_shown(tmp_path, kind):
     from PIL import Image
 
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64)).save(buffer, "png")
-    content = {
-        "picture": buffer.getvalue(),
-        "text": b"a long text\n" * 200,
-        "subtitles": b"1\n00:00:00,000 --> 00:00:10,000\nhello\n",
-    }
+    content, told = {
+        "picture": (buffer.getvalue(), "cannot be opened as a video"),
+        "text": (b"a long text\n" * 200, "is a text that begins 'a long text"),
+        "subtitles": (b"1\n00:00:00,000 --> 00:00:10,000\nhello\n", "is a text that begins '1 00:00:00,000"),
+    }[kind]
     path = tmp_path / "clip.mp4"
-    path.write_bytes(content[kind])
-    with pytest.raises(MediaError, match="cannot be opened as a video"):
+    path.write_bytes(content)
+    with pytest.raises(MediaError, match=told):
         read_frames(path)
 
 

@@ -152,8 +152,8 @@ STORED = workflow.storage_settings.default_storage_provider is not None
 
 
 def left_in_place(path):
-    """An output that Snakemake does not delete before its job: another job may just have written it, after a driver was killed,
-    and a stale one is replaced in one step. In a storage every job has a copy of its own.
+    """An output, judged by its key, that Snakemake does not delete before its job: after a driver was killed, an earlier job of
+    the same run may just have written it. A stale one is replaced in one step. In a storage every job has a copy of its own.
     """
     return path if STORED else update(path)
 

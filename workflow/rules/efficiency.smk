@@ -5,7 +5,7 @@ rule efficiency:
     input:
         efficiency_inputs,
     output:
-        "results/efficiency/{method}.json",
+        left_in_place("results/efficiency/{method}.json"),
     log:
         "results/efficiency/{method}.log",
     resources:

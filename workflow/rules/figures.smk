@@ -23,7 +23,7 @@ rule masks:
     input:
         mask_inputs,
     output:
-        f"results/{RUN.replace('runs/', 'masks/', 1)}.npz",
+        left_in_place(f"results/{RUN.replace('runs/', 'masks/', 1)}.npz"),
     log:
         f"results/{RUN.replace('runs/', 'masks/', 1)}.log",
     threads: cpus
