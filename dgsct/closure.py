@@ -21,7 +21,7 @@ SETTLED = frozenset(
     for name in (
         "atomic", "checksum", "closure", "errors", "progress",
         "data.extractors", "methods.base",
-        "engine.execution", "engine.run_lock", "engine.scratch", "engine.stopping",
+        "engine.contract", "engine.execution", "engine.run_lock", "engine.scratch", "engine.stopping",
     )
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parent

@@ -18,6 +18,7 @@ from dgsct.data.batch import Batch
 from dgsct.data.extractors import get_extractor
 from dgsct.data.features import PREFIX
 from dgsct.data.prepared import Pretended
+from dgsct.engine.contract import Targets, check_predictions
 from dgsct.engine.recipe import DTYPES, build_optimizer, clip, draw_of
 from dgsct.engine.training import in_dtype
 from dgsct.errors import DgsctError
@@ -69,6 +70,7 @@ def _measure(run: Run, place: torch.device) -> dict[str, Any]:
     model: Any = run.build().to(place, dtype)
     optimizer = build_optimizer(model, recipe)
     batch: Batch = send_to_device(in_dtype(pretended_batch(run), dtype), place)
+    targets = Targets(batch.targets, run)
 
     def forward() -> Any:
         with torch.autocast(place.type, torch.bfloat16, enabled=run.options.precision == "bf16"):
@@ -76,7 +78,7 @@ def _measure(run: Run, place: torch.device) -> dict[str, Any]:
 
     def step(learns: bool) -> None:
         with torch.set_grad_enabled(learns):
-            loss = torch.stack(list(model.losses(forward(), batch.targets, 0).values())).sum()
+            loss = torch.stack(list(model.losses(forward(), targets, 0).values())).sum()
         if learns:
             optimizer.zero_grad()
             loss.backward()
@@ -91,7 +93,7 @@ def _measure(run: Run, place: torch.device) -> dict[str, Any]:
     model.eval()
 
     def evaluate() -> None:
-        for tensor in model.predict(forward()).values():
+        for tensor in check_predictions(model.predict(forward()), run).values():
             tensor.cpu()
 
     with torch.no_grad():

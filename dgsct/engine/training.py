@@ -21,6 +21,7 @@ from dgsct.data.prepared import Prepared
 from dgsct.data.units import Units
 from dgsct.encoders.weights import load_encoders
 from dgsct.engine.checkpoint import best_weights, newest_checkpoint, newest_state, save_best, save_checkpoint
+from dgsct.engine.contract import Targets, check_predictions
 from dgsct.engine.execution import HERE, Execution
 from dgsct.engine.loading import batches_ahead
 from dgsct.engine.recipe import DTYPES, Updates, build_optimizer, build_schedule, clip, draw_of, epoch_batches
@@ -140,7 +141,7 @@ def predictions(
 
     for (i, some), batch in batches_ahead(read, batches, device):
         before(i)
-        predicted = plain.predict(model(**batch.inputs))
+        predicted = check_predictions(plain.predict(model(**batch.inputs)), run)
         kept.append(keep({name: t.cpu().numpy() for name, t in predicted.items()}, some))
     return {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
 
@@ -274,7 +275,8 @@ class Training:
             self.optimizer.zero_grad()  # first, so that gradients take no room beside what the forward pass keeps
         learns = updates.learns(number)
         with torch.set_grad_enabled(learns):
-            terms = self.plain.losses(self.model(**batch.inputs), batch.targets, self.progress.epoch)
+            targets = Targets(batch.targets, self.run)
+            terms = self.plain.losses(self.model(**batch.inputs), targets, self.progress.epoch)
         # Gradients are averaged over processes, so each loss weighs as many rows as its process holds.
         weight = len(self._share(rows)) * self.accelerator.num_processes / len(rows)
         loss = torch.stack(list(terms.values())).sum() * weight
