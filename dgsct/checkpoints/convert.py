@@ -5,7 +5,7 @@
     model = build("ave", "dg-sct")
     load_checkpoint(model, "best_82.18.pt")          # or ours.safetensors, or a run's checkpoints/best.safetensors
 
-A whole model is known in three forms: the release's state dict (core.md, section 10), ours (one safetensors file), and
+A whole model is known in three forms: the release's state dict (such as `best_82.18.pt`), ours (one safetensors file), and
 a run's best weights, which lack what never changed: that lies in the encoders' files below `results`.
 """
 

@@ -1,7 +1,7 @@
 """Public checkpoint files, read without running code in them, and fitted strictly to our encoders.
 
 Every entry of a file is used, or is one of the known recomputable buffers and equals what timm computes; everything
-else is refused with the keys by name (core.md, sections 3, 4.5, 4.6). What is particular to an encoder stands in its module
+else is refused with the keys by name. What is particular to an encoder stands in its module
 of `dgsct.encoders.layouts`, which is found by the encoder's name.
 """
 

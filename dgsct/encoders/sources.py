@@ -19,13 +19,13 @@ ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt")
 
 @dataclass(frozen=True)
 class PublicWeights:
-    """One public file: what it is, who needs it, where it comes from, what must be in it (core.md, 3 and 4.6).
+    """One public file: what it is, who needs it, where it comes from, what must be in it.
 
     `usual` is the file name that the source gives; files of any of `stems` with any of `ENDINGS` are accepted.
     `entries` counts the release's own layout with its recomputable buffers, `parameters` numbers without buffers, both
     without a classifier that may be in the file and is left out; `stored` is the size of our file in bytes, by scale;
     `sha256` belongs to `usual` and is None as long as nobody has stated it; `hub` names the repository and file that
-    `dgsct weights --fetch` may ask for.
+    `dgsct weights --fetch NAME` may ask for.
     """
 
     encoder: str

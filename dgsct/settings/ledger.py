@@ -17,11 +17,12 @@ PROTOCOLS: tuple[str, ...] = tuple(SUMMARIES)
 class Entry:
     """One deviation: what the paper says, what the release does, what it changes, what each protocol picks.
 
-    It holds for all tasks, or for those that `tasks` names.
+    It holds for all tasks, or for those that `tasks` names. `where` is the place in the paper and in the public code, `size`
+    by how much it moves a number, where that is known or much is expected.
     """
 
     id: str
-    source: str
+    where: str
     topic: str
     paper: str
     release: str
@@ -30,6 +31,7 @@ class Entry:
     values: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(PROTOCOLS))
     tasks: tuple[str, ...] | None = None
     note: str = ""
+    size: str = ""
 
     def holds(self, task: str) -> bool:
         """Whether it says something of `task`."""

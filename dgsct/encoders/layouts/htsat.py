@@ -1,4 +1,4 @@
-"""HTS-AT's public file (core.md, 4.5 and 4.6)."""
+"""HTS-AT's public file (RetroCirce/HTS-Audio-Transformer)."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -16,7 +16,7 @@ Start = Literal["encoders", "s4"]
 class AvsBenchOptions:
     """What the baseline brings: which image encoder it trains, and what MS3 starts from.
 
-    `start=s4`: the best weights of its own training on S4, as its publication also reports (avs.md, section 8); `encoders`:
+    `start=s4`: the best weights of its own training on S4, as its publication also reports; `encoders`:
     from the pre-trained image encoder alone, which is Table 3's row.
     """
 

@@ -1,4 +1,4 @@
-"""The AVE data set's own files: annotations, split lists, order files, and the label rule (fact sheet, section 1)."""
+"""The AVE data set's own files: annotations, split lists, order files, and the label rule."""
 
 import re
 from collections import Counter, defaultdict

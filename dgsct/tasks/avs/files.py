@@ -1,4 +1,4 @@
-"""AVSBench-object, settings S4 and MS3: metadata, where the files of a clip lie, and what it becomes (avs, section 2).
+"""AVSBench-object, settings S4 and MS3: metadata, where the files of a clip lie, and what it becomes.
 
 `visual_frames`, `audio_wav`, `gt_masks` and `raw_videos` are the archive's own; `wave/.../AVS.npy` is DG-SCT's extra.
 Files are looked for below the folder that holds `Single-source/` or `Multi-sources/`, or in that folder itself.
