@@ -1,6 +1,9 @@
 """Reproducibility benchmark harness for DG-SCT (Cross-modal Prompts, NeurIPS 2023).
 
-`dgsct.build("ave", "dg-sct", scale="paper")` returns the model; the command line is `dgsct --help`.
+`dgsct.build("ave", "dg-sct", scale="paper")` returns the model; the command line is `dgsct --help`. docs/architecture.md has
+the rooms and their order; each room's docstring lists its modules. Small files beside the rooms: `errors` (one sentence and an
+exit code), `atomic` (files that appear whole), `progress`, `checksum`, `closure` (the code that a result depends on),
+`surroundings` and `drawing` (what the environment may not change).
 """
 
 from typing import TYPE_CHECKING, Any

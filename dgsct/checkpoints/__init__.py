@@ -1,1 +1,4 @@
-"""Public checkpoint layouts to ours and back, and one checkpoint evaluated."""
+"""Public checkpoint layouts and ours.
+
+`convert` (both ways), `evaluation` (one checkpoint on the test split), `save_masks`.
+"""

@@ -1,4 +1,4 @@
-"""The VGGish input: log-mel examples of 0.96 s of sound at 16 kHz (avs, section 2.6).
+"""The VGGish input: log-mel examples of 0.96 s of sound at 16 kHz.
 
 Example k covers the seconds 0.96 k to 0.96 (k + 1), which is not second k. NumPy in float64, stored as float32.
 """

@@ -1,1 +1,5 @@
-"""Operations that several models share: precision, what is kept for the backward pass, statistics over processes."""
+"""Operations that several models share.
+
+`precision` and `numerics` (how numbers are computed), `fused` and `recompute` (what is kept for the backward pass),
+`batch_norm` (statistics over processes).
+"""

@@ -1,4 +1,4 @@
-"""Swin-V2's public files, in the naming of timm 0.6 or 1.0 (core.md, 3 and 4.6)."""
+"""Swin-V2's public files, in the naming of timm 0.6 or 1.0."""
 
 from collections.abc import Mapping
 from dataclasses import replace

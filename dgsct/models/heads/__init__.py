@@ -1,1 +1,1 @@
-"""What turns features into predictions: one file a kind of prediction."""
+"""What turns features into predictions, one file a kind of prediction: `events`, `masks`."""

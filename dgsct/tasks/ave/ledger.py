@@ -1,4 +1,4 @@
-"""Where paper and release disagree on AVE: data, head, training, measure (ave.md, section 7)."""
+"""Where paper and release disagree on AVE: data, head, training, measure."""
 
 from dgsct.settings.ledger import Entry, entries_of, pick
 

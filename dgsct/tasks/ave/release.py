@@ -1,4 +1,4 @@
-"""Frames as the release stores them (AVE, section 2): jpg files of any rate."""
+"""Frames as the release stores them: jpg files of any rate."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""One AVSBench clip from its files to arrays, in any layout, with what is odd about it (avs, sections 2.5 to 2.7)."""
+"""One AVSBench clip from its files to arrays, in any layout, with what is odd about it."""
 
 import io
 import pickle

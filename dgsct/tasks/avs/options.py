@@ -1,4 +1,4 @@
-"""The switches that AVSBench's two settings bring, with the defaults of their releases (public code, `DG-SCT/AVS/avs_scripts`)."""
+"""The switches that AVSBench's two settings bring, with the defaults of their releases (`DG-SCT/AVS/avs_scripts`)."""
 
 from dataclasses import dataclass
 from typing import Literal
