@@ -2,9 +2,10 @@
 #
 #   snakemake                              all tables and figures at scale mini, on this machine (profile workflow/profiles/default)
 #   snakemake table1 -n                    what would be run for one table
-#   snakemake --config scale=paper         full size: fill in workflow/config/site.yaml first
-#   snakemake --profile slurm all_tables   the same on a cluster (profile workflow/profiles/slurm)
-#   snakemake --config protocol=clean seeds=1 tasks=ave methods=dg-sct,lavish-star
+#   snakemake table1 --config scale=paper site=my_site.yaml
+#                                          full size: copy workflow/config/site.yaml and fill it in first (docs/data.md)
+#   snakemake all_tables --profile slurm   the same on a cluster (profile workflow/profiles/slurm)
+#   snakemake all_tables --config protocol=clean seeds=1 tasks=ave methods=dg-sct,lavish-star
 #
 # The matrix of runs is derived from workflow/experiments/*.yaml by dgsct.runs.experiments; nothing is listed twice.
 

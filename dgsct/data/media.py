@@ -196,7 +196,7 @@ class Media:
 
     def told(self, seconds: int, rate: int) -> dict[str, Any]:
         """All notes of a clip that should be `seconds` long at a sampling rate: beside those on times `short`, `long` and
-        `wrong_rate` (the report of docs/data.md).
+        `wrong_rate` (the report of docs/odd_files.md).
         """
         timeline = self.timeline
         lengths = {} if timeline.picture is None else {"video": round(timeline.end, 2)}

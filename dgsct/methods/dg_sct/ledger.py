@@ -118,7 +118,7 @@ ENTRIES: tuple[Entry, ...] = (
         "no counting that was tried for LAVisH *inferred*",
         effect="the columns cannot be compared down the rows",
         size="LAVisH's share of trainable parameters is 4.2 % and not 10.1 (counted); CMBS's 5.9 % and not 14.4 *inferred*",
-        note="same in all protocols: the rows that we count are counted in one unit, with the published number beside it",
+        note="same in all protocols: the rows that the harness counts are in one unit, with the published number beside it",
     ),
     Entry(
         "dead-parameters", "paper, section 4.7; counted on the code's model", "trainable parameters",

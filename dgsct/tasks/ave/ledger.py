@@ -105,7 +105,7 @@ ENTRIES: tuple[Entry, ...] = entries_of(
         "spec-augment", "code, `DG-SCT/AVE/nets/htsat.py`", "where a masked stripe starts",
         paper="not stated",
         release="a whole number from 0 to length − width − 1, each as likely",
-        effect="none that we know of",
+        effect="none is known",
         note="same in all protocols: torchaudio's mask, which draws the start a little less often at the far end",
     ),
     Entry(
