@@ -7,7 +7,7 @@ AVS = (*S4, *MS3)
 
 ENTRIES: tuple[Entry, ...] = (
     Entry(
-        "avs-selection", "code, `DG-SCT/AVS/avs_scripts`", "model selection on AVS",
+        "avs-selection", "code, `avs_scripts`", "model selection on AVS",
         paper="not stated",
         release="the epoch of the best mIoU on the test split, the first of equals; so does LAVisH, while AVSBench itself "
         "selects on the validation split",
@@ -19,7 +19,7 @@ ENTRIES: tuple[Entry, ...] = (
         "code",
     ),
     Entry(
-        "avs-measure", "paper, section 4 and Table 3; code, `DG-SCT/AVS/avs_scripts`", "mIoU and F-score of AVS",
+        "avs-measure", "paper, section 4 and Table 3; code, `avs_scripts`", "mIoU and F-score of AVS",
         paper="M_J and M_F, means over the whole data set",
         release="means over test batches of 4 clips. In each batch the F curve is averaged over the frames with an object, and "
         "its best threshold is taken; a batch without any object counts as 0",
@@ -32,7 +32,7 @@ ENTRIES: tuple[Entry, ...] = (
         "taken in the test split's own order",
     ),
     Entry(
-        "avs-accumulation", "code, `DG-SCT/AVS/avs_scripts`", "gradient accumulation on AVS",
+        "avs-accumulation", "code, `avs_scripts`", "gradient accumulation on AVS",
         paper="batch size 8 (S4) and 2 (MS3)",
         release="none: a step for every batch, the smaller last one included",
         effect="432 steps in an epoch of S4, 148 in one of MS3",
@@ -40,7 +40,7 @@ ENTRIES: tuple[Entry, ...] = (
         note="the quirk of the AVE script is not in these",
     ),
     Entry(
-        "avs-gamma", "code, `DG-SCT/AVS/avs_scripts/avs_ms3`, the test script", "γ of MS3",
+        "avs-gamma", "code, `avs_scripts/avs_ms3`, the test script", "γ of MS3",
         paper="0.1",
         release="0.1 in training; the test script passes 0.05, which belongs to another checkpoint",
         effect="a loaded model loses if γ is the wrong one",
@@ -49,7 +49,7 @@ ENTRIES: tuple[Entry, ...] = (
         "the script's",
     ),
     Entry(
-        "avs-hyper-parameters", "paper, section 4; code, `DG-SCT/AVS/avs_scripts`", "α, β, learning rate and batch size of AVS",
+        "avs-hyper-parameters", "paper, section 4; code, `avs_scripts`", "α, β, learning rate and batch size of AVS",
         paper="S4 0.3, 0.05, 3e-4, 8; MS3 0.2, 0.1, 1.5e-4, 2",
         release="the same",
         effect="none",
@@ -57,7 +57,7 @@ ENTRIES: tuple[Entry, ...] = (
         note="same in all protocols: paper and release agree",
     ),
     Entry(
-        "avs-tuning", "code, `DG-SCT/AVS/avs_scripts/avs_ms3`, comments of the model", "choice of the hyper-parameters of AVS",
+        "avs-tuning", "code, `avs_scripts/avs_ms3`, comments of the model", "choice of the hyper-parameters of AVS",
         paper="not stated",
         release="comments beside them note scores, which are the test split's",
         effect="MS3 is optimistic by more than its selected epoch",
@@ -68,7 +68,7 @@ ENTRIES: tuple[Entry, ...] = (
         "be others",
     ),
     Entry(
-        "avs-recipe", "code, `DG-SCT/AVS/avs_scripts`", "epochs, optimiser and seed of AVS",
+        "avs-recipe", "code, `avs_scripts`", "epochs, optimiser and seed of AVS",
         paper="not stated",
         release="15 epochs (S4), 30 (MS3), Adam without decay at a constant rate, seed 123, one run, no determinism flags",
         effect="one run without a spread",
@@ -77,7 +77,7 @@ ENTRIES: tuple[Entry, ...] = (
         "mini scale the rate is higher, as there are few steps",
     ),
     Entry(
-        "avs-early-stop", "code, `DG-SCT/AVS/avs_scripts`", "early stop and weight decay of AVS",
+        "avs-early-stop", "code, `avs_scripts`", "early stop and weight decay of AVS",
         paper="–",
         release="options for both (5 epochs, 5e-4) without effect: the counter is reset in every epoch, and the optimiser is "
         "not given the decay",
@@ -86,7 +86,7 @@ ENTRIES: tuple[Entry, ...] = (
         note="same in all protocols: omitted, every epoch is trained",
     ),
     Entry(
-        "avs-input-size", "code, `DG-SCT/AVS/avs_scripts`", "size of the frames of AVS",
+        "avs-input-size", "code, `avs_scripts`", "size of the frames of AVS",
         paper="not stated",
         release="224×224 frames, resized to 192×192 (bicubic, no antialiasing) in front of the encoder; masks stay at 224×224",
         effect="masks are finer than what the encoder sees",
@@ -119,7 +119,7 @@ ENTRIES: tuple[Entry, ...] = (
         "clips of S4 only the first frame counts",
     ),
     Entry(
-        "avs-masks", "code, `DG-SCT/AVS/avs_scripts`, the loaders", "how a mask is read",
+        "avs-masks", "code, `avs_scripts`, the loaders", "how a mask is read",
         paper="binary masks",
         release="converted to one bit (S4) or to a palette index (MS3); what comes out depends on how the file is stored",
         effect="none for black and white files; a coloured file would be dithered or read as an arbitrary value",
@@ -128,7 +128,7 @@ ENTRIES: tuple[Entry, ...] = (
         "otherwise is refused at preparation",
     ),
     Entry(
-        "avs-media", "code, `DG-SCT/AVS/avs_scripts`, the loaders; OpenNLPLab/AVSBench", "frames and sound of AVS from video",
+        "avs-media", "code, `avs_scripts`, the loaders; OpenNLPLab/AVSBench", "frames and sound of AVS from video",
         paper="5 frames of a 5 s clip",
         release="reads ready-made pictures and `AVS.npy`, whose making is not released; VGGish examples are 0.96 s long, so "
         "the k-th is not the k-th second; 14 clips of S4 give 4 frames by the rule, where 5 are published",
@@ -147,7 +147,7 @@ ENTRIES: tuple[Entry, ...] = (
         "such clips (`miou_unseen_ids`)",
     ),
     Entry(
-        "avs-audio-encoder", "paper, section 3.1; code, `DG-SCT/AVS/avs_scripts/avs_s4`", "HTS-AT in S4",
+        "avs-audio-encoder", "paper, section 3.1; code, `avs_scripts/avs_s4`", "HTS-AT in S4",
         paper="frozen",
         release="trained whole (28.6 M parameters with a gradient), its Fourier kernels and mel matrix included: only names "
         "with `swin` in them are frozen",
@@ -157,7 +157,7 @@ ENTRIES: tuple[Entry, ...] = (
         note="while it is trained, the spectrogram is made from the wave in every step, by the kernels as they are",
     ),
     Entry(
-        "avs-audio-encoder-ms3", "paper, section 3.1; code, `DG-SCT/AVS/avs_scripts/avs_ms3`", "HTS-AT in MS3",
+        "avs-audio-encoder-ms3", "paper, section 3.1; code, `avs_scripts/avs_ms3`", "HTS-AT in MS3",
         paper="frozen",
         release="frozen",
         effect="none",
@@ -165,15 +165,15 @@ ENTRIES: tuple[Entry, ...] = (
         note="the fault of S4 is not in this script; `trained` is what it would do",
     ),
     Entry(
-        "avs-freeze-mode", "paper, section 3.1; code, `DG-SCT/AVS/avs_scripts`", "mode of the frozen encoders on AVS",
-        paper="frozen",
-        release="train mode while training: stochastic depth, SpecAugment, bn0 with batch statistics that drift",
-        effect="part of the recipe, regularises; the saved audio encoder is no longer the AudioSet one",
+        "avs-freeze-mode", "paper, section 3.1; code, `avs_scripts`", "mode of the frozen encoders on AVS",
+        paper="[as for all tasks](#freeze-mode)",
+        release="the same",
+        effect="the same",
         option="freeze_mode", values=pick("train", "eval", "eval"), tasks=AVS,
-        note="the paper names no mode; eval is the plain reading *inferred*. Evaluation is in eval mode with either value",
+        note="the same",
     ),
     Entry(
-        "avs-mixup", "code, `DG-SCT/AVS/avs_scripts`", "mixed spectrograms",
+        "avs-mixup", "code, `avs_scripts`", "mixed spectrograms",
         paper="not stated",
         release="in training the normalised spectrogram of each second is mixed with that of the mirrored place in the batch, "
         "weights from Beta(0.5, 0.5); masks and frames are not mixed",
@@ -182,14 +182,14 @@ ENTRIES: tuple[Entry, ...] = (
         note="happens in train mode only, so `freeze_mode=eval` takes it away where HTS-AT is frozen",
     ),
     Entry(
-        "avs-residual", "paper, eq. 6; code, `DG-SCT/AVS/avs_scripts`", "residual form on AVS",
-        paper="(αM_c + βM_s + 1) ⊙ v (eq. 6)",
-        release="(αM_c + βM_s + 1 − α) ⊙ x",
+        "avs-residual", "paper, eq. 6; code, `avs_scripts`", "residual form on AVS",
+        paper="[as for all tasks](#residual)",
+        release="the same",
         effect="the stream is scaled down by up to α in front of the bottleneck, which has no norm in front of it on AVS",
         option="residual", values=pick("release", "paper", "release"), tasks=AVS,
     ),
     Entry(
-        "avs-adapter-output", "paper, eq. 1-2 and 6; code, `DG-SCT/AVS/avs_scripts`", "what Ω returns on AVS",
+        "avs-adapter-output", "paper, eq. 1-2 and 6; code, `avs_scripts`", "what Ω returns on AVS",
         paper="the attended features themselves",
         release="LN(gate · up(ReLU(down(·)))) of them, without the batch norms and the norm in front that AVE has; the gate "
         "exists on the visual side only and lies inside the norm, which leaves its sign",
@@ -198,22 +198,21 @@ ENTRIES: tuple[Entry, ...] = (
         note="same in all protocols: the published parameter count holds the bottleneck",
     ),
     Entry(
-        "avs-latent-tokens", "paper, eq. 1-7; code, `DG-SCT/AVS/avs_scripts`", "latent-token cross-attention on AVS",
-        paper="not in eq. 1-7",
+        "avs-latent-tokens", "paper, eq. 1-7; code, `avs_scripts`", "latent-token cross-attention on AVS",
+        paper="[as for all tasks](#latent-tokens)",
         release="always on, with 32 tokens that start at zero",
-        effect="part of every number, and all that is left in LAVisH* *inferred*",
+        effect="the same",
         option="keep_tokens", values=pick(True, False, True), tasks=AVS,
-        note="`off` skips them; their parameters stay in the counts, without a gradient",
     ),
     Entry(
-        "avs-audio-block", "paper, eq. 1-2; code, `DG-SCT/AVS/avs_scripts`", "place of Ω in the audio block on AVS",
-        paper="eq. 1 puts Ω between attention and MLP, as on the visual side",
-        release="Ω¹ is added after the whole block, Ω² right after it",
-        effect="both audio adapters are added behind the MLP",
+        "avs-audio-block", "paper, eq. 1-2; code, `avs_scripts`", "place of Ω in the audio block on AVS",
+        paper="[as for all tasks](#audio-block)",
+        release="the same",
+        effect="the same",
         option="audio_block", values=pick("whole", "split", "whole"), tasks=AVS,
     ),
     Entry(
-        "avs-prompt", "paper, section 3; code, `DG-SCT/AVS/avs_scripts`", "prompt projection on AVS",
+        "avs-prompt", "paper, section 3; code, `avs_scripts`", "prompt projection on AVS",
         paper="a 2-D convolution and a linear map",
         release="S4: the linear map, then a bicubic resize of the token grid; the convolution over tokens exists and is "
         "unused. MS3: convolution over tokens and linear map",
@@ -222,22 +221,22 @@ ENTRIES: tuple[Entry, ...] = (
         note="same in all protocols: the published parameter counts hold both",
     ),
     Entry(
-        "avs-spatial-prompt", "paper, eq. 4; code, `DG-SCT/AVS/avs_scripts`", "what spatial attention sees on AVS",
-        paper="the full prompt map a′",
-        release="the spatially averaged prompt",
-        effect="no location of the prompt reaches M_s",
+        "avs-spatial-prompt", "paper, eq. 4; code, `avs_scripts`", "what spatial attention sees on AVS",
+        paper="[as for all tasks](#spatial-prompt)",
+        release="the same",
+        effect="the same",
         option="spatial_prompt", values=pick("pooled", "map", "pooled"), tasks=AVS,
     ),
     Entry(
-        "avs-spatial-width", "paper, section 3; code, `DG-SCT/AVS/avs_scripts`", "hidden size of S on AVS",
-        paper="d = 256",
-        release="d = C/2 of the stream (48 to 768)",
-        effect="size of the spatial layers",
+        "avs-spatial-width", "paper, section 3; code, `avs_scripts`", "hidden size of S on AVS",
+        paper="[as for all tasks](#spatial-width)",
+        release="the same",
+        effect="the same",
         tasks=AVS,
         note="same in all protocols: C/2 gives the published parameter count",
     ),
     Entry(
-        "avs-pooling", "code, `DG-SCT/AVS/avs_scripts`", "pooling of the audio vector",
+        "avs-pooling", "code, `avs_scripts`", "pooling of the audio vector",
         paper="not described",
         release="softmax(tanh s) of the last audio adapter; no final norm of HTS-AT",
         effect="gives S more of an effect",
@@ -245,7 +244,7 @@ ENTRIES: tuple[Entry, ...] = (
         note="the paper is silent; mean is the plain reading *inferred*, and what is left without S",
     ),
     Entry(
-        "avs-temporal-place", "paper, eq. 7; code, `DG-SCT/AVS/avs_scripts`", "temporal attention on AVS",
+        "avs-temporal-place", "paper, eq. 7; code, `avs_scripts`", "temporal attention on AVS",
         paper="in the last DG-SCT layer",
         release="behind the projection of the pyramid, at each scale a BiLSTM and a 2-layer encoder for both modalities; two "
         "decoders a scale are computed and thrown away",
@@ -254,14 +253,14 @@ ENTRIES: tuple[Entry, ...] = (
         note="same in all protocols: the published parameter count holds them; here the decoders exist and are not computed",
     ),
     Entry(
-        "avs-tiling", "paper, section 3.1; code, `DG-SCT/AVS/avs_scripts`", "audio input of a segment on AVS",
+        "avs-tiling", "paper, section 3.1; code, `avs_scripts`", "audio input of a segment on AVS",
         paper="mel-spectrogram of the segment",
         release="the second of sound is repeated five times",
         effect="a periodic spectrogram",
         option="tile", values=pick(5, 1, 5), tasks=AVS,
     ),
     Entry(
-        "avs-reduction", "code, `DG-SCT/AVS/avs_scripts`", "reduction of the adapters and latent tokens on AVS",
+        "avs-reduction", "code, `avs_scripts`", "reduction of the adapters and latent tokens on AVS",
         paper="not stated",
         release="reduction 8 in S4 and 2 in MS3 (a default nobody sets), 32 tokens",
         effect="8.1 M more parameters in MS3",
@@ -269,7 +268,7 @@ ENTRIES: tuple[Entry, ...] = (
         note="same in all protocols: a size of each setting",
     ),
     Entry(
-        "avs-decoder", "paper, section 4; code, `DG-SCT/AVS/avs_scripts`", "the original AVS model",
+        "avs-decoder", "paper, section 4; code, `avs_scripts`", "the original AVS model",
         paper="combined with the original AVS model",
         release="its TPAVI and decoder; its image encoder and ASPP are built, saved and unused, and linear projections to 256 "
         "channels stand in their place",
@@ -278,7 +277,7 @@ ENTRIES: tuple[Entry, ...] = (
         note="same in all protocols: they keep counts and checkpoints exact",
     ),
     Entry(
-        "avs-decoder-relu", "code, `DG-SCT/AVS/avs_scripts`; OpenNLPLab/AVSBench", "ReLU of the decoder",
+        "avs-decoder-relu", "code, `avs_scripts`; OpenNLPLab/AVSBench", "ReLU of the decoder",
         paper="not stated",
         release="works in place on TPAVI's outputs: residual units add ReLU(x), and the loss of MS3 sees the same",
         effect="other numbers than a decoder that adds x",
@@ -286,7 +285,7 @@ ENTRIES: tuple[Entry, ...] = (
         note="same in all protocols: it is the published decoder of AVSBench",
     ),
     Entry(
-        "avs-loss", "code, `DG-SCT/AVS/avs_scripts`", "losses of AVS",
+        "avs-loss", "code, `avs_scripts`", "losses of AVS",
         paper="not stated",
         release="binary cross-entropy over the first frame (S4) or all frames (MS3)",
         effect="of a training clip of S4 four frames teach nothing",
@@ -294,7 +293,7 @@ ENTRIES: tuple[Entry, ...] = (
         note="same in all protocols: the paper is silent; which second term is added, the next two entries say",
     ),
     Entry(
-        "avs-loss-term", "code, `DG-SCT/AVS/avs_scripts/avs_ms3`", "second loss term of MS3",
+        "avs-loss-term", "code, `avs_scripts/avs_ms3`", "second loss term of MS3",
         paper="not stated",
         release="0.5 · KL between sound and the features under the predicted mask, summed over frames and channels",
         effect="it grows with the batch",
@@ -302,7 +301,7 @@ ENTRIES: tuple[Entry, ...] = (
         note="the paper is silent; the publication of AVSBench has the same term",
     ),
     Entry(
-        "avs-loss-term-s4", "code, `DG-SCT/AVS/avs_scripts/avs_s4`", "second loss term of S4",
+        "avs-loss-term-s4", "code, `avs_scripts/avs_s4`", "second loss term of S4",
         paper="not stated",
         release="offered in another form, and off",
         effect="none",
