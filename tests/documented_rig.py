@@ -74,7 +74,7 @@ def _of_page(path: Path, root: Path) -> Iterator[Line]:
     """Code blocks (fenced, or indented by four blanks), then code in running text."""
     where, fenced, prose = path.relative_to(root).as_posix(), False, []
     for line in path.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
-        if line.startswith("```"):
+        if line.lstrip().startswith("```"):
             fenced = not fenced
         elif fenced or line.startswith("    "):
             if command := _command(line):

@@ -26,6 +26,7 @@ def test_they_are_collected_everywhere():
     assert pages >= {*named, "Snakefile", "workflow/config/site.yaml", "workflow/experiments/table1.yaml"}
     assert pages >= {"dgsct/cli/common.py", "dgsct/records/results.py", "dgsct/publish/cells.py"}
     assert Line("workflow/experiments/table1.yaml", "snakemake table1") in LINES
+    assert Line("docs/data.md", "snakemake table1 --config scale=paper site=my_site.yaml") in LINES  # in a list
     assert len({line.text for line in LINES}) > 80
 
 
