@@ -36,6 +36,10 @@ def test_everything_is_foreground():
     assert (chosen("all-foreground", stand_in(np.zeros((2, T, 6, 8), np.uint8))) == 1).all()
 
 
+def test_everything_is_silent():
+    assert not chosen("all-silent", stand_in(np.ones((2, T, 6, 8), np.uint8))).any()
+
+
 @pytest.mark.parametrize("radius", [3.0, 6.5, 11.0])
 def test_the_disc_has_the_radius_of_the_training_masks(radius):
     masks = np.broadcast_to(disc(32, radius), (6, T, 32, 32))
@@ -89,7 +93,7 @@ def test_an_unknown_name():
 
 
 @pytest.mark.parametrize("task", ["avs-s4", "avs-ms3"])
-@pytest.mark.parametrize("method", ["all-foreground", "centre-prior", "mean-mask"])
+@pytest.mark.parametrize("method", ["all-foreground", "all-silent", "centre-prior", "mean-mask"])
 def test_a_yardstick_s_record(tmp_path, task, method):
     write_packed(tmp_path / "data" / "mini" / task / "packed", task)
     record = read_record(execute(Run.make(task, method), tmp_path))
