@@ -38,7 +38,10 @@ COUNTED_STAMP = "paper scale, protocol release: counted, nothing trained"
 
 @dataclass(frozen=True)
 class Source:
-    """One run behind a cell: where its record lies below the results folder, and whether it counts."""
+    """One run behind a cell: where its record lies below the results folder, and whether it counts.
+
+    `remark`: what its task says of such a run (`remarks` of a metric), such as a collapsed one.
+    """
 
     record: str
     key: str | None
@@ -49,6 +52,7 @@ class Source:
     # Split -> present and total, where a clip is absent; then also the bounds of the exact metric over all test clips.
     coverage: dict[str, dict[str, int]] | None = None
     bounds: tuple[float, float] | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,15 @@ def source_of(run: Run, metric: str, root: Path) -> Source:
     if state.name == "ok" and not isfinite(value):
         return Source(path, key, run.seed, "corrupt", None, f"{path} has no finite metric {metric!r}")
     absent = _absent_clips(state.record, bounded_by(run.task, metric))
-    return Source(path, key, run.seed, state.name, value, _relative(state.reason, root), *absent)
+    return Source(path, key, run.seed, state.name, value, _relative(state.reason, root), *absent, _remark(run, state.record))
+
+
+def _remark(run: Run, record: dict) -> str:
+    """What the task says of a trained run whose metrics have such values; a yardstick is what it is."""
+    if run.kind == "yardstick":
+        return ""
+    remarks = (one.remarks.get(record["metrics"].get(one.name), "") for one in TASKS[run.task].metrics)
+    return "; ".join(filter(None, remarks))
 
 
 def _absent_clips(record: dict, bounded: str) -> tuple[dict[str, dict[str, int]] | None, tuple[float, float] | None]:
@@ -257,8 +269,8 @@ def stamp(scale: str, protocol: str) -> str:
 
 def fill_command(experiment: Experiment, settings: Settings) -> str:
     """The command that makes what is missing in an experiment's table or figure."""
-    config = f"scale={settings.scale} protocol={settings.protocol} seeds={settings.seeds}"
-    return f"snakemake {experiment.name} --config {config}"
+    seeds = "" if settings.seeds is None else f" seeds={settings.seeds}"
+    return f"snakemake {experiment.name} --config scale={settings.scale} protocol={settings.protocol}{seeds}"
 
 
 def label_of(task: str, metric: str | None) -> str:

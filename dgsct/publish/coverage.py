@@ -1,7 +1,7 @@
 """What the harness covers: the paper's 25 settings, every system, table and figure, and which of them a run can fill.
 
 All of it is derived: printed numbers and the settings that count from the experiment files, what is runnable from the
-registries of tasks and methods, ours from records. The decomposition of the paper's "25 experimental settings" into
+registries of tasks and methods, results from records. The decomposition of the paper's "25 experimental settings" into
 1 (Table 1) + 10 (Table 2) + 4 (Table 3) + 4 (Table 4) + 6 (Figure 4: three tasks at 0 and 16 shots) is inferred.
 """
 
@@ -18,13 +18,13 @@ from dgsct.publish.render.model import INFERRED_MARK, INFERRED_NOTE, Design
 from dgsct.runs.experiments import Experiment, Line, Row, Settings
 
 DECOMPOSITION = "the decomposition into 25 is inferred"
-HEADS = ("", "all runnable", "cells", "ours", "settings", "best as printed", "title")
-CELLS_NOTE = "cells: printed numbers that a run can fill, of all"
+HEADS = ("", "all runnable", "cells", "filled", "settings", "best as printed", "title")
+CELLS_NOTE = "cells: printed numbers that a run can fill, of all; filled: those with a result"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One of the 25: a printed number, whether no other that is printed in its column is higher, and ours."""
+    """One of the 25: a printed number, whether no other that is printed in its column is higher, and the result, `ours`."""
 
     id: str
     where: str
@@ -40,7 +40,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class System:
-    """A row of a table, or a line of a figure, on one task; `published` and `ours` by column or grid value."""
+    """A row of a table, or a line of a figure, on one task; `published` and results, `ours`, by column or grid value."""
 
     name: str
     task: str
@@ -67,7 +67,7 @@ class Page:
     source: str
     cells: int
     cells_runnable: int
-    cells_with_ours: int
+    cells_filled: int
     rows: dict[str, bool]
 
 
@@ -124,7 +124,7 @@ class _Covered:
             source=self.experiment.source,
             cells=len(counted),
             cells_runnable=len(able),
-            cells_with_ours=sum(cell.mean is not None for cell in counted),
+            cells_filled=sum(cell.mean is not None for cell in counted),
             rows={label: label in filled for label in (_label(self.rows[cell.row]) for cell in counted)},
         )
 
@@ -225,7 +225,7 @@ def _lines(covered: Coverage) -> list[tuple[str, ...]]:
     lines: list[tuple[str, ...]] = []
     for page in covered.pages:
         cells, counts = f"{page.cells_runnable}/{page.cells}", _counts(covered.settings_on(page))
-        lines.append((page.id, "yes" if page.runnable else "no", cells, str(page.cells_with_ours), *counts, page.title))
+        lines.append((page.id, "yes" if page.runnable else "no", cells, str(page.cells_filled), *counts, page.title))
     return lines
 
 
