@@ -137,8 +137,8 @@ class Cell:
     @property
     def bounds(self) -> tuple[float, float] | None:
         """Lower and upper bound over all test clips, means over the good seeds that have them."""
-        found = [s.bounds for s in self.good if s.bounds]
-        return (sum(low for low, _ in found) / len(found), sum(up for _, up in found) / len(found)) if found else None
+        ends = [s.bounds for s in self.good if s.bounds]
+        return (sum(low for low, _ in ends) / len(ends), sum(up for _, up in ends) / len(ends)) if ends else None
 
     @property
     def setting(self) -> str | None:
@@ -277,8 +277,8 @@ def label_of(task: str, metric: str | None) -> str:
     """What an axis shows of a task's metric (its name in records), with its unit; empty where the task is not here yet."""
     if task not in TASKS or not metric:
         return ""
-    found = TASKS[task].measured(metric)
-    return f"{found.label} ({found.unit})" if found.unit else found.label
+    shown = TASKS[task].measured(metric)
+    return f"{shown.label} ({shown.unit})" if shown.unit else shown.label
 
 
 def bounded_by(task: str, metric: str) -> str:
@@ -315,7 +315,7 @@ def frame(cells: Iterable[Cell]) -> "pd.DataFrame":
 
 def _line(cell: Cell, source: Source | None) -> dict[str, Any]:
     """One line of `frame`; without a source, that of a planned cell."""
-    shown, found = source or Source("", None, None, "planned", None, cell.why_planned), cell.published
+    shown, published = source or Source("", None, None, "planned", None, cell.why_planned), cell.published
     lower, upper = shown.bounds or (None, None)
     return {
         **{name: getattr(cell, name) for name in ("experiment", "row", "column", "task", "method", "setting", "metric")},
@@ -326,9 +326,9 @@ def _line(cell: Cell, source: Source | None) -> dict[str, Any]:
         **(shown.coverage or {}).get("test", {}),
         "lower": lower,
         "upper": upper,
-        "published": None if found is None or isinstance(found.value, str) else found.value,
-        "published_source": found and found.source,
-        "published_note": found and found.note,
+        "published": None if published is None or isinstance(published.value, str) else published.value,
+        "published_source": published and published.source,
+        "published_note": published and published.note,
     }
 
 

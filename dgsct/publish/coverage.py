@@ -130,7 +130,7 @@ class _Covered:
 
     def systems(self) -> list[System]:
         """Every row or line on every task that it is about; the rows of data-set statistics are no systems."""
-        found = []
+        systems = []
         for name, task in dict.fromkeys((cell.row, cell.task) for cell in self.cells if cell.task and not cell.no_run):
             row, mine = self.rows[name], [cell for cell in self.cells if (cell.row, cell.task) == (name, task)]
             numbers = {cell.column: cell.mean for cell in mine}
@@ -145,14 +145,14 @@ class _Covered:
                 published={cell.column: cell.published.value for cell in mine if cell.published},
                 ours={column: mean for column, mean in numbers.items() if mean is not None},
             )
-            found.append(system)
-        return found
+            systems.append(system)
+        return systems
 
     def paper_settings(self) -> list[Setting]:
         """Those of the 25 that stand here."""
-        said = self.experiment.paper_settings
-        columns = [f"{x:g}" if isinstance(x, (int, float)) else x for x in said.columns] if said else []
-        mine = [cell for cell in self.cells if said and self._place(cell)[1] == said.row and cell.column in columns]
+        wanted = self.experiment.paper_settings
+        columns = [f"{x:g}" if isinstance(x, (int, float)) else x for x in wanted.columns] if wanted else []
+        mine = [cell for cell in self.cells if wanted and self._place(cell)[1] == wanted.row and cell.column in columns]
         return [self._setting(cell, float(cell.published.value)) for cell in mine if cell.published]
 
     def _place(self, cell: Cell) -> tuple[str, str]:
@@ -187,15 +187,15 @@ def _label(row: Row | Line) -> str:
 def coverage(experiments: Mapping[str, Experiment], settings: Settings, results_root: Path) -> Coverage:
     """The coverage of these experiments; `settings` should have no filters, which would hide what is runnable."""
     chosen = sorted(experiments.values(), key=lambda experiment: experiment.drawn)  # tables first
-    found = [_Covered(experiment, settings, Path(results_root)) for experiment in chosen]
+    covered = [_Covered(experiment, settings, Path(results_root)) for experiment in chosen]
     return Coverage(
         scale=settings.scale,
         protocol=settings.protocol,
         stamp=stamp(settings.scale, settings.protocol),
-        settings=tuple(setting for one in found for setting in one.paper_settings()),
-        systems=tuple(system for one in found for system in one.systems()),
-        tables=tuple(one.page() for one in found if not one.experiment.drawn),
-        figures=tuple(one.page() for one in found if one.experiment.drawn),
+        settings=tuple(setting for one in covered for setting in one.paper_settings()),
+        systems=tuple(system for one in covered for system in one.systems()),
+        tables=tuple(one.page() for one in covered if not one.experiment.drawn),
+        figures=tuple(one.page() for one in covered if one.experiment.drawn),
     )
 
 

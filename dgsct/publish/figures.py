@@ -57,13 +57,13 @@ Points = dict[str, dict[str, list[Point]]]
 
 def points_of(experiment: Experiment, settings: Settings, results_root: Path) -> Points:
     """The points of every line of every panel, in the order of its grid."""
-    found: Points = {panel.id: {line.id: [] for line in panel.lines} for panel in experiment.panels}
+    points: Points = {panel.id: {line.id: [] for line in panel.lines} for panel in experiment.panels}
     for cell in cells_of(experiment, settings, results_root):
         label = label_of(str(cell.task), cell.metric)
         panel, line = cell.row.split(".", 1)
         point = Point(float(cell.column), cell.state, cell.mean, cell.spread, cell.sources, cell.published, label)
-        found[panel][line].append(point)
-    return found
+        points[panel][line].append(point)
+    return points
 
 
 def _nothing_run(points: Points) -> bool:
@@ -163,10 +163,10 @@ def _below(experiment: Experiment, settings: Settings, points: Points) -> str:
     drawn = "" if _shows_published(settings, points) else "; paper scale, therefore not drawn"
     lines, seeds = [], experiment.count_seeds(settings)
     if all(len(panel.lines) == 1 for panel in experiment.panels):
-        found = [(panel, p) for panel in experiment.panels for line in points[panel.id].values() for p in line if p.published]
-        shown = ", ".join(f"{panel.label} = {format_value(p.value)}" for panel, p in found)
-        values = " / ".join(dict.fromkeys(printed(p.published.value) for _, p in found if p.published))
-        lines += [f"Published: {values} at {shown} ({experiment.source}{drawn})."] if found else []
+        best = [(panel, p) for panel in experiment.panels for line in points[panel.id].values() for p in line if p.published]
+        shown = ", ".join(f"{panel.label} = {format_value(p.value)}" for panel, p in best)
+        values = " / ".join(dict.fromkeys(printed(p.published.value) for _, p in best if p.published))
+        lines += [f"Published: {values} at {shown} ({experiment.source}{drawn})."] if best else []
     else:
         published = [p.published for panel in points.values() for line in panel.values() for p in line if p.published]
         how = ", partly read off the figure" if any(number.read_off for number in published) else ""
@@ -284,19 +284,19 @@ def write_figure(experiment: Experiment, settings: Settings, results_root: Path,
     DgsctError where the picture cannot be drawn: its numbers are written.
     """
     root = Path(results_root)
-    found = settings_of(experiment, settings, root) if experiment.kind == "masks" else points_of(experiment, settings, root)
+    content = settings_of(experiment, settings, root) if experiment.kind == "masks" else points_of(experiment, settings, root)
     drawing, telling = (draw_masks, mask_sidecar) if experiment.kind == "masks" else (draw, _sidecar)
     written = [Path(folder) / f"{experiment.name}.{ending}" for ending in (*METADATA, "json")]
-    write_text_atomic(written[-1], telling(experiment, settings, found))
+    write_text_atomic(written[-1], telling(experiment, settings, content))
     try:
         # Text stays text in the PDF; the salt of ids plays no part there, unlike in SVG.
         with plain({"pdf.fonttype": 42}):
-            images = _images(drawing(experiment, settings, found))
+            images = _images(drawing(experiment, settings, content))
     except Exception as error:
-        told = f"{experiment.name} was not drawn ({type(error).__name__}: {error}); its numbers are in {written[-1]}"
-        raise DgsctError(f"{told}; mend that and run the same command again") from error
-    for path, content in zip(written, images, strict=False):
-        write_bytes_atomic(path, content)
+        message = f"{experiment.name} was not drawn ({type(error).__name__}: {error}); its numbers are in {written[-1]}"
+        raise DgsctError(f"{message}; mend that and run the same command again") from error
+    for path, image in zip(written, images, strict=False):
+        write_bytes_atomic(path, image)
     return written
 
 
