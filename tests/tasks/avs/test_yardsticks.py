@@ -101,6 +101,8 @@ def test_a_yardstick_s_record(tmp_path, task, method):
     assert record["selection"] is None
     assert 0 < record["metrics"]["miou"] < 60
     assert record["metrics"]["miou"] == pytest.approx(record["metrics"]["miou_batch4"])
+    share = {"all-foreground": (100, 100), "all-silent": (0, 0)}.get(method, (0.1, 99.9))
+    assert share[0] <= record["metrics"]["mask_area"] <= share[1]
     assert record["coverage"]["test"] == {"present": 8, "total": 8}
     clean = read_record(execute(Run.make(task, method, protocol="clean"), tmp_path))
     assert clean["metrics"] == record["metrics"]
