@@ -37,7 +37,7 @@ SEGMENTATION = {f"{task} {m}" for task in AVS for m in METHODS if task in METHOD
 YARDSTICKS = {"ave all-background", "ave majority-class", "ave oracle-category"}
 WALKED = {f"{task} {m}" for m in ("dg-sct", "lavish-star", "late-fusion") for task in METHODS[m].tasks}
 BASELINE = {f"{task} {m}" for task in AVS for m in ("avs-pvt", "avs-r50")}  # shares the file of its head with DG-SCT's
-MASK_YARDSTICKS = {f"{task} {m}" for task in AVS for m in ("all-foreground", "centre-prior", "mean-mask")}
+MASK_YARDSTICKS = {f"{task} {m}" for task in AVS for m in ("all-foreground", "all-silent", "centre-prior", "mean-mask")}
 
 
 @pytest.mark.parametrize(

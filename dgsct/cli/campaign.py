@@ -33,7 +33,7 @@ def plan(
     targets: Targets = None,
     scale: Scale = "mini",
     protocol: Protocol = "release",
-    seeds: Seeds = 3,
+    seeds: Seeds = None,
     tasks: Tasks = "",
     methods: Methods = "",
     gpus: Annotated[
@@ -90,7 +90,7 @@ def _probe(items: list, scale: str, results: Path, asked: bool) -> None:
 def status(
     scale: Scale = "mini",
     protocol: Protocol = "release",
-    seeds: Seeds = 3,
+    seeds: Seeds = None,
     results: Results = Path("results"),
     experiments: Experiments = None,
     watch: Annotated[bool, typer.Option("--watch", help="look again and again until everything is done; Ctrl-C ends")] = False,
@@ -115,7 +115,7 @@ def doctor(
     targets: Targets = None,
     scale: Scale = "mini",
     protocol: Protocol = "release",
-    seeds: Seeds = 3,
+    seeds: Seeds = None,
     tasks: Tasks = "",
     methods: Methods = "",
     profile: Annotated[str | None, typer.Option(help="Snakemake profile, such as slurm (default: this machine)")] = None,

@@ -58,7 +58,7 @@ def finite(value: float | None) -> float | None:
 
 Scale = Annotated[str, typer.Option(help="paper (full size) or mini")]
 Protocol = Annotated[str, typer.Option(help="release, paper or clean")]
-Seeds = Annotated[int, typer.Option(min=1, help="seeds 0 ... N-1 of every cell")]
+Seeds = Annotated[int | None, typer.Option(min=1, help="seeds 0 ... N-1 of every cell; else as the experiment files say")]
 Results = Annotated[Path, typer.Option(parser=some_folder, help="folder of data, encoders and records")]
 Experiments = Annotated[Path | None, typer.Option(parser=some_folder, help="folder of experiment files")]
 Targets = Annotated[list[str] | None, typer.Argument(help="all_tables (default), all_figures, experiments, or run folders")]
@@ -70,7 +70,7 @@ SiteFile = Annotated[
 Out = Annotated[Path | None, typer.Option(parser=some_folder, help="default: paper_tables/SCALE/PROTOCOL")]
 
 
-def settings_of(scale: str, protocol: str, seeds: int, tasks: str = "", methods: str = "") -> "Settings":
+def settings_of(scale: str, protocol: str, seeds: int | None, tasks: str = "", methods: str = "") -> "Settings":
     """Checked settings of these options; UsageError names a wrong one."""
     from dgsct.runs.experiments import make_settings
 

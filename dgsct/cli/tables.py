@@ -102,7 +102,7 @@ def tables(
     names: Annotated[list[str] | None, typer.Argument(help="experiments (default: all tables)")] = None,
     scale: Scale = "mini",
     protocol: Protocol = "release",
-    seeds: Seeds = 3,
+    seeds: Seeds = None,
     out: Out = None,
     results: Results = Path("results"),
     experiments: Experiments = None,
@@ -122,7 +122,7 @@ def figures(
     names: Annotated[list[str] | None, typer.Argument(help="experiments (default: all figures)")] = None,
     scale: Scale = "mini",
     protocol: Protocol = "release",
-    seeds: Seeds = 3,
+    seeds: Seeds = None,
     out: Out = None,
     results: Results = Path("results"),
     experiments: Experiments = None,
@@ -140,13 +140,13 @@ def figures(
 def coverage(
     scale: Scale = "mini",
     protocol: Protocol = "release",
-    seeds: Seeds = 3,
+    seeds: Seeds = None,
     results: Results = Path("results"),
     experiments: Experiments = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON, with every setting and every system")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="print README's table of what is there")] = False,
 ) -> None:
-    """What can be run: the paper's 25 settings, every table and figure, and ours where there is a record."""
+    """What can be run: the paper's 25 settings, every table and figure, and the results where there is a record."""
     from dgsct.publish.coverage import coverage as cover
     from dgsct.publish.coverage import coverage_json, coverage_markdown, print_coverage
 
@@ -166,7 +166,7 @@ def cells(
     names: Annotated[list[str] | None, typer.Argument(help="experiments (default: all)")] = None,
     scale: Scale = "mini",
     protocol: Protocol = "release",
-    seeds: Seeds = 3,
+    seeds: Seeds = None,
     as_json: Annotated[bool, typer.Option("--json", help="print all that each cell rests on, as JSON")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="print CSV, one line a cell and seed")] = False,
     results: Results = Path("results"),
@@ -209,10 +209,10 @@ def _print_cells(found: "list[Cell]") -> None:
 def report(
     scale: Scale = "mini",
     protocol: Protocol = "release",
-    seeds: Seeds = 3,
+    seeds: Seeds = None,
     out: Out = None,
 ) -> None:
-    """Collect the tables and figures of a folder on one PDF page (needs pdflatex)."""
+    """Collect the tables and figures of a folder in one PDF (needs pdflatex)."""
     from dgsct.publish.report import write_report
 
     settings = settings_of(scale, protocol, seeds)

@@ -38,7 +38,10 @@ COUNTED_STAMP = "paper scale, protocol release: counted, nothing trained"
 
 @dataclass(frozen=True)
 class Source:
-    """One run behind a cell: where its record lies below the results folder, and whether it counts."""
+    """One run behind a cell: where its record lies below the results folder, and whether it counts.
+
+    `remark`: what its task says of such a run (`remarks` of a metric), such as a collapsed one.
+    """
 
     record: str
     key: str | None
@@ -49,6 +52,7 @@ class Source:
     # Split -> present and total, where a clip is absent; then also the bounds of the exact metric over all test clips.
     coverage: dict[str, dict[str, int]] | None = None
     bounds: tuple[float, float] | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,8 +137,8 @@ class Cell:
     @property
     def bounds(self) -> tuple[float, float] | None:
         """Lower and upper bound over all test clips, means over the good seeds that have them."""
-        found = [s.bounds for s in self.good if s.bounds]
-        return (sum(low for low, _ in found) / len(found), sum(up for _, up in found) / len(found)) if found else None
+        ends = [s.bounds for s in self.good if s.bounds]
+        return (sum(low for low, _ in ends) / len(ends), sum(up for _, up in ends) / len(ends)) if ends else None
 
     @property
     def setting(self) -> str | None:
@@ -191,7 +195,15 @@ def source_of(run: Run, metric: str, root: Path) -> Source:
     if state.name == "ok" and not isfinite(value):
         return Source(path, key, run.seed, "corrupt", None, f"{path} has no finite metric {metric!r}")
     absent = _absent_clips(state.record, bounded_by(run.task, metric))
-    return Source(path, key, run.seed, state.name, value, _relative(state.reason, root), *absent)
+    return Source(path, key, run.seed, state.name, value, _relative(state.reason, root), *absent, _remark(run, state.record))
+
+
+def _remark(run: Run, record: dict) -> str:
+    """What the task says of a trained run whose metrics have such values; a yardstick is what it is."""
+    if run.kind == "yardstick":
+        return ""
+    remarks = (one.remarks.get(record["metrics"].get(one.name), "") for one in TASKS[run.task].metrics)
+    return "; ".join(filter(None, remarks))
 
 
 def _absent_clips(record: dict, bounded: str) -> tuple[dict[str, dict[str, int]] | None, tuple[float, float] | None]:
@@ -257,16 +269,16 @@ def stamp(scale: str, protocol: str) -> str:
 
 def fill_command(experiment: Experiment, settings: Settings) -> str:
     """The command that makes what is missing in an experiment's table or figure."""
-    config = f"scale={settings.scale} protocol={settings.protocol} seeds={settings.seeds}"
-    return f"snakemake {experiment.name} --config {config}"
+    seeds = "" if settings.seeds is None else f" seeds={settings.seeds}"
+    return f"snakemake {experiment.name} --config scale={settings.scale} protocol={settings.protocol}{seeds}"
 
 
 def label_of(task: str, metric: str | None) -> str:
     """What an axis shows of a task's metric (its name in records), with its unit; empty where the task is not here yet."""
     if task not in TASKS or not metric:
         return ""
-    found = TASKS[task].measured(metric)
-    return f"{found.label} ({found.unit})" if found.unit else found.label
+    shown = TASKS[task].measured(metric)
+    return f"{shown.label} ({shown.unit})" if shown.unit else shown.label
 
 
 def bounded_by(task: str, metric: str) -> str:
@@ -303,7 +315,7 @@ def frame(cells: Iterable[Cell]) -> "pd.DataFrame":
 
 def _line(cell: Cell, source: Source | None) -> dict[str, Any]:
     """One line of `frame`; without a source, that of a planned cell."""
-    shown, found = source or Source("", None, None, "planned", None, cell.why_planned), cell.published
+    shown, published = source or Source("", None, None, "planned", None, cell.why_planned), cell.published
     lower, upper = shown.bounds or (None, None)
     return {
         **{name: getattr(cell, name) for name in ("experiment", "row", "column", "task", "method", "setting", "metric")},
@@ -314,9 +326,9 @@ def _line(cell: Cell, source: Source | None) -> dict[str, Any]:
         **(shown.coverage or {}).get("test", {}),
         "lower": lower,
         "upper": upper,
-        "published": None if found is None or isinstance(found.value, str) else found.value,
-        "published_source": found and found.source,
-        "published_note": found and found.note,
+        "published": None if published is None or isinstance(published.value, str) else published.value,
+        "published_source": published and published.source,
+        "published_note": published and published.note,
     }
 
 

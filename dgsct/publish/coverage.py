@@ -1,7 +1,7 @@
 """What the harness covers: the paper's 25 settings, every system, table and figure, and which of them a run can fill.
 
 All of it is derived: printed numbers and the settings that count from the experiment files, what is runnable from the
-registries of tasks and methods, ours from records. The decomposition of the paper's "25 experimental settings" into
+registries of tasks and methods, results from records. The decomposition of the paper's "25 experimental settings" into
 1 (Table 1) + 10 (Table 2) + 4 (Table 3) + 4 (Table 4) + 6 (Figure 4: three tasks at 0 and 16 shots) is inferred.
 """
 
@@ -18,13 +18,13 @@ from dgsct.publish.render.model import INFERRED_MARK, INFERRED_NOTE, Design
 from dgsct.runs.experiments import Experiment, Line, Row, Settings
 
 DECOMPOSITION = "the decomposition into 25 is inferred"
-HEADS = ("", "all runnable", "cells", "ours", "settings", "best as printed", "title")
-CELLS_NOTE = "cells: printed numbers that a run can fill, of all"
+HEADS = ("", "all runnable", "cells", "filled", "settings", "best as printed", "title")
+CELLS_NOTE = "cells: printed numbers that a run can fill, of all; filled: those with a result"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One of the 25: a printed number, whether no other that is printed in its column is higher, and ours."""
+    """One of the 25: a printed number, whether no other that is printed in its column is higher, and the result, `ours`."""
 
     id: str
     where: str
@@ -40,7 +40,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class System:
-    """A row of a table, or a line of a figure, on one task; `published` and `ours` by column or grid value."""
+    """A row of a table, or a line of a figure, on one task; `published` and results, `ours`, by column or grid value."""
 
     name: str
     task: str
@@ -67,7 +67,7 @@ class Page:
     source: str
     cells: int
     cells_runnable: int
-    cells_with_ours: int
+    cells_filled: int
     rows: dict[str, bool]
 
 
@@ -124,13 +124,13 @@ class _Covered:
             source=self.experiment.source,
             cells=len(counted),
             cells_runnable=len(able),
-            cells_with_ours=sum(cell.mean is not None for cell in counted),
+            cells_filled=sum(cell.mean is not None for cell in counted),
             rows={label: label in filled for label in (_label(self.rows[cell.row]) for cell in counted)},
         )
 
     def systems(self) -> list[System]:
         """Every row or line on every task that it is about; the rows of data-set statistics are no systems."""
-        found = []
+        systems = []
         for name, task in dict.fromkeys((cell.row, cell.task) for cell in self.cells if cell.task and not cell.no_run):
             row, mine = self.rows[name], [cell for cell in self.cells if (cell.row, cell.task) == (name, task)]
             numbers = {cell.column: cell.mean for cell in mine}
@@ -145,14 +145,14 @@ class _Covered:
                 published={cell.column: cell.published.value for cell in mine if cell.published},
                 ours={column: mean for column, mean in numbers.items() if mean is not None},
             )
-            found.append(system)
-        return found
+            systems.append(system)
+        return systems
 
     def paper_settings(self) -> list[Setting]:
         """Those of the 25 that stand here."""
-        said = self.experiment.paper_settings
-        columns = [f"{x:g}" if isinstance(x, (int, float)) else x for x in said.columns] if said else []
-        mine = [cell for cell in self.cells if said and self._place(cell)[1] == said.row and cell.column in columns]
+        wanted = self.experiment.paper_settings
+        columns = [f"{x:g}" if isinstance(x, (int, float)) else x for x in wanted.columns] if wanted else []
+        mine = [cell for cell in self.cells if wanted and self._place(cell)[1] == wanted.row and cell.column in columns]
         return [self._setting(cell, float(cell.published.value)) for cell in mine if cell.published]
 
     def _place(self, cell: Cell) -> tuple[str, str]:
@@ -187,15 +187,15 @@ def _label(row: Row | Line) -> str:
 def coverage(experiments: Mapping[str, Experiment], settings: Settings, results_root: Path) -> Coverage:
     """The coverage of these experiments; `settings` should have no filters, which would hide what is runnable."""
     chosen = sorted(experiments.values(), key=lambda experiment: experiment.drawn)  # tables first
-    found = [_Covered(experiment, settings, Path(results_root)) for experiment in chosen]
+    covered = [_Covered(experiment, settings, Path(results_root)) for experiment in chosen]
     return Coverage(
         scale=settings.scale,
         protocol=settings.protocol,
         stamp=stamp(settings.scale, settings.protocol),
-        settings=tuple(setting for one in found for setting in one.paper_settings()),
-        systems=tuple(system for one in found for system in one.systems()),
-        tables=tuple(one.page() for one in found if not one.experiment.drawn),
-        figures=tuple(one.page() for one in found if one.experiment.drawn),
+        settings=tuple(setting for one in covered for setting in one.paper_settings()),
+        systems=tuple(system for one in covered for system in one.systems()),
+        tables=tuple(one.page() for one in covered if not one.experiment.drawn),
+        figures=tuple(one.page() for one in covered if one.experiment.drawn),
     )
 
 
@@ -225,7 +225,7 @@ def _lines(covered: Coverage) -> list[tuple[str, ...]]:
     lines: list[tuple[str, ...]] = []
     for page in covered.pages:
         cells, counts = f"{page.cells_runnable}/{page.cells}", _counts(covered.settings_on(page))
-        lines.append((page.id, "yes" if page.runnable else "no", cells, str(page.cells_with_ours), *counts, page.title))
+        lines.append((page.id, "yes" if page.runnable else "no", cells, str(page.cells_filled), *counts, page.title))
     return lines
 
 

@@ -1,6 +1,6 @@
 """Figures from cells: a metric over one option a panel, for one method or several, with the spread over seeds.
 
-Published numbers are drawn beside ours at full size, and alone where nothing has been run yet.
+Published numbers are drawn beside the harness's at full size, and alone where nothing has been run yet.
 """
 
 import io
@@ -26,7 +26,10 @@ if TYPE_CHECKING:  # only `dgsct.drawing` imports it
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, HEIGHT, DPI = 7.6, 3.1, 200
+WIDTH, HEIGHT, DPI = 7.2, 3.1, 200  # inches: as wide as a line of the report, in which no letter is smaller than 7 pt
+# An axis of values shows at least so many points. Over seeds a mini run spreads by about two points; on a tighter axis a
+# difference of one test segment, or of one seed, would look like a mountain.
+MIN_SPAN = 10.0
 # Without dates and tool versions the same records give the same bytes.
 METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
@@ -47,20 +50,20 @@ class Point:
     label: str = ""
 
 
-OURS, SPREAD = "ours (mean over seeds)", "± sample standard deviation"
+OWN, SPREAD = "this harness", "± sample standard deviation"
 # The points of a figure: by panel, then by line, in the order of the grid.
 Points = dict[str, dict[str, list[Point]]]
 
 
 def points_of(experiment: Experiment, settings: Settings, results_root: Path) -> Points:
     """The points of every line of every panel, in the order of its grid."""
-    found: Points = {panel.id: {line.id: [] for line in panel.lines} for panel in experiment.panels}
+    points: Points = {panel.id: {line.id: [] for line in panel.lines} for panel in experiment.panels}
     for cell in cells_of(experiment, settings, results_root):
         label = label_of(str(cell.task), cell.metric)
         panel, line = cell.row.split(".", 1)
         point = Point(float(cell.column), cell.state, cell.mean, cell.spread, cell.sources, cell.published, label)
-        found[panel][line].append(point)
-    return found
+        points[panel][line].append(point)
+    return points
 
 
 def _nothing_run(points: Points) -> bool:
@@ -69,7 +72,7 @@ def _nothing_run(points: Points) -> bool:
 
 
 def _shows_published(settings: Settings, points: Points) -> bool:
-    """Whether published numbers are drawn: at full size; at another scale only where no run of ours could be beside them."""
+    """Whether published numbers are drawn: at full size; at another scale only where no run could be beside them."""
     return not get_scale(settings.scale).generated_data or _nothing_run(points)
 
 
@@ -77,9 +80,9 @@ def _label(line: Line) -> str:
     return f"{line.label}{INFERRED_MARK if line.design == 'inferred' else ''}"
 
 
-def _places(panel: Panel) -> dict[float, float]:
+def _places(panel: Panel, grid: list[float | int]) -> dict[float, float]:
     """Where each value of the grid stands on the horizontal axis."""
-    return {float(x): float(i if panel.spacing == "even" else x) for i, x in enumerate(panel.grid)}
+    return {float(x): float(i if panel.spacing == "even" else x) for i, x in enumerate(grid)}
 
 
 def _pieces(panel: Panel, points: list[Point]) -> list[list[Point]]:
@@ -88,14 +91,14 @@ def _pieces(panel: Panel, points: list[Point]) -> list[list[Point]]:
     return [piece for piece in (*alone, [p for p in points if p.value not in panel.apart]) if piece]
 
 
-def _draw_line(axes: "Axes", panel: Panel, line: Line, points: list[Point], published: bool) -> None:
-    """One method's curve, ours with its spread and the published one in the same colour."""
-    place, number = _places(panel), [other.id for other in panel.lines].index(line.id)
+def _draw_line(axes: "Axes", panel: Panel, line: Line, points: list[Point], place: dict[float, float], published: bool) -> None:
+    """One method's curve, the harness's with its spread and the published one in the same colour."""
+    number = [other.id for other in panel.lines].index(line.id)
     many, color = len(panel.lines) > 1, sns.color_palette("deep")[number]
     # Points side by side where values of several lines would hide one another.
     aside = (number - (len(panel.lines) - 1) / 2) * 0.09 if many else 0.0
-    # Of several lines the legend names each once; what is ours and what is published stands below the panels.
-    ours, theirs, spread = [_label(line)] * 2 + [""] if many else [OURS, "published value", SPREAD]
+    # Of several lines the legend names each once; what is of this harness and what is published stands below the panels.
+    own, theirs, spread = [_label(line)] * 2 + [""] if many else [OWN, "published value", SPREAD]
     star: dict[str, Any] = (
         {"marker": "o", "markersize": 3.5, "markerfacecolor": "white"} if many else {"marker": "*", "markersize": 11}
     )
@@ -104,7 +107,7 @@ def _draw_line(axes: "Axes", panel: Panel, line: Line, points: list[Point], publ
         if any(p.mean is not None for p in points) or not many:
             # A gap where a point is missing: a line drawn across it would claim a number.
             means = [float("nan") if p.mean is None else p.mean for p in piece]
-            axes.plot(places, means, marker="o", markersize=4.5, color=color, label=ours)
+            axes.plot(places, means, marker="o", markersize=4.5, color=color, label=own)
             if any(p.std is not None for p in piece):
                 low, high = zip(*((m - (p.std or 0), m + (p.std or 0)) for m, p in zip(means, piece, strict=True)), strict=True)
                 axes.fill_between(places, low, high, color=color, alpha=0.2, linewidth=0, label=spread)
@@ -115,10 +118,10 @@ def _draw_line(axes: "Axes", panel: Panel, line: Line, points: list[Point], publ
             axes.plot(*zip(*numbers, strict=True), color=color if many else "C1", label=theirs, **star, **joined)
 
 
-def _draw_gaps(axes: "Axes", panel: Panel, lines: dict[str, list[Point]]) -> None:
+def _draw_gaps(axes: "Axes", place: dict[float, float], lines: dict[str, list[Point]]) -> None:
     """A word at every value of the grid where a line has no result: its state; or how many of the lines have none."""
-    height, place = axes.get_xaxis_transform(), _places(panel)
-    gone: dict[float, list[Point]] = {float(x): [] for x in panel.grid}
+    height = axes.get_xaxis_transform()
+    gone: dict[float, list[Point]] = {x: [] for x in place}
     there = {x: 0 for x in gone}
     for p in (p for points in lines.values() for p in points):
         there[p.value] += 1
@@ -129,24 +132,27 @@ def _draw_gaps(axes: "Axes", panel: Panel, lines: dict[str, list[Point]]) -> Non
     for x in empty:
         words = dict.fromkeys(STATE_WORDS.get(p.state, p.state) for p in gone[x])
         word = ", ".join(words) if len(gone[x]) == there[x] else f"{len(gone[x])} of {there[x]}"
-        axes.text(place[x], 0.09, word, rotation=90, fontsize=6.5, color="0.45", ha="center", va="bottom", transform=height)
+        axes.text(place[x], 0.09, word, rotation=90, fontsize=7, color="0.45", ha="center", va="bottom", transform=height)
 
 
 def _make_room(axes: "Axes") -> None:
-    """Lower the axis' end, so that the words at its foot stand below the curves."""
+    """Show `MIN_SPAN` at least, and lower the axis' end, so that the words at its foot stand below the curves."""
     low, high = axes.get_ylim()
+    if axes.dataLim.height >= 0 and high - low < MIN_SPAN:
+        low, high = (low + high - MIN_SPAN) / 2, (low + high + MIN_SPAN) / 2
+        axes.set_ylim(low, high)
     if any(text.get_text() for text in axes.texts) and axes.dataLim.height > 0:
-        axes.set_ylim(low - 0.5 * (high - low), high)
+        axes.set_ylim(low - 0.8 * (high - low), high)
 
 
-def _draw_panel(axes: "Axes", panel: Panel, lines: dict[str, list[Point]], published: bool) -> None:
+def _draw_panel(axes: "Axes", panel: Panel, grid: list[float | int], lines: dict[str, list[Point]], published: bool) -> None:
+    place = _places(panel, grid)
     for line in panel.lines:
-        _draw_line(axes, panel, line, lines[line.id], published)
-    _draw_gaps(axes, panel, lines)
-    place = _places(panel)
+        _draw_line(axes, panel, line, lines[line.id], place, published)
+    _draw_gaps(axes, place, lines)
     if panel.optimum is not None:
         axes.axvline(place[panel.optimum], color="0.4", linewidth=1, linestyle=":", label="published optimum")
-    axes.set_xticks(list(place.values()), [format_value(v) for v in panel.grid])
+    axes.set_xticks(list(place.values()), [format_value(v) for v in grid])
     axes.tick_params(labelsize=7.5, length=2, pad=2)
     axes.set_xlabel(panel.label, labelpad=2)
     axes.set_title(panel.title, fontsize=8.5, pad=3)
@@ -155,21 +161,21 @@ def _draw_panel(axes: "Axes", panel: Panel, lines: dict[str, list[Point]], publi
 def _below(experiment: Experiment, settings: Settings, points: Points) -> str:
     """The lines under the panels: what is printed, what is inferred, how many seeds."""
     drawn = "" if _shows_published(settings, points) else "; paper scale, therefore not drawn"
-    lines = []
+    lines, seeds = [], experiment.count_seeds(settings)
     if all(len(panel.lines) == 1 for panel in experiment.panels):
-        found = [(panel, p) for panel in experiment.panels for line in points[panel.id].values() for p in line if p.published]
-        shown = ", ".join(f"{panel.label} = {format_value(p.value)}" for panel, p in found)
-        values = " / ".join(dict.fromkeys(printed(p.published.value) for _, p in found if p.published))
-        lines += [f"Published: {values} at {shown} ({experiment.source}{drawn})."] if found else []
+        best = [(panel, p) for panel in experiment.panels for line in points[panel.id].values() for p in line if p.published]
+        shown = ", ".join(f"{panel.label} = {format_value(p.value)}" for panel, p in best)
+        values = " / ".join(dict.fromkeys(printed(p.published.value) for _, p in best if p.published))
+        lines += [f"Published: {values} at {shown} ({experiment.source}{drawn})."] if best else []
     else:
         published = [p.published for panel in points.values() for line in panel.values() for p in line if p.published]
         how = ", partly read off the figure" if any(number.read_off for number in published) else ""
         lines.append(f"Dashed, hollow: published ({experiment.source}{drawn}){how}.")
-        lines[-1] += "" if _nothing_run(points) else f" Solid, filled: {OURS}, {SPREAD}."
-    seeds = experiment.count_seeds(settings)
+        lines[-1] += "" if _nothing_run(points) else f" Solid, filled: {OWN}{f', {SPREAD}' if seeds > 1 else ''}."
     inferred = "Grid: values inferred. " if any(panel.design == "inferred" for panel in experiment.panels) else ""
     if not _nothing_run(points):
-        lines.append(f"{inferred}{seeds} seed{'s' if seeds > 1 else ''} a point; one option varied at a time.")
+        which = f"mean of {seeds} seeds" if seeds > 1 else "seed 0"
+        lines.append(f"{inferred}Every point: {which}; one option varied at a time.")
     if any(line.design == "inferred" for panel in experiment.panels for line in panel.lines):
         lines.append(f"{INFERRED_MARK} {INFERRED_NOTE}.")
     return "\n".join(lines)
@@ -192,7 +198,7 @@ def draw(experiment: Experiment, settings: Settings, points: Points) -> "Figure"
     with sns.axes_style("whitegrid", FONT), sns.plotting_context("paper"):
         figure, row = plt.subplots(1, len(experiment.panels), figsize=(WIDTH, HEIGHT), sharey=shared, squeeze=False)
         for axes, panel in zip(row[0], experiment.panels, strict=True):
-            _draw_panel(axes, panel, points[panel.id], published)
+            _draw_panel(axes, panel, panel.grid[settings.scale], points[panel.id], published)
         for axes in row[0][:1] if shared else row[0]:
             _make_room(axes)
         row[0][0].set_ylabel(_axis(experiment, points))
@@ -278,19 +284,19 @@ def write_figure(experiment: Experiment, settings: Settings, results_root: Path,
     DgsctError where the picture cannot be drawn: its numbers are written.
     """
     root = Path(results_root)
-    found = settings_of(experiment, settings, root) if experiment.kind == "masks" else points_of(experiment, settings, root)
+    content = settings_of(experiment, settings, root) if experiment.kind == "masks" else points_of(experiment, settings, root)
     drawing, telling = (draw_masks, mask_sidecar) if experiment.kind == "masks" else (draw, _sidecar)
     written = [Path(folder) / f"{experiment.name}.{ending}" for ending in (*METADATA, "json")]
-    write_text_atomic(written[-1], telling(experiment, settings, found))
+    write_text_atomic(written[-1], telling(experiment, settings, content))
     try:
         # Text stays text in the PDF; the salt of ids plays no part there, unlike in SVG.
         with plain({"pdf.fonttype": 42}):
-            images = _images(drawing(experiment, settings, found))
+            images = _images(drawing(experiment, settings, content))
     except Exception as error:
-        told = f"{experiment.name} was not drawn ({type(error).__name__}: {error}); its numbers are in {written[-1]}"
-        raise DgsctError(f"{told}; mend that and run the same command again") from error
-    for path, content in zip(written, images, strict=False):
-        write_bytes_atomic(path, content)
+        message = f"{experiment.name} was not drawn ({type(error).__name__}: {error}); its numbers are in {written[-1]}"
+        raise DgsctError(f"{message}; mend that and run the same command again") from error
+    for path, image in zip(written, images, strict=False):
+        write_bytes_atomic(path, image)
     return written
 
 

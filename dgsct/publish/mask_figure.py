@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # only `dgsct.drawing` imports it
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, DPI = 7.6, 200
+WIDTH, DPI = 7.2, 200
 WORDS = ("best", "median", "worst")
 GAP = 0.35  # between clips, in thumbnails
 HEAD, FOOT, TITLE = 0.47, 0.3, 0.38  # inches: above all, below all, above each setting
@@ -141,7 +141,7 @@ def _draw_setting(axes: "Axes", setting: Setting) -> None:
             else:
                 what = "not run yet" if row.state == "planned" else row.state if row.masks is None else "no clip"
                 axes.text(x + 2.5, 2.5 + i, what, ha="center", va="center", fontsize=7, color="0.45", style="italic")
-        axes.text(x + 2.5, -0.12, _clip_title(setting, word), ha="center", va="bottom", fontsize=6.5)
+        axes.text(x + 2.5, -0.12, _clip_title(setting, word), ha="center", va="bottom", fontsize=7)
     width = 3 * 5 + 2 * GAP
     axes.set(xlim=(0, width), ylim=(len(lines), 0), aspect="equal")
     axes.axis("off")

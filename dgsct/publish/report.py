@@ -1,4 +1,4 @@
-"""One PDF with all tables and figures of a folder, on one page if they can be read there, typeset from what lies there."""
+"""One PDF with all tables and figures of a folder, typeset from what lies there; no letter is smaller than 7 pt."""
 
 import os
 import re
@@ -12,31 +12,12 @@ from dgsct.errors import DgsctError
 from dgsct.publish.render.latex_text import escape
 
 TIMEOUT_SECONDS = 120
-# The page is typeset wider and wider, each time shrunk to the text's width, until it is not too high. Beyond twice
-# the letters would be too small to read: then it goes on over several pages.
 PREAMBLE = r"""\documentclass[a4paper,10pt]{article}
 \usepackage[margin=13mm]{geometry}
 \usepackage{booktabs,caption,graphicx,xcolor}
 \pdfinfoomitdate=1 \pdfsuppressptexinfo=-1 \pdftrailerid{}
 \pagestyle{empty}\setlength{\parindent}{0pt}\raggedbottom
 \captionsetup{labelformat=empty,font=small,skip=3pt}
-\newsavebox{\thepagebox}
-\newdimen\layoutwidth
-\newif\iffits
-\newcommand{\shrunk}{\dimexpr(\ht\thepagebox+\dp\thepagebox)*\number\textwidth/\number\layoutwidth\relax}
-\newcommand{\tryfit}{%
-  \sbox{\thepagebox}{\begin{minipage}{\layoutwidth}\content\end{minipage}}%
-  \ifdim\shrunk<\textheight\fitstrue\fi}
-\newcommand{\grow}{\tryfit
-  \iffits\else\ifdim\layoutwidth<2\textwidth
-    \layoutwidth=1.04\layoutwidth \expandafter\expandafter\expandafter\grow
-  \fi\fi}
-"""
-BODY = r"""\begin{document}
-\layoutwidth=\textwidth \fitsfalse \grow
-\typeout{layout \the\layoutwidth}
-\iffits\resizebox{\textwidth}{!}{\usebox{\thepagebox}}\else\content\fi
-\end{document}
 """
 
 
@@ -53,9 +34,10 @@ def report_tex(folder: Path, title: str) -> str:
         raise DgsctError(f"{folder} holds no table (*.tex) and no figure (*.pdf); make them first: snakemake all_tables")
     parts = [rf"{{\large\bfseries {escape(title)}\par}}"]
     parts += [_unbroken(rf"\input{{{path.name}}}") for path in tables]
-    parts += [_unbroken(rf"\centering\includegraphics[width=.8\linewidth]{{{path.name}}}\par") for path in figures]
+    # At their own size: the letters of a figure are chosen for it.
+    parts += [_unbroken(rf"\centering\includegraphics{{{path.name}}}\par") for path in figures]
     content = "\n\\bigskip\n".join(parts)
-    return f"{PREAMBLE}\\newcommand{{\\content}}{{%\n{content}\n}}\n{BODY}"
+    return f"{PREAMBLE}\\begin{{document}}\n{content}\n\\end{{document}}\n"
 
 
 def _unbroken(content: str) -> str:

@@ -1,10 +1,10 @@
-"""Tables from cells: each becomes our number, the printed one, and what fills an empty one."""
+"""Tables from cells: each becomes the harness's number, the printed one, and what fills an empty one."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from dgsct.publish.cells import COUNTED_STAMP, cells_of, fill_command, measured_how, stamp
-from dgsct.publish.cells import Cell as Found
+from dgsct.publish.cells import Cell as Filled
 from dgsct.publish.render import Cell, Column, Row, Table
 from dgsct.publish.render.model import number
 from dgsct.runs.experiments import Experiment, Settings
@@ -27,18 +27,18 @@ class Footnotes:
         return tuple(dict.fromkeys(self.texts.index(text) for text in texts if text))
 
 
-def coverage_notes(cell: Found) -> list[str]:
+def coverage_notes(cell: Filled) -> list[str]:
     """Footnotes of a number behind which clips are absent: how many, and between which bounds it lies over all."""
     if cell.mean is None or not cell.coverage:
         return []
     words = {"train": "training", "val": "validation", "test": "test"}
-    told = {
+    present = {
         split: f"{of['present']:,} of {of['total']:,} {words.get(split, split)} clips"
         for split, of in cell.coverage.items()
         if of["present"] < of["total"]
     }
-    test = told.pop("test", None)
-    others = ", ".join(told.values())
+    test = present.pop("test", None)
+    others = ", ".join(present.values())
     if not test:
         return [f"{others} present, and all test clips"]
     of = cell.coverage["test"]
@@ -51,7 +51,16 @@ def coverage_notes(cell: Found) -> list[str]:
     return notes
 
 
-def state_notes(cell: Found, command: str) -> list[str]:
+def run_notes(cell: Filled) -> list[str]:
+    """Footnotes on what the task says of runs behind a number, such as a collapsed one; the seeds, where not all are."""
+    seeds: dict[str, list[str]] = {}
+    for source in cell.good:
+        if source.remark:
+            seeds.setdefault(source.remark, []).append(str(source.seed))
+    return [text if len(of) == cell.n else f"seed {', '.join(of)}: {text}" for text, of in seeds.items()]
+
+
+def state_notes(cell: Filled, command: str) -> list[str]:
     """Footnotes of a cell that lacks a seed: what is wrong and what fills it; of one without any, why it is empty."""
     if cell.state in ("planned", "none"):
         return [cell.why_planned]
@@ -73,24 +82,25 @@ def state_notes(cell: Found, command: str) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _cell(found: Found, command: str, note: Footnotes) -> Cell:
+def _cell(filled: Filled, command: str, compared: bool, note: Footnotes) -> Cell:
     """A cell as it is rendered, its texts as footnotes."""
-    published = found.published
+    published = filled.published
     published_notes = note(published.note) if published else ()
     return Cell(
-        found.state,
-        found.mean,
-        found.spread,
+        filled.state,
+        filled.mean,
+        filled.spread,
         # A count that does not hold is no run whose value a reader could look at.
-        found.sources if found.runs else found.good,
+        filled.sources if filled.runs else filled.good,
         published.value if published else None,
         published.source if published else "",
-        note(*state_notes(found, command), found.remark, *coverage_notes(found)),
+        note(*state_notes(filled, command), filled.remark, *run_notes(filled), *coverage_notes(filled)),
         published_notes,
-        found.exact,
-        found.n,
-        found.coverage,
-        found.bounds,
+        filled.exact,
+        filled.n,
+        filled.coverage,
+        filled.bounds,
+        compared,
     )
 
 
@@ -144,41 +154,40 @@ def _in_reading_order(table: Table) -> Table:
 
 def _measured_how(experiment: Experiment, settings: Settings) -> str:
     """How the protocol selects and reports what is measured here; the published numbers are read the same way."""
-    told = []
+    how = []
     for task in dict.fromkeys(c.task for c in experiment.columns if c.task in TASKS):
         options = TASKS[str(task)].options()
         chosen = {n: v for n, v in option_values(settings.protocol, str(task)).items() if n in options.names()}
         options = options.replace(**chosen)
         split = {"test": "test split, as in the release", "val": "validation split"}[options.selection]
-        told.append(f"{measured_how(str(task), options)}, at the best epoch on the {split}")
-    return f"protocol {settings.protocol}: {'; '.join(dict.fromkeys(told))}" if told else ""
+        how.append(f"{measured_how(str(task), options)}, at the best epoch on the {split}")
+    return f"protocol {settings.protocol}: {'; '.join(dict.fromkeys(how))}" if how else ""
 
 
-def _how_many_seeds(experiment: Experiment, settings: Settings) -> str:
-    """Over how many seeds our numbers are means; columns may have fewer."""
-    counts: dict[int, list[str]] = {}  # empty where no task of the table is in the harness
-    for column in experiment.columns:
-        if column.task in TASKS:
-            counts.setdefault(experiment.count_seeds(settings, column), []).append(column.group or column.label)
-    words = {n: f"mean ± sample standard deviation over {n} seeds" if n > 1 else "one seed" for n in counts}
+def _how_many_seeds(cells: list[Filled]) -> str:
+    """Over how many seeds the harness's numbers are means; rows may have different numbers."""
+    counts = sorted({cell.n_wanted for cell in cells if cell.runs and cell.runs[0].kind != "yardstick"})
     if not counts:
         return ""
-    if len(counts) == 1:
-        return f"ours: {next(iter(words.values()))}"
-    return "ours: " + "; ".join(f"{', '.join(dict.fromkeys(names))} {words[n]}" for n, names in counts.items())
+    if counts == [1]:
+        return "this harness: one seed"
+    several = " or ".join(str(n) for n in counts if n > 1)
+    words = f"this harness: mean ± sample standard deviation over {several} seeds"
+    return f"{words}; a number without ± is that of one run" if counts[0] == 1 else words
 
 
 def build_table(experiment: Experiment, settings: Settings, results_root: Path) -> Table:
     """The neutral table of an experiment (kind `table` or `efficiency`) from what lies in the results folder."""
     note, command = Footnotes(), fill_command(experiment, settings)
-    cells = {(c.row, c.column): _cell(c, command, note) for c in cells_of(experiment, settings, results_root)}
-    counted = experiment.kind == "efficiency"
+    filled, counted = cells_of(experiment, settings, results_root), experiment.kind == "efficiency"
+    generated = get_scale(settings.scale).generated_data and not counted
+    cells = {(c.row, c.column): _cell(c, command, not generated, note) for c in filled}
     encoders = [name for name in ("visual", "audio") if any(name in row.encoders for row in experiment.rows)]
-    how = "ours: counted at full size, without data or weights; exact counts in brackets"
-    how = how if counted else _how_many_seeds(experiment, settings)
+    how = "this harness: counted at full size, without data or weights; exact counts in brackets"
+    how = how if counted else _how_many_seeds(filled)
     what = "" if counted else _measured_how(experiment, settings)
     names = ""
-    if encoders and not counted and get_scale(settings.scale).generated_data:
+    if encoders and generated:
         names = f"encoders are named as in the paper; at scale {settings.scale} tiny ones of the same classes stand in"
     table = Table(
         name=experiment.name,

@@ -144,7 +144,8 @@ def _check_options(path: Path, experiment: Experiment) -> None:
     for panel in experiment.panels:
         for line in panel.lines:
             where = f"panel {panel.id!r}, line {line.id!r}"
-            values = [{**line.overrides, panel.option: x} for x in panel.grid_of(line)]
+            grid = panel.values if line.grid is None else line.grid
+            values = [{**line.overrides, panel.option: x} for x in grid]
             parts += [(where, "option", line.method, value, [panel.task]) for value in values]
     for where, key, method, overrides, tasks in parts:
         try:
@@ -218,12 +219,12 @@ def make_settings(config: Mapping[str, Any]) -> Settings:
             check_method(method)
     except ValueError as error:
         raise UsageError(f"configuration: {error}") from None
-    seeds = config.get("seeds", Settings.seeds)
-    if isinstance(seeds, bool) or not re.fullmatch(r"0*[1-9][0-9]{0,3}", str(seeds)):
+    seeds = config.get("seeds")
+    if seeds is not None and (isinstance(seeds, bool) or not re.fullmatch(r"0*[1-9][0-9]{0,3}", str(seeds))):
         raise UsageError(f"configuration: seeds={seeds!r} must be a whole number of at least 1 and at most 9999")
     scale = get_scale(str(config.get("scale", Settings.scale))).name
     protocol = check_protocol(str(config.get("protocol", Settings.protocol)))
-    return Settings(scale, protocol, int(seeds), names("tasks"), names("methods"))
+    return Settings(scale, protocol, None if seeds is None else int(seeds), names("tasks"), names("methods"))
 
 
 def _runs(count: int, settings: Settings, task: str | None, method: str | None, overrides: dict[str, Any]) -> tuple[Run, ...]:
@@ -251,7 +252,7 @@ def _cells(experiment: Experiment, settings: Settings) -> Iterator[Cell]:
     for row in experiment.rows:
         for column in experiment.columns:
             what = (column.task, row.method, row.overrides)
-            seeds = experiment.count_seeds(settings, column)
+            seeds = experiment.count_seeds(settings, row, column.task)
             runs = () if experiment.kind == "efficiency" else _runs(seeds, settings, *what)
             published = _as_published(experiment, row.published.get(column.id))
             metric = _metric(settings, column.metric, *what)
@@ -259,7 +260,7 @@ def _cells(experiment: Experiment, settings: Settings) -> Iterator[Cell]:
             yield Cell(*where, runs, metric, published, _no_run(*what))
     for panel in experiment.panels:
         for line in panel.lines:
-            for x in panel.grid_of(line):
+            for x in panel.grid_of(line, settings.scale):
                 what = (panel.task, line.method, {**line.overrides, panel.option: x})
                 runs = _runs(experiment.count_seeds(settings), settings, *what)
                 published = _as_published(experiment, line.published.get(x))

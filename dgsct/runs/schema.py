@@ -21,15 +21,19 @@ PLANNED_METHODS: tuple[str, ...] = (
 )  # fmt: skip
 # `shots`: clips of each class that are trained on; 0 is zero-shot.
 PLANNED_OPTIONS: tuple[str, ...] = ("shots",)
+SEEDS = 3  # of every cell, where neither the caller nor an experiment file gives a number
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the caller asks for: scale, protocol, number of seeds, and filters (empty = everything)."""
+    """What the caller asks for: scale, protocol, seeds of every cell, and filters (empty = everything).
+
+    Without `seeds` the experiment files say how many seeds a cell has.
+    """
 
     scale: str = "mini"
     protocol: str = "release"
-    seeds: int = 3
+    seeds: int | None = None
     tasks: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
 
@@ -67,6 +71,42 @@ def _overrides(values: Any) -> Any:
     return {k: {True: "on", False: "off"}[v] if isinstance(v, bool) else v for k, v in values.items()}
 
 
+def _count(scale: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"seeds of scale {scale!r} must be a whole number of at least 1, not {value!r}; change it")
+    return value
+
+
+def _seeds(value: Any) -> Any:
+    """Seeds of an experiment, checked: `{mini: 1}`."""
+    if not isinstance(value, Mapping):
+        raise ValueError("seeds are numbers by scale, such as {mini: 1}; write them so")
+    return {check_name(scale, "scale", SCALES): _count(scale, count) for scale, count in value.items()}
+
+
+def _row_seeds(value: Any) -> Any:
+    """Seeds of a row, checked: `{mini: 3}`, or for some of its tasks only `{mini: {ave: 3}}`."""
+    if not isinstance(value, Mapping):
+        raise ValueError("seeds are numbers by scale, such as {mini: 3} or {mini: {ave: 3}}; write them so")
+    checked: dict[str, int | dict[str, int]] = {}
+    for scale, counts in value.items():
+        check_name(scale, "scale", SCALES)
+        by_task = isinstance(counts, Mapping)
+        checked[scale] = {check_task(t): _count(scale, n) for t, n in counts.items()} if by_task else _count(scale, counts)
+    return checked
+
+
+def _grids(value: Any) -> Any:
+    """A grid of every scale by scale: one list is that of all."""
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(SCALES, value)
+    for scale in value:
+        check_name(scale, "scale", SCALES)
+    if missing := [scale for scale in SCALES if scale not in value]:
+        raise ValueError(f"there is no grid for scale {missing[0]!r}; add it")
+    return value
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -87,6 +127,10 @@ TaskName = Annotated[str, BeforeValidator(check_task)]
 MethodName = Annotated[str | None, BeforeValidator(check_method)]
 Number = Annotated[PublishedValue, BeforeValidator(_published)]
 Overrides = Annotated[dict[str, Any], BeforeValidator(_overrides)]
+Seeds = Annotated[dict[str, int], BeforeValidator(_seeds)]
+RowSeeds = Annotated[dict[str, int | dict[str, int]], BeforeValidator(_row_seeds)]
+Grid = Annotated[list[float | int], Field(min_length=1)]
+Grids = Annotated[dict[str, Grid], BeforeValidator(_grids)]
 # `inferred`: what is built there was worked out by us; neither a publication nor public code says it in full.
 Design = Literal["published", "inferred"]
 
@@ -101,11 +145,13 @@ class Column(_Model):
     group: str = ""
     design: Design = "published"
     note: str = ""
-    seeds: dict[str, int] = {}
 
 
 class Row(_Model):
-    """A row of a table: a method with its overrides, and the published numbers beside it."""
+    """A row of a table: a method with its overrides, and the published numbers beside it.
+
+    `seeds` are its own number of seeds, in place of the experiment's: `{mini: 3}`, or for some of its tasks `{mini: {ave: 3}}`.
+    """
 
     id: str = Field(min_length=1)
     label: str
@@ -117,6 +163,7 @@ class Row(_Model):
     marks: dict[str, bool] = {}
     design: Design = "published"
     note: str = ""
+    seeds: RowSeeds = {}
 
 
 class Line(_Model):
@@ -126,7 +173,7 @@ class Line(_Model):
     label: str
     method: MethodName
     overrides: Overrides = {}
-    grid: list[float | int] | None = Field(default=None, min_length=1)
+    grid: Grid | None = None
     published: dict[float | int, Number] = {}
     design: Design = "published"
     note: str = ""
@@ -135,14 +182,15 @@ class Line(_Model):
 class Panel(_Model):
     """A panel of a figure: one option varied over a grid, for one method or several, everything else as it is.
 
-    `design` is about the grid. With `spacing: even` the values of the grid are ticks at equal distances. A value in
-    `apart` is of another kind than the rest: no line joins it (zero shots, beside few).
+    The grid is one list, or one for each scale: `{paper: [...], mini: [...]}`. `design` is about the grid. With
+    `spacing: even` its values are ticks at equal distances. A value in `apart` is of another kind than the rest: no line
+    joins it (zero shots, beside few).
     """
 
     id: str = Field(min_length=1)
     label: str
     option: str
-    grid: list[float | int] = Field(min_length=1)
+    grid: Grids
     lines: list[Line] = Field(min_length=1)
     title: str = ""
     optimum: float | int | None = None
@@ -153,20 +201,27 @@ class Panel(_Model):
     design: Design = "published"
     note: str = ""
 
-    def grid_of(self, line: Line) -> list[float | int]:
-        """The values at which a line has points."""
-        return self.grid if line.grid is None else line.grid
+    @property
+    def values(self) -> list[float | int]:
+        """The values of all grids, each once."""
+        return list(dict.fromkeys(x for grid in self.grid.values() for x in grid))
+
+    def grid_of(self, line: Line, scale: str) -> list[float | int]:
+        """The values at which a line has points at that scale."""
+        return [x for x in self.grid[scale] if line.grid is None or x in line.grid]
 
     @model_validator(mode="after")
     def _points_on_grid(self) -> "Panel":
-        said = [*self.apart, *([] if self.optimum is None else [self.optimum])]
-        said += [x for line in self.lines for x in line.grid or []]
-        for x in said:
-            if x not in self.grid:
+        named = [*self.apart, *(x for line in self.lines for x in line.grid or [])]
+        for x in named:
+            if x not in self.values:
                 raise ValueError(f"the value {x:g} is not on the grid; add it there")
+        for scale, grid in self.grid.items():
+            if self.optimum is not None and self.optimum not in grid:
+                raise ValueError(f"the value {self.optimum:g} is not on the grid of scale {scale!r}; add it there")
         for line in self.lines:
             for x in line.published:
-                if x not in self.grid_of(line):
+                if x not in (self.values if line.grid is None else line.grid):
                     raise ValueError(f"the value {x:g} of line {line.id!r} is not on the grid; add it there")
         _refuse_twice("lines", [line.id for line in self.lines])
         return self
@@ -203,7 +258,7 @@ class Experiment(_Model):
     title: str
     source: str
     note: str = ""
-    seeds: dict[str, int] = {}
+    seeds: Seeds = {}
     columns: list[Column] = []
     rows: list[Row] = []
     panels: list[Panel] = []
@@ -212,7 +267,6 @@ class Experiment(_Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Experiment":
-        self._check_seeds()
         wanted = PARTS_OF.get(self.kind, ("columns", "rows"))
         for key in wanted:
             if not getattr(self, key) and (key != "axis" or any(panel.task not in TASKS for panel in self.panels)):
@@ -235,21 +289,14 @@ class Experiment(_Model):
             self._check_paper_settings(self.paper_settings)
         return self
 
-    def _check_seeds(self) -> None:
-        for seeds in (self.seeds, *(column.seeds for column in self.columns)):
-            for scale, count in seeds.items():
-                check_name(scale, "scale", SCALES)
-                if count < 1:
-                    raise ValueError(f"seeds of scale {scale!r} must be at least 1, not {count}")
-
-    def _check_paper_settings(self, said: PaperSettings) -> None:
+    def _check_paper_settings(self, wanted: PaperSettings) -> None:
         """Every cell that it names is there, and a number is printed in it."""
-        printed: dict[str, Mapping[Any, PublishedValue]] = {r.id: r.published for r in self.rows if r.id == said.row}
-        printed |= {panel.id: line.published for panel in self.panels for line in panel.lines if line.id == said.row}
+        printed: dict[str, Mapping[Any, PublishedValue]] = {r.id: r.published for r in self.rows if r.id == wanted.row}
+        printed |= {panel.id: line.published for panel in self.panels for line in panel.lines if line.id == wanted.row}
         if len(printed) < (len(self.panels) or 1):
-            raise ValueError(f"key 'paper_settings': there is no row or line {said.row!r}; name one that is")
+            raise ValueError(f"key 'paper_settings': there is no row or line {wanted.row!r}; name one that is")
         for part, numbers in printed.items():
-            for column in said.columns:
+            for column in wanted.columns:
                 if column not in numbers:
                     raise ValueError(f"key 'paper_settings': {part!r} has no published number for {column!r}; add it there")
 
@@ -258,12 +305,15 @@ class Experiment(_Model):
         """Whether it is a figure: curves over an option (kind `figure`), or masks beside frames (`masks`)."""
         return self.kind in ("figure", "masks")
 
-    def count_seeds(self, settings: Settings, column: Column | None = None) -> int:
-        """Number of seeds at the settings' scale: the settings' own, or fewer where the experiment or the column says so.
+    def count_seeds(self, settings: Settings, row: Row | None = None, task: str | None = None) -> int:
+        """Number of seeds of a cell: the settings' where they give one, else the row's, else the experiment's, else `SEEDS`.
 
         Masks are those of the first seed.
         """
         if self.kind == "masks":
             return 1
-        said = [self.seeds, column.seeds if column else {}]
-        return min(settings.seeds, *(seeds.get(settings.scale, settings.seeds) for seeds in said))
+        if settings.seeds is not None:
+            return settings.seeds
+        default = self.seeds.get(settings.scale, SEEDS)
+        own = row.seeds.get(settings.scale, default) if row else default
+        return own if isinstance(own, int) else own.get(str(task), default)

@@ -22,7 +22,8 @@ class Metric:
     the number can be at all.
     `called`: the names under which experiments ask for it, as long as the run's options are among those of `when`
     (`reported` is the one that selects epochs). `bounded_by` names the metric whose `_lower` and `_upper` bound it over all
-    annotated clips where some are absent. `told` says in half a sentence how it is measured.
+    annotated clips where some are absent. `told` says in half a sentence how it is measured. `remarks`: values of this metric
+    that readers of a trained run's other numbers must know of, each with the sentence that tables print below them.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Metric:
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     bounded_by: str | None = None
     told: str = ""
+    remarks: Mapping[float, str] = field(default_factory=dict)
 
     def from_units(self, units: "Units") -> float | None:
         """The metric of the split that `units` keep."""

@@ -94,20 +94,20 @@ def test_pages(nothing, experiments):
     assert not pages["table1"].rows["CMBS"]
 
 
-def test_ours_comes_from_records(experiments, tmp_path):
+def test_results_come_from_records(experiments, tmp_path):
     for seed, value in enumerate((70.0, 71.0)):
         place(tmp_path, Run.make("ave", "dg-sct", seed=seed), value)
     place_stale(tmp_path, Run.make("avs-s4", "dg-sct"), 99.0)
     place_efficiency(tmp_path)
     covered = coverage(experiments, Settings(seeds=2), tmp_path)
-    ours = {s.id: (s.ours, s.state) for s in covered.settings if s.state not in ("planned", "missing")}
-    assert ours == {
+    results = {s.id: (s.ours, s.state) for s in covered.settings if s.state not in ("planned", "missing")}
+    assert results == {
         "table1.dg-sct.ave": (70.5, "ok"), "table3.dg-sct.s4_j": (None, "stale"), "table3.dg-sct.s4_f": (None, "stale"),
     }  # fmt: skip
-    assert [s.ours for s in covered.systems if (s.where, s.name) == ("Table 1", "DG-SCT (ours)")] == [{"ave": 70.5}]
+    assert [s.ours for s in covered.systems if (s.where, s.name) == ("Table 1", "DG-SCT")] == [{"ave": 70.5}]
     counted = next(s for s in covered.systems if (s.where, s.method) == ("Table 6", "dg-sct"))
     assert counted.ours["params"] == pytest.approx(461.282531)
-    assert {page.id: page.cells_with_ours for page in covered.pages if page.cells_with_ours} == {
+    assert {page.id: page.cells_filled for page in covered.pages if page.cells_filled} == {
         "table1": 1, "table5": 1, "table6": 6, "table8": 1, "fig8": 3,
     }  # fmt: skip
     assert summary(covered).startswith("settings: 5 of 25 runnable, 1 with a result; 19 of 25 best as printed")

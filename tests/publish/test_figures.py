@@ -12,6 +12,7 @@ from dgsct.runs.experiments import Settings, load_experiments
 from dgsct.runs.run import Run
 from dgsct.runs.schema import Experiment
 
+ONE = Settings("paper", seeds=1)
 PUBLISHED = {("alpha", 0.3), ("beta", 0.05), ("gamma", 0.1)}
 
 
@@ -41,12 +42,12 @@ def alpha(value: float, scale: str = "mini", seed: int = 0) -> Run:
     return Run.make("ave", "dg-sct", {"alpha": value}, scale=scale, seed=seed)
 
 
-def some_of_each(root) -> None:
+def some_of_each(root, scale="paper") -> None:
     """One number, and one point of every other state on the panel alpha; beta and gamma are missing."""
-    place(root, alpha(0.1), 71.0)
-    place_failure(root, alpha(0.2))
-    place_stale(root, alpha(0.3), 99.0)
-    place_corrupt(root, alpha(0.4))
+    place(root, alpha(0.1, scale), 71.0)
+    place_failure(root, alpha(0.2, scale))
+    place_stale(root, alpha(0.3, scale), 99.0)
+    place_corrupt(root, alpha(0.4, scale))
 
 
 def line(axes, label: str):
@@ -58,7 +59,7 @@ def has(axes, label: str) -> bool:
 
 
 def test_three_files_and_the_same_records_give_the_same_bytes(tmp_path, fig8):
-    some_of_each(tmp_path)
+    some_of_each(tmp_path, "mini")
     written = write_figure(fig8, Settings(), tmp_path, tmp_path / "one")
     assert [path.name for path in written] == ["fig8.pdf", "fig8.png", "fig8.json"]
     assert written[0].read_bytes().startswith(b"%PDF-")
@@ -73,10 +74,10 @@ def test_three_files_and_the_same_records_give_the_same_bytes(tmp_path, fig8):
 
 def test_the_side_car_has_every_point_with_its_state_and_origin(tmp_path, fig8):
     some_of_each(tmp_path)
-    value = json.loads(write_figure(fig8, Settings(), tmp_path, tmp_path)[-1].read_text(encoding="utf-8"))
+    value = json.loads(write_figure(fig8, ONE, tmp_path, tmp_path)[-1].read_text(encoding="utf-8"))
     panels = {panel["id"]: panel["lines"][0]["points"] for panel in value["panels"]}
     assert {name: [p["value"] for p in points] for name, points in panels.items()} == {
-        panel.id: panel.grid for panel in fig8.panels
+        panel.id: panel.grid["paper"] for panel in fig8.panels
     }
     assert [p["state"] for p in panels["alpha"]] == ["ok", "failed", "stale", "corrupt", "missing"]
     assert [p["mean"] for p in panels["alpha"]] == [71.0, None, None, None, None]
@@ -87,16 +88,16 @@ def test_the_side_car_has_every_point_with_its_state_and_origin(tmp_path, fig8):
     assert (first["key"], first["value"]) == (record["key"], record["metrics"]["acc_batch8"])
     published = {(name, p["value"]) for name, points in panels.items() for p in points if p["published"]}
     assert published == PUBLISHED
-    assert (value["scale"], value["protocol"]) == ("mini", "release")
-    assert "not a reproduction" in value["stamp"]
-    assert value["fill"] == "snakemake fig8 --config scale=mini protocol=release seeds=3"
+    assert (value["scale"], value["protocol"]) == ("paper", "release")
+    assert value["stamp"] == "paper scale; protocol release"
+    assert value["fill"] == "snakemake fig8 --config scale=paper protocol=release seeds=1"
     assert [(p["design"], p["lines"][0]["design"]) for p in value["panels"]] == [("inferred", "published")] * 3
 
 
 def test_points_without_a_result_are_gaps_with_a_word(tmp_path, drawn):
     some_of_each(tmp_path)
-    axes = drawn(Settings(), tmp_path)[0]["alpha"]
-    means = line(axes, "ours (mean over seeds)").get_ydata()
+    axes = drawn(ONE, tmp_path)[0]["alpha"]
+    means = line(axes, "this harness").get_ydata()
     assert means[0] == 71.0
     assert all(math.isnan(mean) for mean in means[1:])
     assert list(line(axes, "no result").get_xdata()) == [0.2, 0.3, 0.4, 0.5]
@@ -113,7 +114,7 @@ def test_at_mini_scale_published_values_are_named_but_not_drawn(tmp_path, drawn)
         assert axes.get_ylim()[1] < 80
     said = " ".join(text.get_text() for text in figure.texts)
     assert "Published: 82.2 at α = 0.3, β = 0.05, γ = 0.1 (Figure 8; paper scale, therefore not drawn)" in said
-    assert "1 seed a point" in said
+    assert "Every point: seed 0; one option varied at a time" in said
     assert "mini scale" in said
 
 
@@ -125,19 +126,35 @@ def test_at_paper_scale_published_values_and_the_spread_are_drawn(tmp_path, draw
         assert axes is panels[name]
         star = line(axes, "published value")
         assert (list(star.get_xdata()), list(star.get_ydata())) == ([x], [82.2])
-        assert line(axes, "ours (mean over seeds)").get_ydata()[list(axes.get_xticks()).index(x)] == 81.5
+        assert line(axes, "this harness").get_ydata()[list(axes.get_xticks()).index(x)] == 81.5
         assert has(axes, "± sample standard deviation")
     said = " ".join(text.get_text() for text in figure.texts)
     assert "therefore not drawn" not in said
-    assert "2 seeds a point" in said
+    assert "Every point: mean of 2 seeds; " in said
     assert "paper scale; protocol release" in said
 
 
 def test_every_grid_value_is_a_tick(tmp_path, fig8, drawn):
-    panels, _ = drawn(Settings(), tmp_path)
-    for panel in fig8.panels:
-        assert list(panels[panel.id].get_xticks()) == panel.grid
-        assert [tick.get_text() for tick in panels[panel.id].get_xticklabels()] == [f"{x:g}" for x in panel.grid]
+    for scale in ("mini", "paper"):
+        panels, _ = drawn(Settings(scale), tmp_path)
+        for panel in fig8.panels:
+            grid = panel.grid[scale]
+            assert list(panels[panel.id].get_xticks()) == grid
+            assert [tick.get_text() for tick in panels[panel.id].get_xticklabels()] == [f"{x:g}" for x in grid]
+
+
+def test_the_axis_does_not_blow_up_a_single_segment(tmp_path, drawn):
+    """Points that are equal but for one segment of a hundred lie on a line, in the middle of at least ten points."""
+    for value, accuracy in ((0.1, 80.0), (0.3, 80.0), (0.5, 80.2)):
+        place(tmp_path, alpha(value), accuracy)
+    for option, values in (("beta", (0.01, 0.3)), ("gamma", (0.01, 0.3))):
+        for value in values:
+            place(tmp_path, Run.make("ave", "dg-sct", {option: value}), 80.0)
+    low, high = drawn(Settings(), tmp_path)[0]["alpha"].get_ylim()
+    assert (high - low, (high + low) / 2) == (pytest.approx(10), pytest.approx(80.1))
+    place(tmp_path, alpha(0.5), 95.0)
+    low, high = drawn(Settings(), tmp_path)[0]["alpha"].get_ylim()
+    assert low < 80 < 95 < high
 
 
 def several_lines(**changes) -> Experiment:
@@ -206,22 +223,25 @@ def test_the_files_of_a_figure_that_nothing_fills(tmp_path, fig4):
 
 
 def test_several_lines_beside_what_is_published(tmp_path, drawn):
-    """At full size: ours solid, published hollow in the same colour, no line across the value that stands apart."""
+    """At full size: the harness's solid, published hollow in the same colour, no line across the value that stands apart."""
     for seed, off in enumerate((0.0, 1.0)):
         for gamma in (0.1, 0.2, 0.3):
             place(tmp_path, Run.make("ave", "dg-sct", {"gamma": gamma}, scale="paper", seed=seed), 80 + off)
         place(tmp_path, Run.make("ave", "late-fusion", {"gamma": 0.2}, scale="paper", seed=seed), 70 + off)
     panels, figure = drawn(Settings("paper", seeds=2), tmp_path, several_lines())
     axes = panels["one"]
-    ours = [(x, y) for x, y in lines_of(axes, "DG-SCT") if y == [80.5] * len(y)]
-    assert [x for x, _ in ours] == [[pytest.approx(-0.09)], [1, 2]]
+    own = [(x, y) for x, y in lines_of(axes, "DG-SCT") if y == [80.5] * len(y)]
+    assert [x for x, _ in own] == [[pytest.approx(-0.09)], [1, 2]]
     assert ([1, 2], [82.0, 81.0]) in lines_of(axes, "DG-SCT")
     assert lines_of(axes, "MaPLe†") == [([1], [60.0])]
     assert len({f.get_color() for f in axes.get_lines() if f.get_label() == "DG-SCT"}) == 1
     assert [text.get_text() for text in axes.texts] == ["2 of 3", "1 of 3", "2 of 3"]
     assert axes.get_legend_handles_labels()[1].count("") == 0
     said = " ".join(text.get_text() for text in figure.texts)
-    assert "Dashed, hollow: published (Figure 0), partly read off the figure. Solid, filled: ours (mean over seeds)" in said
+    assert (
+        "hollow: published (Figure 0), partly read off the figure. Solid, filled: this harness, ± sample standard deviation"
+        in said
+    )
     assert "paper scale; protocol release" in said
 
 

@@ -18,7 +18,7 @@ from results_rig import (
 
 from dgsct.publish.cells import stamp
 from dgsct.publish.render import RENDERERS
-from dgsct.publish.render.model import difference, ours
+from dgsct.publish.render.model import difference, own_number
 from dgsct.publish.tables import build_table
 from dgsct.records.results import efficiency_key
 from dgsct.runs.experiments import Settings, load_experiments
@@ -46,8 +46,7 @@ def test_a_complete_cell(tmp_path):
     cell = cells(build_table(small_experiment(), TWO, tmp_path))["full"]
     assert (cell.state, cell.mean, cell.seeds, cell.published) == ("ok", 81.5, 2, 82.2)
     assert cell.std == pytest.approx(math.sqrt(0.5))
-    assert cell.difference == pytest.approx(-0.7)
-    assert (ours(cell), difference(cell)) == ("81.5 ± 0.7", "-0.7")
+    assert (own_number(cell), cell.difference) == ("81.5 ± 0.7", None)
     assert cell.notes == ()
     for seed, source in enumerate(cell.sources):
         record = json.loads((tmp_path / source.record).read_text(encoding="utf-8"))
@@ -57,9 +56,12 @@ def test_a_complete_cell(tmp_path):
 def test_one_seed_has_no_spread(tmp_path):
     place(tmp_path, full(), 80.0)
     table = build_table(small_experiment(), Settings(seeds=1), tmp_path)
-    assert ours(cells(table)["full"]) == "80.0"
-    assert table.remarks[0] == "ours: one seed"
-    assert build_table(small_experiment(), TWO, tmp_path).remarks[0] == "ours: mean ± sample standard deviation over 2 seeds"
+    assert own_number(cells(table)["full"]) == "80.0"
+    assert table.remarks[0] == "this harness: one seed"
+    assert (
+        build_table(small_experiment(), TWO, tmp_path).remarks[0]
+        == "this harness: mean ± sample standard deviation over 2 seeds"
+    )
 
 
 def test_a_yardstick_has_one_run_whatever_the_seeds(tmp_path):
@@ -108,7 +110,7 @@ def test_every_state_has_its_word_and_a_footnote_with_the_remedy(tmp_path, put, 
     table = build_table(small_experiment(), TWO, tmp_path)
     cell = cells(table)["full"]
     assert (cell.state, cell.mean, cell.std, cell.difference) == (state, None, None, None)
-    assert ours(cell) == state
+    assert own_number(cell) == state
     assert cell.published == 82.2
     texts = notes(table, cell.notes)
     assert any(note in text for text in texts)
@@ -119,7 +121,7 @@ def test_every_state_has_its_word_and_a_footnote_with_the_remedy(tmp_path, put, 
 def test_planned_cells_show_print_only(tmp_path):
     table = build_table(small_experiment(), TWO, tmp_path)
     cell = cells(table)["cmbs"]
-    assert (cell.state, ours(cell), cell.published, cell.sources) == ("planned", "not run yet", 79.3, ())
+    assert (cell.state, own_number(cell), cell.published, cell.sources) == ("planned", "not run yet", 79.3, ())
     assert notes(table, cell.notes) == ["not run yet: this method is not in the harness yet; only the printed number is shown"]
     assert notes(table, cell.published_notes) == ["a re-run"]
     measured, print_only = table.columns
@@ -195,10 +197,11 @@ def test_table_5_from_records(tmp_path):
     assert table.mark_columns == ("S", "C", "T")
     assert table.rows[1].marks == {"S": False, "C": True, "T": False}
     assert [column.id for column in table.columns if column.measured] == ["ave", "s4_j", "s4_f", "ms3_j", "ms3_f"]
-    both = "ours: AVE mean ± sample standard deviation over 3 seeds; AVS-S4, AVS-MS3 one seed"
-    columns = [c.model_copy(update={"seeds": {}}) if c.task == "ave" else c for c in experiments["table5"].columns]
-    three = experiments["table5"].model_copy(update={"columns": type(experiments["table5"].columns)(columns)})
-    assert both in build_table(three, Settings(), tmp_path).remarks
+    several = "this harness: mean ± sample standard deviation over 3 seeds"
+    assert (
+        f"{several}; a number without ± is that of one run" in build_table(experiments["table5"], Settings(), tmp_path).remarks
+    )
+    assert several in build_table(experiments["table5"], Settings(seeds=3), tmp_path).remarks
 
 
 def test_table_3_from_records(tmp_path):
@@ -207,23 +210,72 @@ def test_table_3_from_records(tmp_path):
         place(tmp_path, Run.make(task, "dg-sct"), value)
         place(tmp_path, Run.make(task, "dg-sct", protocol="clean"), value)
     row = build_table(load_experiments()["table3"], Settings(seeds=1), tmp_path).rows[3].cells
-    assert {name: ours(cell) for name, cell in row.items()} == {
+    assert {name: own_number(cell) for name, cell in row.items()} == {
         "s4_j": "80.0", "s4_f": "88.0", "ms3_j": "50.0", "ms3_f": "58.0",
     }  # fmt: skip
-    assert [difference(row[name]) for name in row] == ["-0.9", "-1.2", "-3.5", "-6.2"]
     table = build_table(load_experiments()["table3"], Settings(protocol="clean"), tmp_path)
-    assert {name: ours(cell) for name, cell in table.rows[3].cells.items()} == {
+    assert {name: own_number(cell) for name, cell in table.rows[3].cells.items()} == {
         "s4_j": "79.9", "s4_f": "86.0", "ms3_j": "49.9", "ms3_f": "56.0",
     }  # fmt: skip
-    assert "ours: one seed" in table.remarks
     assert {cell.state for cell in table.rows[1].cells.values()} == {"planned"}  # LAVisH: print only
+
+
+@pytest.mark.parametrize("scale", ["mini", "paper"])
+def test_numbers_of_generated_clips_are_not_compared_with_printed_ones(tmp_path, scale):
+    """At scale mini no form has a difference; at full size every form has."""
+    place(tmp_path, Run.make("ave", "dg-sct", scale=scale), 81.0)
+    table = build_table(small_experiment(), Settings(scale, seeds=1), tmp_path)
+    compared = scale == "paper"
+    assert (cells(table)["full"].difference, difference(cells(table)["full"])) == (
+        (pytest.approx(-1.2), "-1.2") if compared else (None, "–")
+    )
+    head = "this harness" if compared else "this harness (mini)"
+    words = {
+        "md": f"AVE {head} | ",
+        "html": head.replace(" (", "<br>("),
+        "tex": head.replace(" (", r"\\("),
+        "csv": ",published,",
+    }
+    for ending, word in words.items():
+        text = RENDERERS[ending](table)
+        assert word in text
+        assert "ours" not in text
+        assert any(name in text for name in ("difference", r"$\Delta$")) == compared
+    found = json.loads(RENDERERS["json"](table))["rows"][0]["cells"]["ave"]
+    assert (found.get("difference") is not None) == compared
+
+
+def test_a_collapsed_run_has_a_footnote(tmp_path):
+    """Empty masks score as the yardstick All silent does; a reader of the number alone could not know."""
+    experiment = load_experiments()["table3"]
+    for task in ("avs-s4", "avs-ms3"):
+        for seed in range(3):
+            empty = task == "avs-ms3" and seed > 0
+            run = Run.make(task, "dg-sct", seed=seed)
+            place(tmp_path, run, metrics={**metrics_of(run, 9.0), "mask_area": 0.0 if empty else 12.5})
+        for name in ("all-silent", "late-fusion"):
+            run = Run.make(task, name)
+            place(tmp_path, run, metrics={**metrics_of(run, 9.0), "mask_area": 0.0})
+    table = build_table(experiment, Settings(), tmp_path)
+    rows = {row.id: row for row in table.rows}
+    collapsed = "collapsed, every predicted mask is empty as of the yardstick All silent (Table 3)"
+
+    def texts(row: str, column: str) -> list[str]:
+        return [text for text in notes(table, rows[row].cells[column].notes) if "collapsed" in text]
+
+    assert not texts("dg-sct", "s4_j")
+    for column in ("ms3_j", "ms3_f"):
+        assert texts("dg-sct", column) == [f"seed 1, 2: {collapsed}"]
+        assert texts("late-fusion", column) == [collapsed]
+        assert not texts("all-silent", column)
+    assert json.loads(RENDERERS["json"](table))["rows"][3]["cells"]["ms3_j"]["runs"][1]["remark"] == collapsed
 
 
 def test_bounds_of_segmentation(tmp_path):
     run, coverage = Run.make("avs-ms3", "dg-sct"), {"test": {"present": 32, "total": 64}}
     bounds = {"miou_lower": 25.0, "miou_upper": 75.0}
     place(tmp_path, run, 50.0, coverage=coverage, metrics={**metrics_of(run, 50.0), **bounds})
-    table = build_table(load_experiments()["table3"], Settings(), tmp_path)
+    table = build_table(load_experiments()["table3"], Settings(seeds=1), tmp_path)
     cell, other = (table.rows[3].cells[name] for name in ("ms3_j", "ms3_f"))
     assert "over all 64 test clips between 25.0 and 75.0 (exact)" in notes(table, cell.notes)
     assert notes(table, other.notes) == ["32 of 64 test clips present (50.0 %): the number is over present clips"]
@@ -232,27 +284,27 @@ def test_bounds_of_segmentation(tmp_path):
 def test_table_6_in_the_papers_units(tmp_path):
     place_efficiency(tmp_path)
     table = build_table(load_experiments()["table6"], Settings(scale="mini", protocol="clean"), tmp_path)
-    ours_row, star = table.rows[3].cells, table.rows[2].cells
-    assert {name: ours(cell) for name, cell in ours_row.items()} == {
+    dg_sct, star = table.rows[3].cells, table.rows[2].cells
+    assert {name: own_number(cell) for name, cell in dg_sct.items()} == {
         "trainable": "43.6", "params": "461.3", "gflops": "460.5", "all_macs": "544.2",
     }  # fmt: skip
-    assert {name: ours(star[name]) for name in ("trainable", "params", "gflops")} == {
+    assert {name: own_number(star[name]) for name in ("trainable", "params", "gflops")} == {
         "trainable": "30.6", "params": "374.9", "gflops": "415.8",
     }  # fmt: skip
-    assert (ours_row["trainable"].exact, ours_row["params"].exact) == (201_160_647, 461_282_531)
-    assert difference(ours_row["gflops"]) == "-0.3"
-    assert ours_row["params"].sources[0].record == "efficiency/dg-sct.json"
-    said = notes(table, ours_row["trainable"].notes)[0]
+    assert (dg_sct["trainable"].exact, dg_sct["params"].exact) == (201_160_647, 461_282_531)
+    assert difference(dg_sct["gflops"]) == "-0.3"
+    assert dg_sct["params"].sources[0].record == "efficiency/dg-sct.json"
+    said = notes(table, dg_sct["trainable"].notes)[0]
     assert said.startswith("counted 21.3 + 22.3: 98,435,280 in token convolutions and linear layers, 102,725,367 elsewhere")
     assert "4,740,144 of the trainable never get a gradient" in said
-    assert notes(table, ours_row["all_macs"].notes)[0].startswith("as computed here: 483.0 G")
+    assert notes(table, dg_sct["all_macs"].notes)[0].startswith("as computed here: 483.0 G")
     assert (table.scale, table.protocol) == ("paper", "release")
     assert table.stamp == "paper scale, protocol release: counted, nothing trained"
     assert {cell.state for cell in table.rows[0].cells.values()} == {"planned"}
 
 
 def test_table_6_states(tmp_path):
-    experiment, fill = load_experiments()["table6"], "snakemake table6 --config scale=mini protocol=release seeds=3"
+    experiment, fill = load_experiments()["table6"], "snakemake table6 --config scale=mini protocol=release"
     table = build_table(experiment, Settings(), tmp_path)
     assert {cell.state for cell in table.rows[3].cells.values()} == {"missing"}
     assert f"missing: fill with {fill}" in table.footnotes

@@ -78,7 +78,10 @@ OUT = f"paper_tables/{SETTINGS.scale}/{SETTINGS.protocol}"
 LOGS = f"results/logs/{SETTINGS.scale}/{SETTINGS.protocol}"
 REPORT = f"{OUT}/report.pdf"
 HAS_LATEX = shutil.which("pdflatex") is not None
-COMMON_OPTIONS = f"--scale {SETTINGS.scale} --protocol {SETTINGS.protocol} --seeds {SETTINGS.seeds} --out {OUT}"
+SEEDS = f" --seeds {SETTINGS.seeds}" if SETTINGS.seeds else ""
+COMMON_OPTIONS = (
+    f"--scale {SETTINGS.scale} --protocol {SETTINGS.protocol}{SEEDS} --out {OUT}"
+)
 
 
 def one_of(names):

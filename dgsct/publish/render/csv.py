@@ -28,7 +28,7 @@ def render(table: Table) -> str:
             "label": row.label,
             "group": row.group,
             "column": column.id,
-            "column_label": f"{column.group} {column.label}".strip() if column.group != column.label else column.label,
+            "column_label": column.full_label,
             "state": cell.state,
             "mean": cell.mean,
             "std": cell.std,
@@ -46,4 +46,5 @@ def render(table: Table) -> str:
         for column in table.columns
         for cell in [row.cells[column.id]]
     ]
-    return pd.DataFrame(lines, columns=list(COLUMNS)).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    columns = [name for name in COLUMNS if table.compared or name != "difference"]
+    return pd.DataFrame(lines, columns=columns).to_csv(index=False, float_format="%.6g", lineterminator="\n")

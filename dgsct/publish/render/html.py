@@ -1,7 +1,8 @@
-"""HTML: one self-contained page a table; hovering a number shows its runs, seeds and keys."""
+"""HTML: one self-contained page a table, in parts where it is too wide; below, the runs, seeds and keys behind its numbers."""
 
 from html import escape
 
+from dgsct.publish.cells import Source
 from dgsct.publish.render.model import (
     Cell,
     Column,
@@ -9,17 +10,21 @@ from dgsct.publish.render.model import (
     Table,
     difference,
     footnote_marks,
-    ours,
-    own_head,
+    heads,
+    own_number,
     printed,
 )
+from dgsct.publish.render.parts import parts
+
+# Of a window of 1,280 pixels, in units of the letters' 15 pixels, as system fonts are wide; padding of a cell.
+WIDTH, GAP = 72.0, 1.3
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #888; --warn: #b3261e; --late: #a15c00; }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
 h1 { font-size: 1.25rem; margin: 0 0 .5rem; }
 .stamp { border-left: 4px solid var(--warn); margin: .5rem 0 1rem; padding: .3rem .8rem; font-weight: 600; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; margin: 0 0 1.2rem; }
 table { border-collapse: collapse; border-block: 2px solid; font-variant-numeric: tabular-nums; }
 th, td { padding: .22rem .6rem; white-space: nowrap; text-align: right; }
 th { font-weight: 600; } thead tr:last-child > * { border-bottom: 1px solid; }
@@ -27,11 +32,12 @@ thead th[colspan] { border-bottom: 1px solid var(--line); text-align: center; }
 .text { text-align: left; font-weight: 400; } .mark { text-align: center; }
 tr.rule > * { border-top: 1px solid; }
 tbody tr:hover { background: #8881; }
-td[title] { cursor: help; text-decoration: underline dotted var(--soft); text-underline-offset: .2em; }
 .print, .diff, .planned, .missing, .exact { color: var(--soft); }
 .stale { color: var(--late); } .failed, .corrupt { color: var(--warn); }
 .stale, .failed, .corrupt, .planned, .missing { font-style: italic; }
 sup { font-size: .7em; padding-left: .1em; }
+details { font-size: .8rem; margin: 1rem 0; } summary { cursor: pointer; }
+.runs td, .runs th { text-align: left; white-space: normal; overflow-wrap: anywhere; padding: .1rem .5rem; }
 ol { list-style: none; padding: 0; font-size: .85rem; max-width: 62rem; }
 """.strip()
 
@@ -40,32 +46,16 @@ def _noted(text: str, marks: str) -> str:
     return f"{text}<sup>{marks}</sup>" if marks else text
 
 
-def _hover(cell: Cell) -> str:
-    """Seeds, records and keys of a number, one run a line."""
-    lines = [f"state: {cell.state}; seeds that count: {cell.seeds}"]
-    for source in cell.sources:
-        value = "no value" if source.value is None else f"{source.value:.4f}"
-        seed = "" if source.seed is None else f"seed {source.seed}  "
-        key = f"  key {source.key[:12]}" if source.key else ""
-        lines.append(f"{seed}{source.state}  {value}{key}  {source.record}")
-    return "\n".join(lines)
-
-
-def _measured(column: Column, cell: Cell) -> str:
-    text = escape(ours(cell))
+def _measured(table: Table, column: Column, cell: Cell) -> str:
+    text = escape(own_number(cell))
     if cell.mean is not None and column.exact and cell.exact is not None:
         text += f' <span class="exact">({cell.exact:,})</span>'
-    title = f' title="{escape(_hover(cell))}"' if cell.sources else ""
-    # `&#10;` and not a raw line break: the page stays one line a cell.
-    title = title.replace("\n", "&#10;")
-    own = f'<td class="{cell.state}"{title}>{_noted(text, footnote_marks(cell.notes))}</td>'
-    return own + _print(cell) + f'<td class="diff">{escape(difference(cell))}</td>'
+    own = f'<td class="{cell.state}">{_noted(text, footnote_marks(cell.notes))}</td>{_print(cell)}'
+    return own + (f'<td class="diff">{escape(difference(cell))}</td>' if table.compared else "")
 
 
 def _print(cell: Cell) -> str:
-    text = _noted(escape(printed(cell.published)), footnote_marks(cell.published_notes))
-    title = f' title="{escape(cell.published_source)}"' if cell.published is not None else ""
-    return f'<td class="print"{title}>{text}</td>'
+    return f'<td class="print">{_noted(escape(printed(cell.published)), footnote_marks(cell.published_notes))}</td>'
 
 
 def _row(table: Table, row: Row) -> str:
@@ -76,7 +66,7 @@ def _row(table: Table, row: Row) -> str:
         cells.append(f'<td class="mark">{mark}</td>')
     for column in table.columns:
         cell = row.cells[column.id]
-        cells.append(_measured(column, cell) if column.measured else _print(cell))
+        cells.append(_measured(table, column, cell) if column.measured else _print(cell))
     start = '<tr class="rule">' if row.rule_before else "<tr>"
     return f"{start}{''.join(cells)}</tr>"
 
@@ -87,19 +77,52 @@ def _header(table: Table) -> list[str]:
     names += [f'<th class="mark">{escape(n)}</th>' for n in table.mark_columns]
     tops = ""
     for column in table.columns:
-        repeated = not column.group or column.group == column.label
-        label = escape(column.label if repeated else f"{column.group} {column.label}")
-        label = _noted(label, footnote_marks(column.notes, column.design))
-        tops += f'<th colspan="{3 if column.measured else 1}">{label}</th>'
-        names += [f"<th>{own_head(table)}</th>"] if column.measured else []
-        names += ["<th>printed</th>"]
-        names += ["<th>difference</th>"] if column.measured else []
+        label = _noted(escape(column.full_label), footnote_marks(column.notes, column.design))
+        own = heads(table, column)
+        tops += f'<th colspan="{len(own)}">{label}</th>'
+        names += [f"<th>{'<br>'.join(map(escape, lines))}</th>" for lines in own]
     return [f"<tr>{lead}{tops}</tr>", f"<tr>{''.join(names)}</tr>"]
+
+
+def _grid(table: Table) -> list[str]:
+    """The lines of one part."""
+    start = '<div class="scroll"><table><thead>'
+    return [start, *_header(table), "</thead><tbody>", *(_row(table, row) for row in table.rows), "</tbody></table></div>"]
+
+
+def _runs(table: Table) -> list[str]:
+    """Every run behind a number, one a line: what it gave, and where its record lies below the results folder."""
+    lines = [
+        _run(row, column, source) for row in table.rows for column in table.columns for source in row.cells[column.id].sources
+    ]
+    if not lines:
+        return []
+    names = ("row", "column", "seed", "state", "value", "key", "record, below the results folder")
+    head = "".join(f"<th>{name}</th>" for name in names)
+    opened = '<details><summary>The runs behind the numbers: seeds, values, keys and records</summary><table class="runs">'
+    return [opened, f"<thead><tr>{head}</tr></thead><tbody>", *lines, "</tbody></table></details>"]
+
+
+def _run(row: Row, column: Column, source: Source) -> str:
+    value = "no value" if source.value is None else f"{source.value:.4f}"
+    seed, key = "" if source.seed is None else str(source.seed), (source.key or "")[:12]
+    texts = (row.label, column.full_label, seed, source.state, value, key, source.record)
+    return f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in texts)}</tr>"
+
+
+def _printed_elsewhere(table: Table) -> list[str]:
+    """Where numbers are printed that do not stand in the table's own place in the paper, one sentence a place."""
+    places: dict[str, list[str]] = {}
+    for row in table.rows:
+        for cell in row.cells.values():
+            if cell.published is not None and cell.published_source != table.source:
+                places.setdefault(cell.published_source, []).append(row.label)
+    return [f"printed in {place}: {', '.join(dict.fromkeys(labels))}" for place, labels in places.items()]
 
 
 def render(table: Table) -> str:
     """The table as a whole HTML page."""
-    notes = [f"<li>{escape(remark)}</li>" for remark in table.remarks]
+    notes = [f"<li>{escape(remark)}</li>" for remark in (*table.remarks, *_printed_elsewhere(table))]
     notes += [f"<li><sup>{mark}</sup> {escape(note)}</li>" for mark, note in table.marked_notes]
     return "\n".join(
         [
@@ -108,12 +131,9 @@ def render(table: Table) -> str:
             f'<meta name="viewport" content="width=device-width"><style>\n{STYLE}\n</style></head><body>',
             f"<h1>{escape(table.caption)}</h1>",
             f'<p class="stamp">{escape(table.stamp)}</p>',
-            '<div class="scroll"><table><thead>',
-            *_header(table),
-            "</thead><tbody>",
-            *(_row(table, row) for row in table.rows),
-            "</tbody></table></div>",
+            *(line for part in parts(table, WIDTH, GAP) for line in _grid(part)),
             *(["<ol>", *notes, "</ol>"] if notes else []),
+            *_runs(table),
             "</body></html>",
             "",
         ]

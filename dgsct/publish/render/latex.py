@@ -1,6 +1,7 @@
 """LaTeX: a fragment to `\\input` anywhere, inside a float or not.
 
-It needs booktabs, xcolor, caption and graphicx only, defines nothing, and shrinks itself to the line's width.
+It needs booktabs, xcolor, caption and graphicx only and defines nothing. On a line as wide as that of the report no letter
+is smaller than 7 pt: a table that is wider is set in parts below each other. On a narrower line it shrinks to the line's width.
 """
 
 from itertools import groupby
@@ -13,11 +14,15 @@ from dgsct.publish.render.model import (
     Table,
     difference,
     footnote_marks,
+    heads,
     number,
-    ours,
-    own_head,
+    own_number,
     printed,
 )
+from dgsct.publish.render.parts import parts
+
+# Of the report's line (A4, margins of 13 mm) and of the space between two columns, in units of the letters' 8 pt.
+WIDTH, GAP = 65.0, 1.0
 
 COLORS = {"stale": "orange!80!black", "failed": "red!80!black", "corrupt": "red!80!black"}
 
@@ -26,7 +31,8 @@ def _noted(text: str, marks: str, hang: bool = False) -> str:
     """`text` with its footnote marks; hanging marks take no room, so that digits stay below digits."""
     if not marks:
         return text
-    mark = rf"\textsuperscript{{{escape(marks)}}}"
+    # Not \textsuperscript, whose letters would have 6 pt.
+    mark = rf"\raisebox{{.5ex}}{{\fontsize{{7}}{{7}}\selectfont {escape(marks)}}}"
     return rf"{text}\rlap{{{mark}}}" if hang else f"{text}{mark}"
 
 
@@ -35,10 +41,10 @@ def _minus(text: str) -> str:
     return f"$-${text[1:]}" if text.startswith("-") else escape(text)
 
 
-def _ours(column: Column, cell: Cell) -> str:
+def _own(column: Column, cell: Cell) -> str:
     if cell.mean is None:
         color = COLORS.get(cell.state, "gray")
-        return _noted(rf"\textcolor{{{color}}}{{\itshape {escape(ours(cell))}}}", footnote_marks(cell.notes), hang=True)
+        return _noted(rf"\textcolor{{{color}}}{{\itshape {escape(own_number(cell))}}}", footnote_marks(cell.notes), hang=True)
     spread = rf"\,$\pm$\,{number(cell.std)}" if cell.std is not None else ""
     exact = rf" \textcolor{{gray}}{{\scriptsize ({cell.exact:,})}}" if column.exact and cell.exact is not None else ""
     return _noted(_minus(number(cell.mean)) + spread + exact, footnote_marks(cell.notes), hang=True)
@@ -56,7 +62,8 @@ def _row(table: Table, row: Row) -> str:
     for column in table.columns:
         cell = row.cells[column.id]
         if column.measured:
-            cells += [_ours(column, cell), _printed(column, cell), _minus(difference(cell))]
+            cells += [_own(column, cell), _printed(column, cell)]
+            cells += [_minus(difference(cell))] if table.compared else []
         else:
             cells.append(_printed(column, cell))
     return " & ".join(cells) + r" \\"
@@ -68,15 +75,15 @@ def _mark(row: Row, name: str) -> str:
     return r"$\bullet$" if row.marks[name] else r"\textcolor{gray}{--}"
 
 
-def _width(column: Column) -> int:
-    return 3 if column.measured else 1
+def _width(table: Table, column: Column) -> int:
+    return len(heads(table, column))
 
 
-def _spans(table: Table, heads: list[tuple[str, int]]) -> tuple[str, str]:
+def _spans(table: Table, texts: list[tuple[str, int]]) -> tuple[str, str]:
     """A header line of (text, width) and the rules under its texts."""
     start = 2 + len(table.text_columns) + len(table.mark_columns)
     cells, rules = [], []
-    for text, width in heads:
+    for text, width in texts:
         cells.append(rf"\multicolumn{{{width}}}{{c}}{{{text}}}" if width > 1 or text else "")
         if text and width > 1:
             rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
@@ -86,12 +93,12 @@ def _spans(table: Table, heads: list[tuple[str, int]]) -> tuple[str, str]:
 
 def _group_line(table: Table) -> tuple[str, str]:
     """The topmost header line: a name over each run of columns of the same group."""
-    heads = []
+    texts = []
     for _, members in groupby(table.columns, key=lambda c: c.group or (c.id,)):
         columns = list(members)
         marks = _marks(columns[0]) if _share_marks(columns) else ""
-        heads.append((_noted(escape(columns[0].group), marks), sum(map(_width, columns))))
-    return _spans(table, heads)
+        texts.append((_noted(escape(columns[0].group), marks), sum(_width(table, column) for column in columns)))
+    return _spans(table, texts)
 
 
 def _header(table: Table) -> list[str]:
@@ -103,12 +110,19 @@ def _header(table: Table) -> list[str]:
         lines += [rf"{blank} & {cells} \\", rules]
     labels = {c.id: _own_label(table, c) for c in table.columns}
     if any(labels[c.id] for c in table.columns if c.measured):
-        cells, rules = _spans(table, [(labels[c.id], _width(c)) for c in table.columns])
+        cells, rules = _spans(table, [(labels[c.id], _width(table, c)) for c in table.columns])
         lines += [rf"{blank} & {cells} \\", rules]
         labels = dict.fromkeys(labels, "")
-    last = [rf"{own_head(table)} & printed & $\Delta$" if c.measured else _gray(labels[c.id]) for c in table.columns]
+    last = [" & ".join(map(_head, heads(table, c))) if c.measured else _gray(labels[c.id]) for c in table.columns]
     lines.append(" & ".join([*names, *last]) + r" \\")
     return [line for line in lines if line]
+
+
+def _head(lines: tuple[str, ...]) -> str:
+    if lines == ("difference",):
+        return r"$\Delta$"
+    text = r"\\".join(map(escape, lines))
+    return text if len(lines) == 1 else rf"\shortstack[r]{{{text}}}"
 
 
 def _gray(text: str) -> str:
@@ -134,7 +148,7 @@ def _own_label(table: Table, column: Column) -> str:
 
 def _tabular(table: Table) -> list[str]:
     spec = "l" + "l" * len(table.text_columns) + "c" * len(table.mark_columns)
-    spec += "".join("r" * _width(column) for column in table.columns)
+    spec += "".join("r" * _width(table, column) for column in table.columns)
     lines = [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", *_header(table), r"\midrule"]
     for row in table.rows:
         if row.rule_before:
@@ -149,7 +163,18 @@ def _footnotes(table: Table) -> list[str]:
     if not notes:
         return []
     text = "\\quad\n".join(notes)
-    return [r"\vspace{2pt}", rf"\begin{{minipage}}{{\linewidth}}\scriptsize\raggedright {text}\end{{minipage}}\par"]
+    return [r"\vspace{2pt}", rf"\begin{{minipage}}{{\linewidth}}\footnotesize\raggedright {text}\end{{minipage}}\par"]
+
+
+def _part(table: Table, first: bool) -> list[str]:
+    """The lines of one part of the table."""
+    return [
+        *([] if first else [r"\vspace{6pt}"]),
+        r"\sbox0{\footnotesize\setlength{\tabcolsep}{4pt}%",
+        *_tabular(table),
+        r"}%",
+        r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi\par",
+    ]
 
 
 def render(table: Table) -> str:
@@ -159,10 +184,7 @@ def render(table: Table) -> str:
         f"% {table.name}: scale {table.scale}, protocol {table.protocol}. Needs booktabs, xcolor, caption, graphicx.",
         r"\begingroup\centering",
         rf"\captionof{{table}}{{{escape(table.caption)}. {stamp}}}",
-        r"\sbox0{\small\setlength{\tabcolsep}{4pt}%",
-        *_tabular(table),
-        r"}%",
-        r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi\par",
+        *(line for i, part in enumerate(parts(table, WIDTH, GAP, short=True)) for line in _part(part, first=not i)),
         *_footnotes(table),
         r"\endgroup",
     ]

@@ -20,9 +20,10 @@ INFERRED_NOTE = "inferred design: neither a publication nor public code says in 
 
 @dataclass(frozen=True)
 class Cell:
-    """Our number with its spread, the published one beside it, and where both come from.
+    """The harness's number with its spread, the published one beside it, and where both come from.
 
-    `seeds` count in the mean. `coverage` and `bounds` (over all test clips) are there where a clip is absent.
+    `seeds` count in the mean. `coverage` and `bounds` (over all test clips) are there where a clip is absent. `compared` is
+    false where both numbers must not be compared, as at scale mini: then there is no difference.
     """
 
     state: CellState
@@ -37,18 +38,19 @@ class Cell:
     seeds: int = 0
     coverage: dict[str, dict[str, int]] | None = None
     bounds: tuple[float, float] | None = None
+    compared: bool = True
 
     @property
     def difference(self) -> float | None:
-        """Ours minus published, where both are numbers."""
-        if self.mean is None or not isinstance(self.published, (int, float)):
+        """The harness's number minus the published one, where both are numbers and may be compared."""
+        if not self.compared or self.mean is None or not isinstance(self.published, (int, float)):
             return None
         return self.mean - self.published
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers. `measured` is false where no cell can have a number of ours: only print is shown."""
+    """A column of numbers. `measured` is false where no cell can have a number of the harness: only print is shown."""
 
     id: str
     label: str
@@ -57,6 +59,11 @@ class Column:
     exact: bool = False
     notes: tuple[int, ...] = ()
     design: Design = "published"
+
+    @property
+    def full_label(self) -> str:
+        """Its label behind its group's, which is not said twice."""
+        return self.label if self.group in ("", self.label) else f"{self.group} {self.label}"
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,11 @@ class Table:
         return f"{self.source} of the paper: {self.title}"
 
     @property
+    def compared(self) -> bool:
+        """Whether the harness's numbers stand beside published ones that they may be compared with."""
+        return any(cell.compared for row in self.rows for cell in row.cells.values())
+
+    @property
     def marked_notes(self) -> tuple[tuple[str, str], ...]:
         """What stands below the table: each mark with its text."""
         inferred = "inferred" in {row.design for row in self.rows} | {column.design for column in self.columns}
@@ -104,9 +116,15 @@ class Table:
         return ((INFERRED_MARK, INFERRED_NOTE), *letters) if inferred else letters
 
 
-def own_head(table: Table) -> str:
-    """Head of our numbers' columns; the scale stands there too, so that no crop of a table hides it."""
-    return "ours" if table.scale == "paper" else f"ours ({table.scale})"
+def heads(table: Table, column: Column) -> list[tuple[str, ...]]:
+    """Heads of what a column of numbers consists of, each in its lines: this harness, printed, their difference.
+
+    The scale stands there too, so that no crop of a table hides it.
+    """
+    if not column.measured:
+        return [("printed",)]
+    own = ("this harness",) if table.scale == "paper" else ("this harness", f"({table.scale})")
+    return [own, ("printed",), *([("difference",)] if table.compared else [])]
 
 
 def footnote_mark(number: int) -> str:
@@ -144,8 +162,8 @@ def printed(value: float | int | str | None) -> str:
     return value if isinstance(value, str) else number(value)
 
 
-def ours(cell: Cell) -> str:
-    """Our number as plain text: `82.1 ± 0.3`, or the state's word."""
+def own_number(cell: Cell) -> str:
+    """The harness's number as plain text: `82.1 ± 0.3`, or the state's word."""
     if cell.mean is None:
         return STATE_WORDS.get(cell.state, cell.state)
     spread = f" ± {number(cell.std)}" if cell.std is not None else ""

@@ -14,6 +14,7 @@ _HOW = {
     "clip": "mIoU of AVS is over all test frames, its F-score the mean over clips, each with its own best threshold",
     "frame": "mIoU and F-score of AVS are over all test frames, the latter over those with an object and at one threshold",
 }
+_EMPTY = "collapsed, every predicted mask is empty as of the yardstick All silent (Table 3)"
 _IOU = {"label": "mIoU", "called": ("reported", "miou"), "bounded_by": "miou"}
 _FSCORE = {"label": "F-score", "called": ("fscore",)}
 _METRICS = declare(
@@ -26,6 +27,7 @@ _METRICS = declare(
     miou_lower={"label": "mIoU, at least"},
     miou_upper={"label": "mIoU, at most"},
     miou_unseen_ids={"label": "mIoU, unseen videos"},
+    mask_area={"label": "area of the predicted masks", "remarks": {0.0: _EMPTY}},
 )
 
 _S4 = Task(
@@ -56,6 +58,7 @@ _S4 = Task(
     shared=("f_protocol",),
     yardsticks=(
         Yardstick("all-foreground", "yardstick: every pixel sounds"),
+        Yardstick("all-silent", "yardstick: no pixel sounds"),
         Yardstick("centre-prior", "yardstick: a disc in the middle, of the radius that fits the training masks best"),
         Yardstick("mean-mask", "yardstick: the mean of the training masks, cut where it fits them best"),
     ),

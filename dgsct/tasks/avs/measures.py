@@ -3,7 +3,7 @@
 `batch4` is the release's test script, which takes four clips at a time; `clip` has a threshold for each clip, as the
 release's validation; `frame` one for all frames, which count alike. Where clips of the split are absent all measures are
 over the present ones; `miou_lower` and `miou_upper` bound `miou` over all annotated ones. `unseen_ids`: without clips cut
-from a training clip's video.
+from a training clip's video. `mask_area` is the share of all pixels that a run predicts to sound; a run of empty masks has 0.
 """
 
 from collections.abc import Callable
@@ -34,6 +34,12 @@ def _unseen(units: Units) -> float | None:
     return mean_iou(_frames(units.take(unseen))) if unseen.any() and not unseen.all() else None
 
 
+def _mask_area(units: Units) -> float:
+    """Percent of the pixels of all frames whose probability is above 1/2; every pixel reaches one number of thresholds."""
+    above, pixels = (part.sum(dtype=np.int64) for part in np.split(units["counts"], [2], axis=-1))
+    return float(100 * above / pixels)
+
+
 MEASURES: dict[str, Callable[[Units], float | None]] = {
     "miou": lambda u: mean_iou(_frames(u)),
     "miou_batch4": lambda u: batch_mean_iou(_frames(u), TEST_BATCH),
@@ -43,4 +49,5 @@ MEASURES: dict[str, Callable[[Units], float | None]] = {
     "miou_lower": lambda u: _bound(u, 0),
     "miou_upper": lambda u: _bound(u, 1),
     "miou_unseen_ids": _unseen,
+    "mask_area": _mask_area,
 }

@@ -17,7 +17,7 @@ CHUNK = 64
 
 def fit(name: str, task: Avs) -> Callable[[np.ndarray], Arrays]:
     """The yardstick `name` on a segmentation task: rows [N] -> probabilities `masks` [N, T, H, W]."""
-    maps = {"all-foreground": _everywhere, "centre-prior": _disc, "mean-mask": _mean}
+    maps = {"all-foreground": _everywhere, "all-silent": _nowhere, "centre-prior": _disc, "mean-mask": _mean}
     if name not in maps:
         raise ValueError(f"no yardstick {name!r}")
     chosen = maps[name](task).astype(np.float32)
@@ -30,6 +30,10 @@ def fit(name: str, task: Avs) -> Callable[[np.ndarray], Arrays]:
 
 def _everywhere(task: Avs) -> np.ndarray:
     return np.ones(task.masks(task.splits["train"][:1]).shape[-2:])
+
+
+def _nowhere(task: Avs) -> np.ndarray:
+    return np.zeros(task.masks(task.splits["train"][:1]).shape[-2:])
 
 
 def _disc(task: Avs) -> np.ndarray:

@@ -36,6 +36,10 @@ def test_everything_is_foreground():
     assert (chosen("all-foreground", stand_in(np.zeros((2, T, 6, 8), np.uint8))) == 1).all()
 
 
+def test_everything_is_silent():
+    assert not chosen("all-silent", stand_in(np.ones((2, T, 6, 8), np.uint8))).any()
+
+
 @pytest.mark.parametrize("radius", [3.0, 6.5, 11.0])
 def test_the_disc_has_the_radius_of_the_training_masks(radius):
     masks = np.broadcast_to(disc(32, radius), (6, T, 32, 32))
@@ -89,7 +93,7 @@ def test_an_unknown_name():
 
 
 @pytest.mark.parametrize("task", ["avs-s4", "avs-ms3"])
-@pytest.mark.parametrize("method", ["all-foreground", "centre-prior", "mean-mask"])
+@pytest.mark.parametrize("method", ["all-foreground", "all-silent", "centre-prior", "mean-mask"])
 def test_a_yardstick_s_record(tmp_path, task, method):
     write_packed(tmp_path / "data" / "mini" / task / "packed", task)
     record = read_record(execute(Run.make(task, method), tmp_path))
@@ -97,6 +101,8 @@ def test_a_yardstick_s_record(tmp_path, task, method):
     assert record["selection"] is None
     assert 0 < record["metrics"]["miou"] < 60
     assert record["metrics"]["miou"] == pytest.approx(record["metrics"]["miou_batch4"])
+    share = {"all-foreground": (100, 100), "all-silent": (0, 0)}.get(method, (0.1, 99.9))
+    assert share[0] <= record["metrics"]["mask_area"] <= share[1]
     assert record["coverage"]["test"] == {"present": 8, "total": 8}
     clean = read_record(execute(Run.make(task, method, protocol="clean"), tmp_path))
     assert clean["metrics"] == record["metrics"]
