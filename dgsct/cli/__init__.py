@@ -1,7 +1,7 @@
 """The command line `dgsct`. Thin: every command imports what it needs when it runs, so that --help answers at once.
 
-One module for each group of commands; importing it registers them. Exit codes: 0 good, 1 failed, 2 wrong use, 75 stopped
-and resumable.
+One module for each group of commands; importing it registers them. Exit codes: 0 good, 1 failed, 2 wrong use, 3 a
+repeat that differs from its record (`run --again`), 75 stopped and resumable.
 """
 
 import sys
