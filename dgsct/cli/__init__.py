@@ -6,11 +6,11 @@ repeat that differs from its record (`run --again`), 75 stopped and resumable.
 
 import sys
 
-from dgsct.cli import campaign, data, runs, tables
+from dgsct.cli import campaign, data, runs, tables, trace
 from dgsct.cli.common import app
 from dgsct.errors import exit_code
 
-__all__ = ["app", "campaign", "data", "main", "runs", "tables"]
+__all__ = ["app", "campaign", "data", "main", "runs", "tables", "trace"]
 
 
 def main() -> None:

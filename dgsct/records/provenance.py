@@ -74,9 +74,9 @@ def describe_environment(started: float, resumed: int, earlier: float = 0.0) -> 
 
 
 def commit_words(provenance: Mapping[str, Any]) -> str:
-    """The commit of a record's code, shortened: `13891e24a39e`, or `13891e24a39e-dirty`; `unknown` outside a checkout."""
+    """The commit of a record's code, shortened: `13891e24a3`, or `13891e24a3-dirty`; `unknown` outside a checkout."""
     commit, dirty, _ = str(provenance.get("git") or "unknown").partition("-dirty")
-    return f"{commit[:12]}{dirty}"
+    return f"{commit[:10]}{dirty}"
 
 
 def hardware_words(provenance: Mapping[str, Any]) -> str:
