@@ -64,7 +64,8 @@ class TracedRun:
 class Trace:
     """A row of an experiment, or one cell of it, with every run behind it, each once.
 
-    `label` is the row's name for readers. `commands` make counts again, which no run is behind; `fill` makes the whole table.
+    `label` is the row's name for readers. `commands` make counts again, which no run is behind; `fill` makes the whole table,
+    and `notes` say what must be known of it.
     """
 
     experiment: Experiment
@@ -74,7 +75,7 @@ class Trace:
     runs: tuple[TracedRun, ...]
     commands: tuple[str, ...]
     fill: str
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
     def runs_of(self, cell: Cell) -> tuple[TracedRun, ...]:
         """The runs behind one of the cells."""
@@ -87,17 +88,12 @@ def trace(experiment: Experiment, row: str | None, column: str | None, settings:
     runs = dict.fromkeys(run for cell in cells for run in cell.runs)
     counts = dict.fromkeys(source.record for cell in cells for source in cell.sources if not cell.runs)
     counting = (f"dgsct efficiency {Path(path).stem} --out {shlex.quote(path)}" for path in counts)
-    elsewhere = from_root(root) != RESULTS
-    return Trace(
-        experiment,
-        settings,
-        _label(experiment, cells[0].row),
-        cells,
-        tuple(_traced(run, Path(root), experiment.kind == "masks") for run in runs),
-        tuple(counting),
-        fill_command(experiment, settings),
-        f"Snakemake fills the folder {RESULTS}, not {from_root(root)}." if elsewhere else "",
-    )
+    traced = tuple(_traced(run, Path(root), experiment.kind == "masks") for run in runs)
+    absent = any(one.here is None for run in traced for one in run.inputs)
+    notes = ["Snakemake makes what is not here, too."] if absent else []
+    notes += [f"Snakemake fills the folder {RESULTS}, not {from_root(root)}."] if from_root(root) != RESULTS else []
+    label, fill = _label(experiment, cells[0].row), fill_command(experiment, settings)
+    return Trace(experiment, settings, label, cells, traced, tuple(counting), fill, tuple(notes))
 
 
 def _chosen(experiment: Experiment, row: str | None, column: str | None, cells: list[Cell]) -> tuple[Cell, ...]:

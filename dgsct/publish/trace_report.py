@@ -39,8 +39,8 @@ def print_trace(traced: Trace) -> None:
     console.print()
     _print_lines(console, "count again", traced.commands)
     _print_lines(console, f"all of {experiment.name}", [traced.fill])
-    if traced.note:
-        console.print(f"  {traced.note}", markup=False, soft_wrap=True)
+    for note in traced.notes:
+        console.print(f"    {note}", markup=False)
 
 
 def _pairs(console: "Console", pairs: Iterable[tuple[str, str]]) -> None:
