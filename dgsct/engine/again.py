@@ -98,8 +98,9 @@ def repeat(run: Run, root: Path, execution: Execution = HERE) -> Repeat:
 
 def _world(run: Run, root: Path, world: Path) -> Path:
     """A results folder that shares with `root` what the run starts from."""
-    for name in (*SHARED, *(parent.folder for parent in run.parents.values())):
-        link, target = world / name, (root / name).absolute()
+    parents = (parent.folder for parent in run.parents.values())
+    for place in (*map(Path, SHARED), *parents):
+        link, target = world / place, (root / place).absolute()
         if link.is_symlink() and link.readlink() == target:  # of a repeat that was stopped, or is under way
             continue
         link.parent.mkdir(parents=True, exist_ok=True)
