@@ -18,6 +18,7 @@ from dgsct.engine.execute import execute
 from dgsct.engine.execution import Execution
 from dgsct.errors import DgsctError, Stopped
 from dgsct.methods import METHODS
+from dgsct.records.provenance import commit_words
 from dgsct.records.results import read_record, validity, write_record
 from dgsct.runs.run import Run
 
@@ -92,7 +93,7 @@ def test_the_report_of_an_equal_repeat(root):
     assert call.exit_code == 0
     record, kept = read_record(root / RUN.folder / "record.json"), read_record(kept_folder(RUN, root) / "record.json")
     for one in (record, kept):
-        assert one["provenance"]["git"][:10] in call.output
+        assert commit_words(one["provenance"]) in call.output
         assert one["provenance"]["finished"][:16].replace("T", " ") in call.output
         assert f"{one['provenance']['wall_seconds']}" in call.output
     assert call.output.count(f"{record['metrics']['miou_batch4']:.6f}") >= 2
