@@ -26,4 +26,4 @@ lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile workflow
 
 clean:
-	rm -rf results/runs results/data results/encoders results/features results/efficiency results/masks results/plan results/logs .snakemake
+	rm -rf results/runs results/data results/encoders results/features results/efficiency results/masks results/plan results/again results/logs .snakemake

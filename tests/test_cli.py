@@ -22,6 +22,7 @@ from dgsct.tasks import HOMES, TASKS
 COMMANDS = (
     "ls", "run", "bundle", "prepare", "weights", "convert", "evaluate", "efficiency", "tables", "figures", "coverage", "cells",
     "report", "status", "plan", "ledger", "doctor", "masks", "remeasure", "retry", "soak",
+    "trace",
 )  # fmt: skip
 
 
@@ -68,6 +69,7 @@ def test_help_names_every_command(tmp_path):
         (["status"], ("torch", "matplotlib")),
         (["plan", "--no-probe"], ("torch", "timm", "matplotlib", "pandas")),
         (["tables", "table1", "--out", "out"], ("torch", "matplotlib")),
+        (["trace", "table1", "dg-sct"], ("torch", "matplotlib")),
     ],
 )
 def test_what_is_not_needed_is_not_imported(tmp_path, arguments, without):

@@ -26,8 +26,12 @@ def run(
         Path | None, typer.Option(parser=some_folder, help="folder on this machine's own disk for a copy of the data")
     ] = None,
     keep: Annotated[str, typer.Option(help="what stays of the finished run: weights or record")] = "weights",
+    again: Annotated[
+        bool, typer.Option("--again", help="repeat a finished run beside its record and compare them; exit code 3: they differ")
+    ] = False,
 ) -> None:
-    """Train and evaluate one run in this terminal, and print its metrics."""
+    """Train and evaluate one run in this terminal, and print its metrics. A run that has a valid record is left as it is;
+    with --again it is repeated, and its record stays."""
     from dgsct.runs.run import Run
 
     chosen = Run.make(task, method, options_of(set_), protocol, scale, seed)
@@ -35,9 +39,16 @@ def run(
 
     if keep not in KEEP:
         raise UsageError(f"--keep {keep!r} must be one of: {', '.join(KEEP)}")
+    execution = Execution(checkpoint_stages, compile_, str(scratch) if scratch else None, keep=keep)
+    if again:
+        from dgsct.engine.again import DIFFERS, print_repeat, repeat
+
+        done = repeat(chosen, results, execution)
+        print_repeat(done)
+        raise typer.Exit(0 if done.equal else DIFFERS)
     from dgsct.engine.execute import execute
 
-    typer.echo(execute(chosen, results, Execution(checkpoint_stages, compile_, str(scratch) if scratch else None, keep=keep)))
+    typer.echo(execute(chosen, results, execution))
 
 
 @app.command(rich_help_panel=GROUP)

@@ -7,6 +7,7 @@ Whoever publishes a number reads cells; only this module reads records and count
 always answers, whatever is missing.
 """
 
+import os
 import re
 import statistics
 from collections.abc import Iterable
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dgsct.methods import METHODS
 from dgsct.records.results import efficiency_state, validity
+from dgsct.runs.experiments import ROOT, Experiment, Published, Settings, expand
 from dgsct.runs.experiments import Cell as Wanted
-from dgsct.runs.experiments import Experiment, Published, Settings, expand
 from dgsct.runs.run import Run
 from dgsct.settings.options import Options
 from dgsct.settings.scales import get_scale
@@ -38,7 +39,7 @@ COUNTED_STAMP = "paper scale, protocol release: counted, nothing trained"
 
 @dataclass(frozen=True)
 class Source:
-    """One run behind a cell: where its record lies below the results folder, and whether it counts.
+    """One run behind a cell: where its record lies (`from_root`), and whether it counts.
 
     `remark`: what its task says of such a run (`remarks` of a metric), such as a collapsed one.
     """
@@ -186,16 +187,16 @@ def _why_planned(task: str | None, method: str | None) -> str:
 def source_of(run: Run, metric: str, root: Path) -> Source:
     """What a run contributes to a cell: its value, or its state and why there is none."""
     state = validity(run, root)
-    path = (run.folder / "record.json").as_posix()
+    path, name = from_root(root / run.folder / "record.json"), in_prose(f"{root / run.folder}/record.json", root)
     if state.record is None:
-        return Source(path, None, run.seed, state.name, None, _relative(state.reason, root))
+        return Source(path, None, run.seed, state.name, None, in_prose(state.reason, root))
     key, value = state.record["key"], state.record["metrics"].get(metric)
     if state.name == "ok" and value is None:
-        return Source(path, key, run.seed, "corrupt", None, f"{path} has no metric {metric!r}; dgsct remeasure adds it")
+        return Source(path, key, run.seed, "corrupt", None, f"{name} has no metric {metric!r}; dgsct remeasure adds it")
     if state.name == "ok" and not isfinite(value):
-        return Source(path, key, run.seed, "corrupt", None, f"{path} has no finite metric {metric!r}")
+        return Source(path, key, run.seed, "corrupt", None, f"{name} has no finite metric {metric!r}")
     absent = _absent_clips(state.record, bounded_by(run.task, metric))
-    return Source(path, key, run.seed, state.name, value, _relative(state.reason, root), *absent, _remark(run, state.record))
+    return Source(path, key, run.seed, state.name, value, in_prose(state.reason, root), *absent, _remark(run, state.record))
 
 
 def _remark(run: Run, record: dict) -> str:
@@ -215,9 +216,20 @@ def _absent_clips(record: dict, bounded: str) -> tuple[dict[str, dict[str, int]]
     return coverage, None if lower is None or upper is None else (lower, upper)
 
 
-def _relative(text: str, root: Path) -> str:
-    """Reasons name files; in what is published they stand relative to the results folder."""
-    return re.sub(rf"(?<![\w./-]){re.escape(str(root))}/", "", text)
+def from_root(path: Path) -> str:
+    """A path as it is published, for programs: from the repository's root where it lies in there, else whole."""
+    whole = Path(path).absolute()
+    return (whole.relative_to(ROOT) if whole.is_relative_to(ROOT) else whole).as_posix()
+
+
+def in_prose(text: str, root: Path) -> str:
+    """A sentence whose files lie below the results folder `root`, as it is published: they stand from the repository's root.
+
+    Where `root` lies elsewhere they stand relative to it, so that no table names the folders of a machine.
+    """
+    where = from_root(root)
+    place = "" if os.path.isabs(where) else f"{where}/"
+    return re.sub(rf"(?<![\w./-]){re.escape(str(root))}/", lambda _: place, text)
 
 
 def _counted(cell: Cell, root: Path) -> Cell:
@@ -232,14 +244,15 @@ def _counted(cell: Cell, root: Path) -> Cell:
 def _count_of(method: str, metric: str, root: Path) -> tuple[Source, int | None, str]:
     """The source of a count with its exact number and remark."""
     state = efficiency_state(method, root)
-    path, reason = f"efficiency/{method}.json", _relative(state.reason, root)
+    file = root / "efficiency" / f"{method}.json"
+    path, reason = from_root(file), in_prose(state.reason, root)
     counted = state.record or {}
     if state.name in ("missing", "stale"):
         return Source(path, counted.get("key"), None, state.name, None, reason), None, ""
     try:
         value, exact, remark = _count(counted, metric)
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-        what = reason or f"{path} has no readable {metric} ({type(error).__name__})"
+        what = reason or in_prose(f"{file} has no readable {metric} ({type(error).__name__})", root)
         return Source(path, counted.get("key"), None, "corrupt", None, what), None, ""
     return Source(path, counted["key"], None, "ok", value), exact, remark
 

@@ -14,7 +14,7 @@ import numpy as np
 from dgsct.data.packed import Packed
 from dgsct.drawing import plt
 from dgsct.errors import DgsctError
-from dgsct.publish.cells import Cell, cells_of, fill_command, stamp
+from dgsct.publish.cells import Cell, cells_of, fill_command, in_prose, stamp
 from dgsct.publish.render.json_sidecar import finite
 from dgsct.records.masks import PredictedMasks, choose_clips, masks_path, read_masks
 from dgsct.runs.experiments import Column, Experiment, Settings
@@ -73,7 +73,7 @@ def _shown(cell: Cell, label: str, root: Path) -> Shown:
         masks = read_masks(root / path)
     except DgsctError as error:
         name = "corrupt" if (root / path).exists() else "missing"
-        return Shown(label, source.record, name, str(error).replace(f"{root}/", ""))
+        return Shown(label, source.record, name, in_prose(str(error), root))
     if masks.key != source.key:
         return Shown(label, source.record, "stale", "the masks are those of an earlier run")
     return Shown(label, source.record, "ok", "", masks)
@@ -88,7 +88,7 @@ def _setting(column: Column, rows: list[Shown], scale: str, root: Path) -> Setti
         clips = choose_clips(rows[-1].masks)
         packed = Packed.open(root / packed_folder(scale, get_task(str(column.task)).dataset))
     except DgsctError as error:
-        return Setting(column.label, str(column.task), rows, reason=str(error).replace(f"{root}/", ""))
+        return Setting(column.label, str(column.task), rows, reason=in_prose(str(error), root))
     place = {entry["id"]: i for i, entry in enumerate(packed.manifest["rows"])}
     rows_of = {word: np.array([place[name]]) for word, name in clips.items()}
     return Setting(

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -70,3 +71,18 @@ def describe_environment(started: float, resumed: int, earlier: float = 0.0) -> 
         "wall_seconds": round(earlier + finished - started, 3),
         "resumed": resumed,
     }
+
+
+def commit_words(provenance: Mapping[str, Any]) -> str:
+    """The commit of a record's code, shortened: `13891e24a3`, or `13891e24a3-dirty`; `unknown` outside a checkout."""
+    commit, dirty, _ = str(provenance.get("git") or "unknown").partition("-dirty")
+    return f"{commit[:10]}{dirty}"
+
+
+def hardware_words(provenance: Mapping[str, Any]) -> str:
+    """What a record was made on: the GPU, else the processor and its threads; `unknown` where the record does not tell."""
+    hardware = provenance.get("hardware") or {}
+    if not (device := hardware.get("gpu") or hardware.get("cpu")):
+        return "unknown"
+    count, unit = (hardware.get("processes", 1), "process") if hardware.get("gpu") else (hardware.get("threads", 1), "thread")
+    return f"{device}, {count} {unit}{'' if count == 1 else 'es' if unit == 'process' else 's'}"

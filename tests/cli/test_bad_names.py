@@ -29,6 +29,7 @@ GOOD: dict[str, dict[str, str]] = {
     "figures": {**SMALL, "names": "fig4"},
     "coverage": SMALL,
     "cells": SMALL,
+    "trace": {**SMALL, "experiment": "table6", "row": "dg-sct"},
     "report": {},
     "status": SMALL,
     "plan": {**SMALL, "--probe": "--no-probe", "--write": "--no-write"},
@@ -54,7 +55,8 @@ EMPTY = ("an empty word",)
 # folder new, and no filter is none.
 FINE: dict[tuple[str, str], tuple[str, ...]] = {
     **{
-        (name, "results"): ABSENT for name in ("tables", "figures", "coverage", "cells", "status", "remeasure", "retry", "plan")
+        (name, "results"): ABSENT
+        for name in ("tables", "figures", "coverage", "cells", "trace", "status", "remeasure", "retry", "plan")
     },
     **{(name, word): EMPTY for name in ("plan", "doctor") for word in ("tasks", "methods")},
     ("tables", "out"): NEW_FOLDER,

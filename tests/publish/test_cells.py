@@ -209,7 +209,9 @@ def test_counts_are_cells_too(tmp_path):
     params, share = found["dg-sct", "params"], found["dg-sct", "trainable"]
     assert (params.state, params.metric, params.task, params.method) == ("ok", "params_m", "ave", "dg-sct")
     assert (params.mean, params.spread, params.n, params.exact) == (461.282531, None, 1, 461_282_531)
-    assert params.sources == (Source("efficiency/dg-sct.json", efficiency_key("dg-sct"), None, "ok", 461.282531),)
+    assert params.sources == (
+        Source(str(tmp_path / "efficiency/dg-sct.json"), efficiency_key("dg-sct"), None, "ok", 461.282531),
+    )
     assert share.remark.startswith("counted 21.3 + 22.3: ")
     assert (params.scale, params.protocol) == ("paper", "release")
     assert params.stamp == "paper scale, protocol release: counted, nothing trained"

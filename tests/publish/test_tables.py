@@ -293,7 +293,7 @@ def test_table_6_in_the_papers_units(tmp_path):
     }  # fmt: skip
     assert (dg_sct["trainable"].exact, dg_sct["params"].exact) == (201_160_647, 461_282_531)
     assert difference(dg_sct["gflops"]) == "-0.3"
-    assert dg_sct["params"].sources[0].record == "efficiency/dg-sct.json"
+    assert dg_sct["params"].sources[0].record == str(tmp_path / "efficiency/dg-sct.json")
     said = notes(table, dg_sct["trainable"].notes)[0]
     assert said.startswith("counted 21.3 + 22.3: 98,435,280 in token convolutions and linear layers, 102,725,367 elsewhere")
     assert "4,740,144 of the trainable never get a gradient" in said
@@ -330,7 +330,7 @@ def test_table_6_states(tmp_path):
 def test_table_6_is_traced_to_its_counts(tmp_path):
     place_efficiency(tmp_path)
     cell = build_table(load_experiments()["table6"], Settings(), tmp_path).rows[3].cells["params"]
-    assert [(s.record, s.key) for s in cell.sources] == [("efficiency/dg-sct.json", efficiency_key("dg-sct"))]
+    assert [(s.record, s.key) for s in cell.sources] == [(str(tmp_path / "efficiency/dg-sct.json"), efficiency_key("dg-sct"))]
 
 
 ABSENT = {

@@ -12,7 +12,7 @@ SCHEMA = 1
 
 
 def render(table: Table) -> str:
-    """The table as JSON text; paths of records are relative to the results folder."""
+    """The table as JSON text; paths of records are from the repository's root (whole where the results lie outside it)."""
     value = {
         "schema": SCHEMA,
         "kind": "table",
