@@ -1,10 +1,12 @@
 """A plan for people and for programs: a table with its sources, one line of totals in plain words, or JSON."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dgsct.campaign.plan import Item, Plan, durations
+from dgsct.campaign.submission import HEADS as JOB_HEADS
+from dgsct.campaign.submission import Submission, submission_line, submission_rows
 from dgsct.settings.scales import get_scale
 
 HEADS = ("task", "method", "setting", "done", "to do", "half-way", "steps/run", "eval/run", "time/run", "time", "source")
@@ -287,27 +289,44 @@ def _epochs(plan: Plan) -> list[str]:
 def plain_plan(plan: Plan) -> str:
     """The plan as lines of plain text, columns aligned by spaces, totals last."""
     rows, sources = _rows(plan)
-    table = [list(HEADS), *rows]
-    widths = [max(len(line[i]) for line in table) for i in range(len(HEADS))]
+    return "\n".join([*_aligned(HEADS, rows), *_notes(plan, sources), total_line(plan)])
+
+
+def plain_submission(submission: Submission) -> str:
+    """The jobs as lines of plain text, totals last."""
+    return "\n".join([*_aligned(JOB_HEADS, submission_rows(submission)), submission_line(submission)])
+
+
+def _aligned(heads: Sequence[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a table; none without rows."""
+    table = [list(heads), *rows]
+    widths = [max(len(line[i]) for line in table) for i in range(len(heads))]
     lines = ["  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in table]
-    return "\n".join([*(lines if rows else []), *_notes(plan, sources), total_line(plan)])
+    return lines if rows else []
 
 
-def print_plan(plan: Plan) -> None:
-    """Print the plan: a table in a terminal, plain lines in a pipe or a log."""
+def print_plan(plan: Plan, submission: Submission | None = None) -> None:
+    """Print the plan and the jobs that would be submitted: tables in a terminal, plain lines in a pipe or a log."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = Console()
     if not console.is_terminal:
-        print(plain_plan(plan))
+        print("\n\n".join([plain_plan(plan), *([plain_submission(submission)] if submission else [])]))
         return
+
+    def show(heads: Sequence[str], rows: list[list[str]]) -> None:
+        table = Table(*heads, box=None, header_style="bold")
+        for row in rows:
+            table.add_row(*map(escape, row))
+        console.print(table)
+
     rows, sources = _rows(plan)
-    table = Table(*HEADS, box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    console.print(table)
+    show(HEADS, rows)
     for note in _notes(plan, sources):
         console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
     console.print(total_line(plan), style="bold", highlight=False, markup=False, soft_wrap=True)
+    if submission:
+        show(JOB_HEADS, submission_rows(submission))
+        console.print(submission_line(submission), style="bold", highlight=False, markup=False, soft_wrap=True)

@@ -47,6 +47,9 @@ def plan(
     results: Results = Path("results"),
     experiments: Experiments = None,
     site: SiteFile = None,
+    profile: Annotated[
+        str | None, typer.Option(help="list the jobs that this Snakemake profile would submit, too; such as slurm")
+    ] = None,
     gpu: Annotated[
         str | None, typer.Option(help="GPU of lower bounds, where nothing is measured: A100, H100 (default) or H200")
     ] = None,
@@ -61,8 +64,9 @@ def plan(
     from dgsct.campaign.bounds import rates
     from dgsct.campaign.plan import choose_runs, judge, make_plan, note_runtimes, plan_device
     from dgsct.campaign.plan_report import plan_json, print_plan
+    from dgsct.campaign.submission import preview, submission_json
     from dgsct.runs.retention import runs_with_needed_weights
-    from dgsct.runs.site import read_site
+    from dgsct.runs.site import SITE, read_site
     from dgsct.settings.scales import get_scale
 
     settings, known = settings_of(scale, protocol, seeds, tasks, methods), experiments_of(None, experiments)
@@ -78,13 +82,14 @@ def plan(
     counts = None if short else _counts(items, scale, results, speed, site_read.run.checkpoint_stages)
     needed = runs_with_needed_weights(known.values(), settings)
     made = make_plan(items, settings, results, count, site_read, needed, counts)
-    if as_json:
-        typer.echo(json.dumps(plan_json(made), indent=2))
-    else:
-        print_plan(made)
     if write and made.timed:
         path, count = note_runtimes(made, results)
         typer.echo(f"Snakemake's `runtime` of {count} run{'s' * (count != 1)} is noted in {path}", err=True)
+    jobs = preview(targets or ["all_tables"], settings, known, results, site or SITE, profile, experiments) if profile else None
+    if as_json:
+        typer.echo(json.dumps({**plan_json(made), **({"submission": submission_json(jobs)} if jobs else {})}, indent=2))
+    else:
+        print_plan(made, jobs)
 
 
 def _probe(items: list, scale: str, results: Path, asked: bool) -> None:
@@ -168,13 +173,15 @@ def doctor(
     from dgsct.campaign.doctor import Campaign, Check, cluster, examine, machine, world
     from dgsct.campaign.doctor.report import print_findings
     from dgsct.campaign.doctor.surroundings import DRAW_SECONDS, surroundings
+    from dgsct.campaign.dry_run import PLAN_SECONDS
     from dgsct.campaign.plan import choose_runs
+    from dgsct.campaign.profiles import find_profile, read_profile
     from dgsct.runs.retention import runs_with_needed_weights
     from dgsct.runs.site import SITE, read_site
 
     settings, known = settings_of(scale, protocol, seeds, tasks, methods), experiments_of(None, experiments)
     runs = choose_runs(targets or [], known, settings)
-    profile_file = world.find_profile(profile) if profile else None
+    profile_file = find_profile(profile) if profile else None
     campaign = Campaign(
         tuple(targets or ["all_tables"]),
         settings,
@@ -183,7 +190,7 @@ def doctor(
         site or SITE,
         read_site(site),
         profile_file,
-        world.read_yaml(profile_file, "profile") if profile_file else {},
+        read_profile(profile_file) if profile_file else {},
         runs_with_needed_weights(known.values(), settings),
     )
     patience = 7200 if checksums else 120
@@ -193,7 +200,7 @@ def doctor(
         Check("gpu", partial(machine.gpu, campaign), 30),
         Check("settings", partial(world.settings, campaign), 30),
         *([Check("slurm", partial(cluster.cluster, campaign), 180)] if campaign.on_slurm else []),
-        Check("dag", partial(world.dag, campaign), world.PLAN_SECONDS + 5),
+        Check("dag", partial(world.dag, campaign), PLAN_SECONDS + 5),
         Check("data", partial(world.data, campaign, checksums), patience),
         Check("weights", partial(world.weights, campaign, checksums), patience),
         Check("disk", partial(world.disk, campaign), 60),

@@ -89,11 +89,18 @@ def cluster(campaign: Campaign) -> Iterator[Finding]:
         "squeue": ask("squeue", "-h", "-u", str(os.getuid()), "-o", FORMAT, seconds=SECONDS),
         "scontrol": ask("scontrol", "show", "config", seconds=SECONDS),
     }
+    problems: dict[str, list[str]] = {}
     for name, answer in answers.items():
         if answer.problem:
-            remedy = "the controller must answer: scontrol ping, SLURM_CONF" if name != "squeue" else "ask the site"
-            yield Finding("error", f"Slurm is not reachable: {answer.problem}", remedy)
-    if any(answer.problem for answer in answers.values()):
+            problems.setdefault(answer.problem.removeprefix(f"{name} "), []).append(name)
+    if problems:
+        text = "; ".join(f"{', '.join(names)} {problem}" for problem, names in problems.items())
+        remedy = (
+            "ask the site"
+            if list(problems.values()) == [["squeue"]]
+            else "the controller must answer: scontrol ping, SLURM_CONF"
+        )
+        yield Finding("error", f"Slurm is not reachable: {text}", remedy)
         return
     config = dict(re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", answers["scontrol"].out, re.M))
     seconds = max(answer.seconds for answer in answers.values())
