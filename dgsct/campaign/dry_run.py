@@ -9,6 +9,7 @@ from pathlib import Path
 from dgsct.campaign.commands import Answer, ask
 from dgsct.closure import ROOT
 from dgsct.runs.experiments import Settings
+from dgsct.runs.run import Run
 
 BASE = ROOT.parent
 SNAKEFILE = BASE / "Snakefile"
@@ -31,9 +32,9 @@ def dry_run(
     site: Path,
     profile: Path | None = None,
     experiments: Path | None = None,
-    logger: str = "",
+    jobs: Path | None = None,
 ) -> Answer:
-    """What Snakemake says to these targets; `logger` names a plugin of `workflow/loggers` that writes to standard output."""
+    """What Snakemake says to these targets. Each job that it would start becomes a line of the new file `jobs`, in JSON."""
     values = {
         "scale": settings.scale,
         "protocol": settings.protocol,
@@ -43,13 +44,21 @@ def dry_run(
         "site": site.resolve(),
         "experiments": experiments.resolve() if experiments else "",
     }
-    files = [f"{t.rstrip('/')}/record.json" if "/" in t and not t.endswith(".json") else t for t in targets]
+    files = [_record(target) if "/" in target else target for target in targets]
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "-n", "--nocolor"]
     command += ["--profile", str(profile.parent)] if profile else []
-    command += ["--logger", logger] if logger else []
+    command += ["--logger", "submission"] if jobs else []
     command += ["--config", *(f"{name}={value}" for name, value in values.items() if value), "--", *files]
     path = os.pathsep.join(filter(None, [str(LOGGERS), os.environ.get("PYTHONPATH")]))
-    return ask(*command, seconds=PLAN_SECONDS, env={**os.environ, "PYTHONPATH": path} if logger else None)
+    env = {**os.environ, "PYTHONPATH": path, "DGSCT_JOBS": str(jobs)} if jobs else None
+    return ask(*command, seconds=PLAN_SECONDS, env=env)
+
+
+def _record(target: str) -> str:
+    """The file that the DAG makes for a run's folder."""
+    path = Path(target)
+    run = Run.from_folder(path.parent if path.name == "record.json" else path)
+    return str(Path("results") / run.folder / "record.json")
 
 
 def refusal(answer: Answer) -> str:

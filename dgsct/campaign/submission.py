@@ -1,6 +1,7 @@
 """What a Snakemake profile would submit for a target, asked of Snakemake itself: each kind of job, and what it asks for."""
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,6 @@ from dgsct.campaign.profiles import find_profile, read_profile
 from dgsct.errors import DgsctError, UsageError
 from dgsct.runs.experiments import Settings
 
-LOGGER = "submission"
 # What Snakemake makes itself, beside the names of the experiments (`localrules`).
 DRIVER = frozenset({"all_tables", "all_figures", "report", "write_report", "table", "figure"})
 HEADS = ("jobs", "rule", "of", "runs/job", "CPUs", "memory", "time limit", "GPUs", "partition")
@@ -78,14 +78,16 @@ def preview(
     executor = content.get("executor", "local")
     if executor == "local":
         raise UsageError(f"profile {profile!r} submits nothing: its executor is this machine")
-    answer = dry_run(targets, settings, site, file, experiments_folder, LOGGER)
-    if reason := refusal(answer):
-        raise DgsctError(f"Snakemake cannot plan {' '.join(targets)}: {reason}")
-    lines = [json.loads(line) for line in answer.out.splitlines() if line.startswith('{"members"')]
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = Path(folder, "jobs")
+        jobs.touch()
+        if reason := refusal(dry_run(targets, settings, site, file, experiments_folder, jobs)):
+            raise DgsctError(f"Snakemake cannot plan {' '.join(targets)}: {reason}")
+        lines = [json.loads(line) for line in jobs.read_text(encoding="utf-8").splitlines()]
     local = DRIVER | experiments.keys()
     kinds = _kinds([line for line in lines if line["members"][0][0] not in local])
-    jobs = content.get("jobs")
-    return Submission(profile, executor, jobs if isinstance(jobs, int) else None, kinds)
+    at_a_time = content.get("jobs")
+    return Submission(profile, executor, at_a_time if isinstance(at_a_time, int) else None, kinds)
 
 
 def _kinds(lines: list[dict[str, Any]]) -> tuple[Kind, ...]:

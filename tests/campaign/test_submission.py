@@ -79,11 +79,15 @@ def test_short_runs_are_previewed_in_their_bundles(tmp_path):
         (["--profile", "default"], 2, "profile 'default' submits nothing: its executor is this machine"),
         (["--profile", "slrum"], 2, "no profile 'slrum': no config.yaml in slrum, "),
         (["--profile", "slurm", "--results", "elsewhere"], 2, "the DAG keeps its results in ./results, not in elsewhere; cd"),
-        (["--profile", "slurm", "--scale", "paper"], 1, "Snakemake cannot plan table7: scale paper needs data.ave"),
+        (
+            ["--profile", "slurm"],
+            1,
+            "Snakemake cannot plan runs/paper/release/ave/majority-class/default/s0: scale paper needs",
+        ),
     ],
 )
 def test_why_there_is_no_preview(tmp_path, options, code, sentence):
-    done = plan(tmp_path, "table7", *options)
+    done = plan(tmp_path, RUN.format("majority-class"), "--scale", "paper", *options)
     assert done.returncode == code
     assert done.stderr.splitlines()[-1].startswith(f"dgsct: {sentence}")
     assert "Traceback" not in done.stderr

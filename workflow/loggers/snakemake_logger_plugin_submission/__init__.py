@@ -1,6 +1,9 @@
-"""What an executor would be given: on standard output a JSON line for every job of a dry run (`dgsct plan --profile`)."""
+"""What an executor would be given: a JSON line for every job of a dry run, in the file that `DGSCT_JOBS` names
+(`dgsct plan --profile`).
+"""
 
 import json
+import os
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
@@ -29,7 +32,5 @@ class LogHandler(LogHandlerBase):
         else:
             return
         plain = {name: value for name, value in dict(resources).items() if isinstance(value, int | float | str)}
-        print(
-            json.dumps({"members": members, "threads": threads, "resources": plain}),
-            flush=True,
-        )
+        with open(os.environ["DGSCT_JOBS"], "a", encoding="utf-8") as file:
+            print(json.dumps({"members": members, "threads": threads, "resources": plain}), file=file)
