@@ -76,6 +76,13 @@ def test_full_size_without_anything_names_every_gap(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+def test_without_a_site_file_the_remedy_is_a_copy_of_the_repositorys(tmp_path):
+    told = doctor(tmp_path, "--scale", "paper", "--methods", "majority-class")
+    assert told.of("data", "error") == [
+        "ave: no data; remedy: name its folder as data.ave in a copy of workflow/config/site.yaml, given with --site (docs/data.md)"
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

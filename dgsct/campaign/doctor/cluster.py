@@ -243,7 +243,7 @@ def commands_of_jobs(campaign: Campaign) -> Iterator[Finding]:
     version = answer.out.split()[-1:]
     if answer.problem or not version:
         said = answer.problem.removeprefix("bash failed ").strip("()") or "they say nothing"
-        remedy = f"{names} in {campaign.site_file}; nothing to do if that works on the nodes alone"
+        remedy = f"{names} in {campaign.own_site}; nothing to do if that works on the nodes alone"
         yield Finding("warning", f"jobs' commands, tried here, do not import dgsct and torch: {said}", remedy)
     else:
         yield Finding("ok", f"with {names} jobs import dgsct and torch {version[0]}, as tried here")
@@ -257,7 +257,7 @@ def _partitions(text: str) -> dict[str, dict[str, str]]:
 
 def _would_run(request: Request, partitions: dict[str, dict[str, str]], campaign: Campaign) -> Iterator[Finding]:
     """Whether partition, time and nodes suit a request, and what Slurm itself says to it."""
-    file = campaign.site_file
+    file = campaign.own_site
     name = request.partition or next((n for n, one in partitions.items() if one.get("Default") == "YES"), None)
     if name is None:
         yield Finding("error", f"{request.words}: the cluster has no default partition", f"slurm.partition in {file}")

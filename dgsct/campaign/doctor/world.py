@@ -85,11 +85,11 @@ def _raw(name: str, campaign: Campaign) -> Iterator[Finding]:
     """What a set would be prepared from: its annotations and splits are read, its clips are not."""
     root, data_set = campaign.site.data.get(name), get_set(name)
     if not root:
-        yield Finding("error", f"{name}: no data", f"name its folder in {campaign.site_file}, data.{name} (docs/data.md)")
+        yield Finding("error", f"{name}: no data", f"name its folder as data.{name} in {campaign.own_site} (docs/data.md)")
         return
     file = data_set.index_file(Path(root))
     if not file.is_file():
-        yield Finding("error", f"{name}: {file} does not exist", f"correct data.{name} in {campaign.site_file}")
+        yield Finding("error", f"{name}: {file} does not exist", f"correct data.{name} in {campaign.own_site}")
         return
     index = data_set.read_index(Path(root))
     check_splits([row.video_id for row in index.rows], index.splits, root, "put the data set's own split files there")
