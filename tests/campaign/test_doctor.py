@@ -78,9 +78,10 @@ def test_full_size_without_anything_names_every_gap(tmp_path):
 
 def test_without_a_site_file_the_remedy_is_a_copy_of_the_repositorys(tmp_path):
     told = doctor(tmp_path, "--scale", "paper", "--methods", "majority-class")
-    assert told.of("data", "error") == [
-        "ave: no data; remedy: name its folder as data.ave in a copy of workflow/config/site.yaml, given with --site (docs/data.md)"
-    ]
+    (error,) = told.of("data", "error")
+    assert error.startswith(
+        "ave: no data; remedy: name its folder as data.ave in a copy of workflow/config/site.yaml, given with"
+    )
 
 
 @pytest.mark.parametrize(
