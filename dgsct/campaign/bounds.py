@@ -22,7 +22,7 @@ from dgsct.runs.run import Run
 
 @dataclass(frozen=True)
 class Gpu:
-    """The dense peak rates of a GPU in TFLOP/s (two operations a MAC), and where its maker states them.
+    """The dense peak rates of a GPU in TFLOP/s (two operations a MAC).
 
     `float32` is that of the CUDA cores: TF32 is off in every run (`dgsct.ops.numerics`).
     """
@@ -30,14 +30,14 @@ class Gpu:
     name: str
     float32: float
     bf16: float
-    source: str
 
 
-# The sheets of H100 and H200 state bf16 with sparsity: dense is half of it.
+# From NVIDIA's data sheets of the A100, H100 and H200 Tensor Core GPU: the rows FP32 and BFLOAT16 Tensor Core of the SXM form.
+# Those of H100 and H200 state bf16 with sparsity (1,979): dense is half of it.
 GPUS = {
-    "A100": Gpu("NVIDIA A100 SXM", 19.5, 312.0, "data sheet NVIDIA A100 Tensor Core GPU: FP32, BFLOAT16 Tensor Core"),
-    "H100": Gpu("NVIDIA H100 SXM", 67.0, 989.5, "data sheet NVIDIA H100 Tensor Core GPU: FP32, BFLOAT16 Tensor Core 1,979"),
-    "H200": Gpu("NVIDIA H200 SXM", 67.0, 989.5, "data sheet NVIDIA H200 Tensor Core GPU: FP32, BFLOAT16 Tensor Core 1,979"),
+    "A100": Gpu("NVIDIA A100 SXM", 19.5, 312.0),
+    "H100": Gpu("NVIDIA H100 SXM", 67.0, 989.5),
+    "H200": Gpu("NVIDIA H200 SXM", 67.0, 989.5),
 }
 DEFAULT = "H100"
 SCHEMA_VERSION = 1
@@ -56,7 +56,7 @@ class Rates:
         return 1e12 * {"fp32": self.float32, "bf16": self.bf16}[precision]
 
     def words(self, precision: str) -> str:
-        """Such as `67 TFLOP/s, the peak in float32 without TF32 (NVIDIA H100 SXM)`."""
+        """Such as `67 TFLOP/s, the peak in float32 without TF32 (NVIDIA H100 SXM, by its data sheet)`."""
         spelt = {"fp32": "float32 without TF32", "bf16": "bf16"}[precision]
         return f"{self.of(precision) / 1e12:g} TFLOP/s, the peak in {spelt} ({self.whose})"
 
@@ -75,7 +75,7 @@ def rates(gpu: str | None, tflops: float | None, device: str) -> Rates:
     if gpu is not None and gpu not in GPUS:
         raise UsageError(f"unknown GPU {gpu!r}; known: {', '.join(GPUS)}, or give its peak with --gpu-tflops")
     chosen = GPUS[gpu or next((name for name in GPUS if name in device), DEFAULT)]
-    return Rates(chosen.float32, chosen.bf16, chosen.name)
+    return Rates(chosen.float32, chosen.bf16, f"{chosen.name}, by its data sheet")
 
 
 @dataclass(frozen=True)

@@ -95,11 +95,11 @@ def _kinds(lines: list[dict[str, Any]]) -> tuple[Kind, ...]:
     for line in lines:
         members = line["members"]
         alike.setdefault((members[0][0], _asked(line), len(members)), []).append(line)
-    found = []
+    kinds = []
     for (rule, asked, members), jobs in alike.items():
         names = {_name(wildcards): None for job in jobs for _, wildcards in job["members"]}
-        found.append(Kind(len(jobs), rule, asked, members, tuple(sorted(names))))
-    return tuple(sorted(found, key=lambda kind: (kind.asked.gpus, kind.asked.minutes, kind.rule)))
+        kinds.append(Kind(len(jobs), rule, asked, members, tuple(sorted(names))))
+    return tuple(sorted(kinds, key=lambda kind: (kind.asked.gpus, kind.asked.minutes, kind.rule)))
 
 
 def _asked(line: Mapping[str, Any]) -> Asked:

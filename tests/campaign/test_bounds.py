@@ -110,7 +110,7 @@ def test_a_wrong_rate_is_a_sentence(gpu, tflops, sentence):
 def test_bf16_is_reckoned_at_its_own_rate(tmp_path):
     float32, half = planned(tmp_path, [run_of(), run_of(precision="bf16")]).items
     assert float32.bound.training / half.bound.training == pytest.approx(312 / 19.5)
-    assert "the peak in bf16 (NVIDIA A100 SXM)" in half.bound.source
+    assert "the peak in bf16 (NVIDIA A100 SXM, by its data sheet)" in half.bound.source
 
 
 def test_a_measured_time_wins_and_the_others_are_named(tmp_path):
@@ -227,12 +227,12 @@ def test_the_command_counts_once(tmp_path):
     assert "counting the steps of 1 setting, some seconds each, once" in first.stderr
     again = plan_cli(tmp_path, *target)
     assert "counting" not in again.stderr
-    told = json.loads(again.stdout)
-    assert told == json.loads(first.stdout)
-    assert told["groups"][0]["lower_bound"]["seconds"] > 0
+    answer = json.loads(again.stdout)
+    assert answer == json.loads(first.stdout)
+    assert answer["groups"][0]["lower_bound"]["seconds"] > 0
     kept = tmp_path / "plan" / "macs-paper.json"
     kept.write_text("[1]")
-    assert json.loads(plan_cli(tmp_path, *target).stdout)["groups"] == told["groups"]
+    assert json.loads(plan_cli(tmp_path, *target).stdout)["groups"] == answer["groups"]
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,8 @@ def test_the_jobs_of_a_table_at_full_size(world):
     options = ["--scale", "paper", "--seeds", "1", "--methods", "dg-sct,late-fusion,majority-class", "--site", "my_site.yaml"]
     done = plan(world, "table1", *options, "--profile", "slurm", "--json", "--no-write")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)["submission"]
-    kinds = {(kind["rule"], *kind["of"]): kind for kind in told["kinds"]}
+    submission = json.loads(done.stdout)["submission"]
+    kinds = {(kind["rule"], *kind["of"]): kind for kind in submission["kinds"]}
     assert kinds.keys() == {
         ("prepare", "ave"),
         ("train", "ave/dg-sct"),
@@ -53,8 +53,8 @@ def test_the_jobs_of_a_table_at_full_size(world):
     late = kinds["train", "ave/late-fusion"]
     assert (late["jobs"], late["minutes"], late["gpus"], late["gres"]) == (3, 120, 2, "gpu:a100:2")
     assert kinds["prepare", "ave"]["partition"] == kinds["train", "ave/majority-class"]["partition"] == "cpu"
-    assert (told["jobs"], told["executor"], told["at_a_time"]) == (6, "slurm", 100)
-    assert told["gpu_hours_asked"] == pytest.approx((130 + 3 * 2 * 120) / 60)
+    assert (submission["jobs"], submission["executor"], submission["at_a_time"]) == (6, "slurm", 100)
+    assert submission["gpu_hours_asked"] == pytest.approx((130 + 3 * 2 * 120) / 60)
 
 
 def test_short_runs_are_previewed_in_their_bundles(tmp_path):
