@@ -228,7 +228,7 @@ def test_the_command_counts_once(tmp_path):
     again = plan_cli(tmp_path, *target)
     assert "counting" not in again.stderr
     answer = json.loads(again.stdout)
-    assert answer == json.loads(first.stdout)
+    assert answer["groups"] == json.loads(first.stdout)["groups"]
     assert answer["groups"][0]["lower_bound"]["seconds"] > 0
     kept = tmp_path / "plan" / "macs-paper.json"
     kept.write_text("[1]")
