@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 from dgsct.campaign.doctor import Campaign, Finding
-from dgsct.campaign.doctor.world import find_profile
 from dgsct.campaign.plan import choose_runs
+from dgsct.campaign.profiles import find_profile
 from dgsct.runs.experiments import load_experiments, make_settings
 from dgsct.runs.site import Site
 

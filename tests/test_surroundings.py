@@ -34,7 +34,7 @@ def test_a_user_with_a_name_keeps_it():
 
 
 def test_without_a_home_the_doctor_can_be_asked():
-    code = "import os; del os.environ['HOME']; from dgsct.campaign.doctor import world; print(world.find_profile('slurm').name)"
+    code = "import os; del os.environ['HOME']; from dgsct.campaign import profiles; print(profiles.find_profile('slurm').name)"
     assert python(code).startswith("config")
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from dgsct.campaign.bounds import Bound
 from dgsct.campaign.step_times import StepTime
 from dgsct.data.extractors import get_extractor
 from dgsct.data.features import features_folder
@@ -68,11 +69,11 @@ def feature_bytes(dataset: str, extractor: str, scale: str) -> int:
 
 
 def disk_needed(
-    runs: Sequence[tuple[Run, StepTime | None]], root: Path, scale: str, count: int, passing: Collection[Run] = ()
+    runs: Sequence[tuple[Run, StepTime | Bound | None]], root: Path, scale: str, count: int, passing: Collection[Run] = ()
 ) -> Disk:
     """What training `runs`, `count` at a time, adds below `root`; of those in `passing` no weights stay.
 
-    A run's parameters are the counted ones of its method, else those of the measurement that told its time.
+    A run's parameters are the counted ones of its method, else those of the measurement or the count that its time is from.
     """
     root = Path(root)
     known = [run.part.trainable.get(scale, time and time.trainable) for run, time in runs]

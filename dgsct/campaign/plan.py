@@ -1,15 +1,16 @@
 """What a target would cost before it is run: its runs, steps, hours on K devices and disk, and what is already there.
 
 Every number has a source: records of earlier runs, a probe (`dgsct.campaign.step_times`), or counts and sizes written out here.
-What no source tells stays unknown and is said to be. No torch.
+Where nothing was measured a count gives a lower bound (`dgsct.campaign.bounds`); what no source tells stays unknown. No torch.
 """
 
 import heapq
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dgsct.campaign.bounds import Bound, Counts, kind_of_step
 from dgsct.campaign.disk import Disk, disk_needed
 from dgsct.campaign.runtimes import write_runtimes
 from dgsct.campaign.step_times import (
@@ -54,19 +55,21 @@ class Work:
     steps_an_epoch: int = 0
     evaluations_an_epoch: int = 0
     half_way: bool = False
+    selection_batches: int = 0  # of the split that selects
 
 
 @dataclass(frozen=True)
 class Item:
     """One run of a plan. `state` as in `dgsct.records.results`; no work for a valid result and for a yardstick.
 
-    `time` is that of one GPU; a site may give the run `gpus`.
+    `time` is that of one GPU; a site may give the run `gpus`. `bound` stands in where no time is known.
     """
 
     run: Run
     state: str
     work: Work | None = None
     time: StepTime | None = None
+    bound: Bound | None = None
     given_up: bool = False
     gpus: int = 0
 
@@ -91,12 +94,26 @@ class Item:
         epoch = work.steps_an_epoch * self.time.training + work.evaluations_an_epoch * self.time.evaluation
         return self.seconds - spared * epoch
 
+    def least_seconds(self, every_epoch: bool = False) -> float | None:
+        """At least this long by its bound: in the epochs that patience cannot spare, or in every one; None without a bound.
+
+        Of the evaluations only those count that are sure: on the split that selects.
+        """
+        work, bound = self.work, self.bound
+        if work is None or bound is None:
+            return None
+        epochs = work.epochs if every_epoch else work.at_least
+        steps = max(work.steps - (work.epochs - epochs) * work.steps_an_epoch, 0)
+        evaluated = sum(map(self.run.recipe.evaluates, range(work.done, work.done + epochs)))
+        return steps * bound.training + evaluated * work.selection_batches * bound.evaluation
+
 
 @dataclass(frozen=True)
 class Plan:
     """The answer: runs, the device they are reckoned for and how many of it, disk, and of each task the clips per split.
 
-    `clips` maps a task to its clips by split, `clips_source` to where they are known from.
+    `clips` maps a task to its clips by split, `clips_source` to where they are known from. `uncounted` says of a method why
+    its steps could not be counted.
     """
 
     settings: Settings
@@ -106,6 +123,7 @@ class Plan:
     clips: Mapping[str, Mapping[str, int]]
     clips_source: Mapping[str, str]
     disk: Disk
+    uncounted: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def to_train(self) -> list[Item]:
@@ -116,6 +134,20 @@ class Plan:
     def timed(self) -> list[Item]:
         """Of those the ones whose time is known."""
         return [item for item in self.to_train if item.seconds is not None]
+
+    @property
+    def bounded(self) -> list[Item]:
+        """Of the others the ones of which a count tells the least time."""
+        return [item for item in self.to_train if item.time is None and item.bound is not None]
+
+    def least_seconds(self, every_epoch: bool = False) -> float:
+        """Device-seconds that the bounded runs need at least."""
+        return sum(item.least_seconds(every_epoch) for item in self.bounded)
+
+    def least_wall(self, every_epoch: bool = False) -> float:
+        """Seconds until the last bounded run can end at the earliest on `count` devices."""
+        longest = max((item.least_seconds(every_epoch) for item in self.bounded), default=0.0)
+        return max(longest, self.least_seconds(every_epoch) / self.count)
 
     def seconds(self, typical: bool = False) -> float | None:
         """Device-seconds of all timed runs; None if no time is known though there is something to train."""
@@ -186,7 +218,7 @@ def work_of(run: Run, root: Path, clips: Mapping[str, int]) -> Work:
     """
     recipe, options = run.recipe, run.options
     steps = recipe.steps(clips["train"])
-    evaluations = sum(batches(clips[split], recipe.batch_size) for split in {options.selection, "test"})
+    evaluations = {split: batches(clips[split], recipe.batch_size) for split in (options.selection, "test")}
     state, over = _where_it_stands(run, root)
     done, batch = state.get("epoch", 0), state.get("batch", 0)
     left = 0 if over else max(recipe.epochs - done, 0)
@@ -194,11 +226,12 @@ def work_of(run: Run, root: Path, clips: Mapping[str, int]) -> Work:
         epochs=left,
         at_least=left if recipe.select == "last" else min(left, recipe.patience - state.get("below_best", 0)),
         steps=max(left * steps - batch, 0),
-        evaluations=left * evaluations,
+        evaluations=left * sum(evaluations.values()),
         done=done,
         steps_an_epoch=steps,
-        evaluations_an_epoch=evaluations,
+        evaluations_an_epoch=sum(evaluations.values()),
         half_way=over or bool(state),
+        selection_batches=evaluations[options.selection],
     )
 
 
@@ -242,6 +275,19 @@ def to_probe(items: Iterable[Item], root: Path, scale: str, exact: bool) -> list
     return list(found.values())
 
 
+def to_count(items: Iterable[Item], root: Path, scale: str) -> list[Run]:
+    """One run of each kind of step to be trained that nobody has measured on the device of the plan."""
+    known = _known(root, scale)
+    device = device_of_plan(scale, known)
+    untimed = [item.run for item in items if item.work is not None and not closest(item.run, known, device)]
+    return list({kind_of_step(run): run for run in reversed(untimed)}.values())[::-1]
+
+
+def plan_device(root: Path, scale: str) -> Device:
+    """What a plan of that scale is made for."""
+    return device_of_plan(scale, _known(root, scale))
+
+
 def _known(root: Path, scale: str) -> list[Measured]:
     return [*history(root, scale), *probes(root, scale)]
 
@@ -253,20 +299,27 @@ def make_plan(
     count: int,
     site: Site | None = None,
     needed: Collection[Run] = (),
+    counts: Counts | None = None,
 ) -> Plan:
-    """Times and disk for the judged runs on `count` devices, as `site` has them run; weights of the `needed` runs stay."""
+    """Times and disk for the judged runs on `count` devices, as `site` has them run; weights of the `needed` runs stay.
+
+    `counts` bound the time of runs of which none is known.
+    """
     site = site or Site()
     known = _known(root, settings.scale)
     device = device_of_plan(settings.scale, known)
     timed = [
         replace(i, time=step_time(i.run, known, device) if i.work else None, gpus=site.resources(i.run).gpus) for i in items
     ]
+    if counts:
+        timed = [replace(i, bound=counts.bound(i.run)) if i.work and i.time is None else i for i in timed]
     known_clips = {task: splits_of(root, settings.scale, task) for task in dict.fromkeys(item.run.task for item in items)}
     clips = {task: clips for task, (clips, _) in known_clips.items()}
     source = {task: source for task, (_, source) in known_clips.items()}
     passing = {i.run for i in timed if keep_of(i.run, site.run.keep, needed) == "record"}
-    disk = disk_needed([(i.run, i.time) for i in timed if i.work], root, settings.scale, count, passing)
-    return Plan(settings, tuple(timed), device, count, clips, source, disk)
+    disk = disk_needed([(i.run, i.time or i.bound) for i in timed if i.work], root, settings.scale, count, passing)
+    uncounted = {i.run.method: counts.why_not(i.run) for i in timed if counts and counts.why_not(i.run)}
+    return Plan(settings, tuple(timed), device, count, clips, source, disk, uncounted)
 
 
 def note_runtimes(plan: Plan, root: Path) -> tuple[Path, int]:

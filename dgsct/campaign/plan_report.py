@@ -1,10 +1,12 @@
 """A plan for people and for programs: a table with its sources, one line of totals in plain words, or JSON."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dgsct.campaign.plan import Item, Plan, durations
+from dgsct.campaign.submission import HEADS as JOB_HEADS
+from dgsct.campaign.submission import Submission, submission_line, submission_rows
 from dgsct.settings.scales import get_scale
 
 HEADS = ("task", "method", "setting", "done", "to do", "half-way", "steps/run", "eval/run", "time/run", "time", "source")
@@ -46,7 +48,28 @@ def _group(task: str, method: str, setting: str, items: list[Item]) -> dict[str,
         "seconds_per_step": first.time.training if known else None,
         "seconds_per_evaluation_batch": first.time.evaluation if known else None,
         "typical_epochs": first.time.epochs if known else None,
-        "source": first.time.source if known else "unknown" if left else None,
+        "lower_bound": _lower_bound(left) if left and not known else None,
+        "source": first.time.source if known else (first.bound.source if first.bound else "unknown") if left else None,
+    }
+
+
+def _lower_bound(left: list[Item]) -> dict[str, Any] | None:
+    """What counts say of runs that nobody has timed: the least seconds of the longest and of all, and what was counted.
+
+    Each in the epochs that patience cannot spare, and in all of the recipe's. None without a count.
+    """
+    bound = left[0].bound
+    if bound is None:
+        return None
+    least, every = ([item.least_seconds(every_epoch) for item in left] for every_epoch in (False, True))
+    return {
+        "seconds_per_run": max(least),
+        "every_epoch_seconds_per_run": max(every),
+        "seconds": sum(least),
+        "every_epoch_seconds": sum(every),
+        "macs_per_step_with_gradients": bound.macs.learn,
+        "macs_per_step_without_gradients": bound.macs.still,
+        "macs_per_evaluation_batch": bound.macs.evaluation,
     }
 
 
@@ -84,6 +107,13 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             "typical_seconds": plan.seconds(typical=True),
             "wall_seconds": plan.wall(),
             "typical_wall_seconds": plan.wall(typical=True),
+            "lower_bound": {
+                "runs": len(plan.bounded),
+                "seconds": plan.least_seconds(),
+                "every_epoch_seconds": plan.least_seconds(True),
+                "wall_seconds": plan.least_wall(),
+                "every_epoch_wall_seconds": plan.least_wall(True),
+            },
             "words": total_line(plan),
         },
     }
@@ -100,6 +130,8 @@ def _rows(plan: Plan) -> tuple[list[list[str]], list[str]]:
         states = ", ".join(f"{n} {name}" for name, n in group["states"].items()) or "-"
         seconds = [_at_most(group["seconds_per_run"], group["typical_seconds_per_run"], span)]
         seconds.append(_at_most(group["seconds"], group["typical_seconds"], span))
+        if least := group["lower_bound"]:
+            seconds = [_at_least(least[name], least[f"every_epoch_{name}"], span) for name in ("seconds_per_run", "seconds")]
         if not group["trains"]:
             number, seconds = "no training", ["-", "-"]
         elif not group["to_do"]:
@@ -123,6 +155,18 @@ def _at_most(seconds: float | None, typical: float | None, words: Callable[[floa
         return f"at most {words(seconds)}"
     most, about = words(seconds), words(typical)
     return f"about {about}" if most == about else f"about {about} (at most {most})"
+
+
+def _at_least(least: float, every: float, words: Callable[[float], str]) -> str:
+    """`at least 20 min (every epoch: 50 min)`; without the second where patience cannot end the run before. Rounded down."""
+    few, all_ = words(_floored(least)), words(_floored(every))
+    return f"at least {few}" if few == all_ else f"at least {few} (every epoch: {all_})"
+
+
+def _floored(seconds: float) -> float:
+    """No more seconds than these, of which `span` keeps every digit."""
+    step = 1 if seconds < 60 else 60 if seconds < 3600 else 360 if seconds < 36_000 else 3600
+    return seconds // step * step
 
 
 def span(seconds: float, unit: str = "") -> str:
@@ -165,14 +209,20 @@ def total_line(plan: Plan) -> str:
         text += f", {given_up} given up (`dgsct retry` brings them back)"
     if not train:
         return f"{text}: no {unit}-hours, no disk"
-    untimed = len(train) - len(plan.timed)
+    devices = f"{plan.count} {unit}{'s' * (plan.count != 1)}"
+    unknown = len(train) - len(plan.timed) - len(plan.bounded)
+    rest = f", without {_runs(unknown)} of unknown time" if unknown else ""
+    if plan.bounded:
+        least = _at_least(plan.least_seconds(), plan.least_seconds(True), lambda s: span(s, unit))
+        if not plan.timed:
+            wall = _at_least(plan.least_wall(), plan.least_wall(True), span)
+            return f"{text}: LOWER BOUND, as nothing is measured: {least}, {wall} on {devices}{rest}, {_disk_words(plan)}"
+        rest = f", without {_runs(len(plan.bounded))} that nobody has measured (LOWER BOUND: {least}){rest}"
     if not plan.timed:
         return f"{text}: {unit}-hours and wall time unknown, {_disk_words(plan)}"
     tells = any(item.typical_seconds is not None for item in plan.timed)
     hours = _at_most(plan.seconds(), plan.seconds(True) if tells else None, lambda s: span(s, unit))
     wall = _at_most(plan.wall(), plan.wall(True) if tells else None, span).removeprefix("about ").removeprefix("at most ")
-    devices = f"{plan.count} {unit}{'s' * (plan.count != 1)}"
-    rest = f", without {_runs(untimed)} of unknown time" if untimed else ""
     return f"{text}: {hours}, {wall} on {devices}{rest}, {_disk_words(plan)}"
 
 
@@ -184,14 +234,15 @@ def _notes(plan: Plan, sources: list[str]) -> list[str]:
     """Where the numbers come from, and what is not in them."""
     notes = [f"[{i}] {source}" for i, source in enumerate(sources, start=1)]
     notes += _epochs(plan)
-    untold = dict.fromkeys(item.run.method for item in plan.to_train if item.time is None)
-    if untold:
+    unmeasured = dict.fromkeys(item.run.method for item in plan.to_train if item.time is None)
+    if unmeasured:
         where = "on the machine that will train" if _unit(plan) == "CPU" else "on a machine with the GPU"
         options = f"--scale {plan.settings.scale} --protocol {plan.settings.protocol}"
         notes.append(
-            f"unknown: how long a step of {', '.join(untold)} takes; `dgsct plan {options} --probe` {where}, "
+            f"not measured: how long a step of {', '.join(unmeasured)} takes; `dgsct plan {options} --probe` {where}, "
             "with this results folder, measures it in minutes"
         )
+    notes += [f"unknown: steps of {method} cannot be counted ({reason})" for method, reason in plan.uncounted.items()]
     several = Counter(item.gpus for item in plan.to_train if item.gpus > 1)
     notes += [
         f"{_runs(n)} train{'s' * (n == 1)} on {gpus} GPUs each, by the site file: their hours are reckoned for one"
@@ -238,27 +289,44 @@ def _epochs(plan: Plan) -> list[str]:
 def plain_plan(plan: Plan) -> str:
     """The plan as lines of plain text, columns aligned by spaces, totals last."""
     rows, sources = _rows(plan)
-    table = [list(HEADS), *rows]
-    widths = [max(len(line[i]) for line in table) for i in range(len(HEADS))]
+    return "\n".join([*_aligned(HEADS, rows), *_notes(plan, sources), total_line(plan)])
+
+
+def plain_submission(submission: Submission) -> str:
+    """The jobs as lines of plain text, totals last."""
+    return "\n".join([*_aligned(JOB_HEADS, submission_rows(submission)), submission_line(submission)])
+
+
+def _aligned(heads: Sequence[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a table; none without rows."""
+    table = [list(heads), *rows]
+    widths = [max(len(line[i]) for line in table) for i in range(len(heads))]
     lines = ["  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in table]
-    return "\n".join([*(lines if rows else []), *_notes(plan, sources), total_line(plan)])
+    return lines if rows else []
 
 
-def print_plan(plan: Plan) -> None:
-    """Print the plan: a table in a terminal, plain lines in a pipe or a log."""
+def print_plan(plan: Plan, submission: Submission | None = None) -> None:
+    """Print the plan and the jobs that would be submitted: tables in a terminal, plain lines in a pipe or a log."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = Console()
     if not console.is_terminal:
-        print(plain_plan(plan))
+        print("\n\n".join([plain_plan(plan), *([plain_submission(submission)] if submission else [])]))
         return
+
+    def show(heads: Sequence[str], rows: list[list[str]]) -> None:
+        table = Table(*heads, box=None, header_style="bold")
+        for row in rows:
+            table.add_row(*map(escape, row))
+        console.print(table)
+
     rows, sources = _rows(plan)
-    table = Table(*HEADS, box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    console.print(table)
+    show(HEADS, rows)
     for note in _notes(plan, sources):
         console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
     console.print(total_line(plan), style="bold", highlight=False, markup=False, soft_wrap=True)
+    if submission:
+        show(JOB_HEADS, submission_rows(submission))
+        console.print(submission_line(submission), style="bold", highlight=False, markup=False, soft_wrap=True)

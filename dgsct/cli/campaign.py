@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,11 @@ from dgsct.cli.common import (
     settings_of,
     some_path,
 )
+from dgsct.errors import UsageError
+
+if TYPE_CHECKING:
+    from dgsct.campaign.bounds import Counts, Rates
+    from dgsct.campaign.plan import Item
 
 GROUP = "A campaign"
 
@@ -42,31 +47,49 @@ def plan(
     results: Results = Path("results"),
     experiments: Experiments = None,
     site: SiteFile = None,
+    profile: Annotated[
+        str | None, typer.Option(help="list the jobs that this Snakemake profile would submit, too; such as slurm")
+    ] = None,
+    gpu: Annotated[
+        str | None, typer.Option(help="GPU of lower bounds, where nothing is measured: A100, H100 (default) or H200")
+    ] = None,
+    gpu_tflops: Annotated[
+        float | None, typer.Option(callback=finite, help="peak of another GPU for lower bounds, in TFLOP/s")
+    ] = None,
     probe: Annotated[bool | None, typer.Option(help="time 20 steps (default: at mini scale and on a GPU, if unknown)")] = None,
     write: Annotated[bool, typer.Option(help="note each run's time for Snakemake's `runtime`")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """What a target would cost: runs, GPU-hours, wall time, disk, and what is already there."""
-    from dgsct.campaign.plan import choose_runs, judge, make_plan, note_runtimes
+    from dgsct.campaign.bounds import rates
+    from dgsct.campaign.plan import choose_runs, judge, make_plan, note_runtimes, plan_device
     from dgsct.campaign.plan_report import plan_json, print_plan
+    from dgsct.campaign.submission import preview, submission_json
     from dgsct.runs.retention import runs_with_needed_weights
-    from dgsct.runs.site import read_site
+    from dgsct.runs.site import SITE, read_site
     from dgsct.settings.scales import get_scale
 
     settings, known = settings_of(scale, protocol, seeds, tasks, methods), experiments_of(None, experiments)
-    said = read_site(site)
+    site_read = read_site(site)
+    short = get_scale(scale).short_runs
+    if short and (gpu is not None or gpu_tflops is not None):
+        raise UsageError(f"--gpu and --gpu-tflops are for full size; runs of scale {scale!r} are trained on a processor")
+    speed = rates(gpu, gpu_tflops, plan_device(results, scale).name)
     items = judge(choose_runs(targets or [], known, settings), results)
     if probe is not False:
         _probe(items, scale, results, asked=probe is True)
-    count = gpus or (len(os.sched_getaffinity(0)) if get_scale(scale).short_runs else 1)
-    made = make_plan(items, settings, results, count, said, runs_with_needed_weights(known.values(), settings))
-    if as_json:
-        typer.echo(json.dumps(plan_json(made), indent=2))
-    else:
-        print_plan(made)
+    count = gpus or (len(os.sched_getaffinity(0)) if short else 1)
+    counts = None if short else _counts(items, scale, results, speed, site_read.run.checkpoint_stages)
+    needed = runs_with_needed_weights(known.values(), settings)
+    made = make_plan(items, settings, results, count, site_read, needed, counts)
     if write and made.timed:
         path, count = note_runtimes(made, results)
         typer.echo(f"Snakemake's `runtime` of {count} run{'s' * (count != 1)} is noted in {path}", err=True)
+    jobs = preview(targets or ["all_tables"], settings, known, results, site or SITE, profile, experiments) if profile else None
+    if as_json:
+        typer.echo(json.dumps({**plan_json(made), **({"submission": submission_json(jobs)} if jobs else {})}, indent=2))
+    else:
+        print_plan(made, jobs)
 
 
 def _probe(items: list, scale: str, results: Path, asked: bool) -> None:
@@ -84,6 +107,26 @@ def _probe(items: list, scale: str, results: Path, asked: bool) -> None:
     for i, run in enumerate(runs, start=1):
         typer.echo(f"probe {i} of {len(runs)}: {run.task} {run.method} {run.setting}", err=True)
         write_probe(results, run, *probe(run))
+
+
+def _counts(items: list["Item"], scale: str, results: Path, rates: "Rates", checkpoint_stages: bool) -> "Counts":
+    """Counts of the steps that nobody has measured: kept ones, and those that are made now, on the meta device."""
+    from dgsct.campaign.bounds import Counts, StepMacs, kept_count, kind_of_step, read_counts, write_counts
+    from dgsct.campaign.plan import to_count
+
+    kept, runs = read_counts(results, scale), to_count(items, results, scale)
+    by_run = {run: macs for run in runs if (macs := kept_count(kept, run, checkpoint_stages))}
+    missing = [run for run in runs if run not in by_run]
+    if missing:
+        from dgsct.campaign.macs import count_all
+
+        typer.echo(
+            f"counting the steps of {len(missing)} setting{'s' * (len(missing) != 1)}, some seconds each, once", err=True
+        )
+        new = dict(zip(missing, count_all(missing, checkpoint_stages, len(os.sched_getaffinity(0))), strict=True))
+        write_counts(results, scale, {run: macs for run, macs in new.items() if isinstance(macs, StepMacs)}, checkpoint_stages)
+        by_run |= new
+    return Counts(rates, {kind_of_step(run): macs for run, macs in by_run.items()})
 
 
 @app.command(rich_help_panel=GROUP)
@@ -130,13 +173,15 @@ def doctor(
     from dgsct.campaign.doctor import Campaign, Check, cluster, examine, machine, world
     from dgsct.campaign.doctor.report import print_findings
     from dgsct.campaign.doctor.surroundings import DRAW_SECONDS, surroundings
+    from dgsct.campaign.dry_run import PLAN_SECONDS
     from dgsct.campaign.plan import choose_runs
+    from dgsct.campaign.profiles import find_profile, read_profile
     from dgsct.runs.retention import runs_with_needed_weights
     from dgsct.runs.site import SITE, read_site
 
     settings, known = settings_of(scale, protocol, seeds, tasks, methods), experiments_of(None, experiments)
     runs = choose_runs(targets or [], known, settings)
-    profile_file = world.find_profile(profile) if profile else None
+    profile_file = find_profile(profile) if profile else None
     campaign = Campaign(
         tuple(targets or ["all_tables"]),
         settings,
@@ -145,7 +190,7 @@ def doctor(
         site or SITE,
         read_site(site),
         profile_file,
-        world.read_yaml(profile_file, "profile") if profile_file else {},
+        read_profile(profile_file) if profile_file else {},
         runs_with_needed_weights(known.values(), settings),
     )
     patience = 7200 if checksums else 120
@@ -155,7 +200,7 @@ def doctor(
         Check("gpu", partial(machine.gpu, campaign), 30),
         Check("settings", partial(world.settings, campaign), 30),
         *([Check("slurm", partial(cluster.cluster, campaign), 180)] if campaign.on_slurm else []),
-        Check("dag", partial(world.dag, campaign), world.PLAN_SECONDS + 5),
+        Check("dag", partial(world.dag, campaign), PLAN_SECONDS + 5),
         Check("data", partial(world.data, campaign, checksums), patience),
         Check("weights", partial(world.weights, campaign, checksums), patience),
         Check("disk", partial(world.disk, campaign), 60),

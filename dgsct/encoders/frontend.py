@@ -120,10 +120,11 @@ class LogMel(nn.Module):
         """Log-mel [B, tile * period + 1, mel_bins] of `second` [B, samples] repeated `tile` times."""
         if self.as_convolution:
             return self(second.repeat(1, tile))
-        copies, index = second.repeat(1, compact_copies(tile)), expand_index(self.sizes, tile).to(second.device)
+        copies, index = second.repeat(1, compact_copies(tile)), expand_index(self.sizes, tile)
         if not self.trained:
-            return self(copies)[:, index]
-        distinct, place = index.unique(return_inverse=True)
+            return self(copies)[:, index.to(second.device)]
+        # Before it goes to the device: how many frames are distinct follows from their values, which a model on meta has not.
+        distinct, place = (part.to(second.device) for part in index.unique(return_inverse=True))
         with full_precision(second):
             return self.decibels(self.trained_power(copies, distinct))[:, place]
 

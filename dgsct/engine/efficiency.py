@@ -10,6 +10,8 @@ are nearest to the first (inferred):
 """
 
 import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -99,6 +101,16 @@ def module_macs(model: nn.Module, *inputs: torch.Tensor) -> int:
     return sum(counted)
 
 
+@contextmanager
+def counting(rules: Mapping[Any, Callable[..., int]] | None = None) -> Iterator[Callable[[], int]]:
+    """A region in which torch's matrix products and convolutions are counted; yields what tells their MACs so far.
+
+    `rules` count some operations otherwise, in operations (two a MAC), as `FlopCounterMode` takes them.
+    """
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=dict(rules or {})) as counter:
+        yield lambda: counter.get_total_flops() // 2
+
+
 def dispatch_macs(model: nn.Module, *inputs: torch.Tensor, discarded: bool = False) -> int:
     """MACs of every matrix product and convolution that torch dispatches.
 
@@ -119,11 +131,11 @@ def dispatch_macs(model: nn.Module, *inputs: torch.Tensor, discarded: bool = Fal
         attentions = [m for m in model.modules() if isinstance(m, DualGuidedAttention)]
         hooks = [attention.register_forward_hook(pool) for attention in attentions]
         hooks.append(model.head.register_forward_pre_hook(interact))
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), counting() as macs:
         model(*inputs)
     for hook in hooks:
         hook.remove()
-    return counter.get_total_flops() // 2
+    return macs()
 
 
 def components(model: nn.Module) -> dict[str, int]:

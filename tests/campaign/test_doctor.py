@@ -76,6 +76,14 @@ def test_full_size_without_anything_names_every_gap(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+def test_without_a_site_file_the_remedy_is_a_copy_of_the_repositorys(tmp_path):
+    told = doctor(tmp_path, "--scale", "paper", "--methods", "majority-class")
+    (error,) = told.of("data", "error")
+    assert error.startswith(
+        "ave: no data; remedy: name its folder as data.ave in a copy of workflow/config/site.yaml, given with"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -282,6 +290,26 @@ def test_a_controller_that_hangs_or_talks_nonsense_is_an_error_at_once(tmp_path,
     found = list(cluster.cluster(campaign(tmp_path, slurm=True)))
     assert time.monotonic() - begin < 10
     assert any(finding.level == "error" and finding.text.startswith(text) for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("scripts", "text"),
+    [
+        (dict.fromkeys(QUIET, "sleep 60"), "Slurm is not reachable: sinfo, squeue, scontrol did not answer in 0.5 s"),
+        (
+            {"sinfo": "echo 'no controller' >&2; exit 1", "squeue": "sleep 60"},
+            "Slurm is not reachable: sinfo failed (no controller); squeue did not answer in 0.5 s",
+        ),
+    ],
+)
+def test_one_unreachable_slurm_is_one_error(tmp_path, monkeypatch, scripts, text):
+    for program_name, answer in (QUIET | scripts).items():
+        program(tmp_path / "bin", program_name, answer)
+    on_path(monkeypatch, tmp_path / "bin")
+    monkeypatch.setattr(cluster, "SECONDS", 0.5)
+    (finding,) = cluster.cluster(campaign(tmp_path, slurm=True))
+    assert (finding.level, finding.text) == ("error", text)
+    assert finding.remedy == "the controller must answer: scontrol ping, SLURM_CONF"
 
 
 def test_what_a_program_started_is_ended_with_it(tmp_path):

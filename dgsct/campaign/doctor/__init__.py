@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dgsct.closure import ROOT
 from dgsct.errors import DgsctError
 from dgsct.runs.experiments import Settings
 from dgsct.runs.inputs import encoders_needed
 from dgsct.runs.run import Run
-from dgsct.runs.site import Site
+from dgsct.runs.site import SITE, Site
 
 LEVELS = ("ok", "warning", "error")
 
@@ -42,6 +43,13 @@ class Campaign:
     profile_file: Path | None
     profile: dict[str, Any]
     needed: frozenset[Run] = frozenset()
+
+    @property
+    def own_site(self) -> str:
+        """The site file that remedies name: the given one; without one, a copy of the repository's that is to be given."""
+        return (
+            str(self.site_file) if self.site_file != SITE else f"a copy of {SITE.relative_to(ROOT.parent)}, given with --site"
+        )
 
     @property
     def on_slurm(self) -> bool:

@@ -89,11 +89,18 @@ def cluster(campaign: Campaign) -> Iterator[Finding]:
         "squeue": ask("squeue", "-h", "-u", str(os.getuid()), "-o", FORMAT, seconds=SECONDS),
         "scontrol": ask("scontrol", "show", "config", seconds=SECONDS),
     }
+    problems: dict[str, list[str]] = {}
     for name, answer in answers.items():
         if answer.problem:
-            remedy = "the controller must answer: scontrol ping, SLURM_CONF" if name != "squeue" else "ask the site"
-            yield Finding("error", f"Slurm is not reachable: {answer.problem}", remedy)
-    if any(answer.problem for answer in answers.values()):
+            problems.setdefault(answer.problem.removeprefix(f"{name} "), []).append(name)
+    if problems:
+        text = "; ".join(f"{', '.join(names)} {problem}" for problem, names in problems.items())
+        remedy = (
+            "ask the site"
+            if list(problems.values()) == [["squeue"]]
+            else "the controller must answer: scontrol ping, SLURM_CONF"
+        )
+        yield Finding("error", f"Slurm is not reachable: {text}", remedy)
         return
     config = dict(re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", answers["scontrol"].out, re.M))
     seconds = max(answer.seconds for answer in answers.values())
@@ -236,7 +243,7 @@ def commands_of_jobs(campaign: Campaign) -> Iterator[Finding]:
     version = answer.out.split()[-1:]
     if answer.problem or not version:
         said = answer.problem.removeprefix("bash failed ").strip("()") or "they say nothing"
-        remedy = f"{names} in {campaign.site_file}; nothing to do if that works on the nodes alone"
+        remedy = f"{names} in {campaign.own_site}; nothing to do if that works on the nodes alone"
         yield Finding("warning", f"jobs' commands, tried here, do not import dgsct and torch: {said}", remedy)
     else:
         yield Finding("ok", f"with {names} jobs import dgsct and torch {version[0]}, as tried here")
@@ -250,7 +257,7 @@ def _partitions(text: str) -> dict[str, dict[str, str]]:
 
 def _would_run(request: Request, partitions: dict[str, dict[str, str]], campaign: Campaign) -> Iterator[Finding]:
     """Whether partition, time and nodes suit a request, and what Slurm itself says to it."""
-    file = campaign.site_file
+    file = campaign.own_site
     name = request.partition or next((n for n, one in partitions.items() if one.get("Default") == "YES"), None)
     if name is None:
         yield Finding("error", f"{request.words}: the cluster has no default partition", f"slurm.partition in {file}")

@@ -106,7 +106,7 @@ def gpu(campaign: Campaign) -> Iterator[Finding]:
     for card in dict.fromkeys(cards):
         yield Finding("ok", f"{cards.count(card)} x {card}")
     if wanted > len(cards) and not campaign.on_slurm:
-        yield Finding("error", f"a run asks for {wanted} GPUs, here are {len(cards)}", f"less `gpus` in {campaign.site_file}")
+        yield Finding("error", f"a run asks for {wanted} GPUs, here are {len(cards)}", f"less `gpus` in {campaign.own_site}")
     yield from _driver(ask("nvidia-smi", seconds=SECONDS).out, build)
 
 

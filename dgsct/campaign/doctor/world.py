@@ -4,53 +4,22 @@ import hashlib
 import json
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from dgsct.campaign.commands import ask
 from dgsct.campaign.disk import existing_folder
 from dgsct.campaign.doctor import Campaign, Finding
+from dgsct.campaign.dry_run import SNAKEFILE, dry_run, obstacle, refusal
 from dgsct.campaign.plan import judge, make_plan
 from dgsct.campaign.plan_report import size
-from dgsct.closure import ROOT
 from dgsct.data.packed import Packed
 from dgsct.data.splits import check_splits, overlaps, remarks
 from dgsct.encoders.states import state_of
-from dgsct.errors import UsageError
 from dgsct.settings.scales import get_scale
 from dgsct.tasks import get_set, get_task
 
-BASE = ROOT.parent
-# Where there is no home, `~` stays as it is, and nothing is found there.
-OWN_PROFILES = Path(os.path.expanduser("~/.config/snakemake"))
-PROFILE_FOLDERS = (Path(), BASE / "workflow" / "profiles", OWN_PROFILES, Path("/etc/xdg/snakemake"))
-PLAN_SECONDS = 120.0
 READ_AT_MOST = 2e9  # bytes of a set or an encoder that are read unasked
-
-
-def read_yaml(path: Path, what: str) -> dict[str, Any]:
-    """A YAML file that holds a mapping; UsageError says what is wrong with it."""
-    import yaml
-
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError, RecursionError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: the {what} cannot be read ({' '.join(str(error).split())})") from None
-    if not isinstance(value, dict):
-        raise UsageError(f"{path}: the {what} must hold `name: value` lines")
-    return value
-
-
-def find_profile(name: str) -> Path:
-    """The file of a Snakemake profile given by name or folder; UsageError says where it was looked for."""
-    for folder in PROFILE_FOLDERS:
-        for file in sorted((folder / name).glob("config*.yaml"), reverse=True):
-            return file
-    places = ", ".join(str(folder / name) for folder in PROFILE_FOLDERS)
-    raise UsageError(f"no profile {name!r}: no config.yaml in {places}")
 
 
 def settings(campaign: Campaign) -> Iterator[Finding]:
@@ -62,32 +31,12 @@ def settings(campaign: Campaign) -> Iterator[Finding]:
 
 def dag(campaign: Campaign) -> Iterator[Finding]:
     """Whether Snakemake can plan the targets, by a dry run of the real Snakefile."""
-    snakefile = BASE / "Snakefile"
-    if not snakefile.is_file():
-        yield Finding("error", f"{snakefile} does not exist", "run dgsct from a checkout of the repository")
+    if problem := obstacle(campaign.root):
+        yield Finding("warning" if SNAKEFILE.is_file() else "error", *problem)
         return
-    if campaign.root.resolve() != Path("results").resolve():
-        yield Finding("warning", f"the DAG keeps its results in ./results, not in {campaign.root}", "cd to the folder above it")
-        return
-    s = campaign.settings
-    values = {
-        "scale": s.scale,
-        "protocol": s.protocol,
-        "seeds": s.seeds,
-        "tasks": ",".join(s.tasks),
-        "methods": ",".join(s.methods),
-        "site": campaign.site_file.resolve(),
-    }
-    targets = [f"{t.rstrip('/')}/record.json" if "/" in t and not t.endswith(".json") else t for t in campaign.targets]
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "-n", "--nocolor"]
-    if campaign.profile_file:
-        command += ["--profile", str(campaign.profile_file.parent)]
-    command += ["--config", *(f"{name}={value}" for name, value in values.items() if value), "--", *targets]
-    answer = ask(*command, seconds=PLAN_SECONDS)
-    if answer.problem:
-        reason = re.search(r"^(?:WorkflowError|\w+(?:Error|Exception))\b[^\n]*\n(.+)", answer.out + answer.err, re.M)
-        said = reason.group(1).strip() if reason else answer.problem.removeprefix(sys.executable).strip()
-        yield Finding("error", f"Snakemake cannot plan {' '.join(campaign.targets)}: {said}")
+    answer = dry_run(campaign.targets, campaign.settings, campaign.site_file, campaign.profile_file)
+    if reason := refusal(answer):
+        yield Finding("error", f"Snakemake cannot plan {' '.join(campaign.targets)}: {reason}")
         return
     counts = dict(re.findall(r"^(\w+) +(\d+)$", answer.out + answer.err, re.M))
     jobs, trainings = counts.get("total", "0"), counts.get("train", "0")
@@ -136,11 +85,11 @@ def _raw(name: str, campaign: Campaign) -> Iterator[Finding]:
     """What a set would be prepared from: its annotations and splits are read, its clips are not."""
     root, data_set = campaign.site.data.get(name), get_set(name)
     if not root:
-        yield Finding("error", f"{name}: no data", f"name its folder in {campaign.site_file}, data.{name} (docs/data.md)")
+        yield Finding("error", f"{name}: no data", f"name its folder as data.{name} in {campaign.own_site} (docs/data.md)")
         return
     file = data_set.index_file(Path(root))
     if not file.is_file():
-        yield Finding("error", f"{name}: {file} does not exist", f"correct data.{name} in {campaign.site_file}")
+        yield Finding("error", f"{name}: {file} does not exist", f"correct data.{name} in {campaign.own_site}")
         return
     index = data_set.read_index(Path(root))
     check_splits([row.video_id for row in index.rows], index.splits, root, "put the data set's own split files there")
