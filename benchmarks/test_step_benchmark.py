@@ -1,9 +1,9 @@
-"""A full-size training step and a forward pass of one clip: the release's order of operations against the package's.
+"""A full-size training step of one clip of AVE, S4 and MS3: the release's order of operations against the package's.
 
-`reference` is tests/release_model.py in float32. Each way is a process of its own, started as the DAG starts long runs, and
-steps are done in turn. Ratios and peak memory are printed, and lie in `extra_info` with `--benchmark-json FILE`; the time that
-pytest-benchmark prints is that of both. About ten minutes on two cores, 20 GiB:
-`python -m pytest benchmarks/test_step_benchmark.py -s`.
+`reference` is tests/release_model.py or tests/release_segmentation.py in float32. Each way is a process of its own, started
+as the DAG starts long runs, and steps are done in turn. Ratios and peak memory are printed, and lie in `extra_info` with
+`--benchmark-json FILE`; the time that pytest-benchmark prints is that of both. On two cores with 20 GiB:
+`python -m pytest benchmarks/test_step_benchmark.py -s -k test_step` (`-k "test_step and s4"` for one task).
 """
 
 import os
@@ -16,21 +16,22 @@ from statistics import median
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves, tree_map
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from release_model import ReleaseModel, tiled
+from release_segmentation import RELEASES
 
 from dgsct.encoders.frontend import log_mel_compact
+from dgsct.engine.recipe import build_optimizer
 from dgsct.engine.worker import HEAP
-from dgsct.methods.dg_sct.ave import DGSCT
-from dgsct.settings import scales
-from dgsct.tasks import get_task
-from dgsct.tasks.ave.options import AveOptions as Options
+from dgsct.runs.run import Run
 
-PAPER = get_task("ave").at(scales.PAPER)
+REFERENCES = {"ave": ReleaseModel, **RELEASES}
+SEGMENTS = {"ave": 10, "avs-s4": 5, "avs-ms3": 5}
+ROUNDS = {"ave": 7, "avs-s4": 3, "avs-ms3": 3}
 WAYS = ("reference-fp32", "fast-fp32", "fast-bf16")
-TILE = 10
-ROUNDS = 7
+STEPS = [("ave", "train"), ("ave", "evaluate"), ("avs-s4", "train"), ("avs-ms3", "train")]
 
 
 def peak_mib() -> int:
@@ -39,53 +40,70 @@ def peak_mib() -> int:
 
 
 class Step:
-    """Clips through one of the ways; gates half open, so that every path has a gradient."""
+    """Clips of a task through one of the ways; gates half open and norms alive, so that every path has a gradient."""
 
-    def __init__(self, way: str, clips: int = 1) -> None:
+    def __init__(self, way: str, task: str, clips: int = 1, scale: str = "paper") -> None:
         torch.manual_seed(0)
         torch.set_num_threads(2)
         self.low = way.endswith("bf16")
-        self.model = ReleaseModel(PAPER) if way.startswith("reference") else DGSCT(PAPER, Options())
-        head = self.model.CMBS if way.startswith("reference") else self.model.head
-        side, wave = PAPER.swin.image_size, torch.randn(clips, 10, PAPER.htsat.sample_rate) * 0.1
-        compact = log_mel_compact(wave.flatten(0, 1), PAPER.htsat, TILE).unflatten(0, (clips, 10))
-        sound = {"wave": tiled(wave, TILE)} if way.startswith("reference") else {"logmel": compact}
-        self.inputs = {"frames": torch.rand(clips, 10, 3, side, side), **sound}
-        self.losses = lambda out: head.losses(out, torch.ones(clips, 10), torch.zeros(clips, dtype=torch.long))
+        run, reference = Run.make(task, "dg-sct", scale=scale), way.startswith("reference")
+        self.model = REFERENCES[task](run.sizes) if reference else run.build()
+        self.inputs, self.targets = random_clips(run, clips, reference)
         with torch.no_grad():
             for name, p in self.model.named_parameters():
-                if name.split(".")[-1].startswith("gate") or "norm1" in name or "norm2" in name:
+                if re.search(r"gate(_\w+)?$|norm[12]|tpavi.*(batch_norm|W_z\.1)\.weight", name):
                     p.fill_(0.5)
         if self.low:
             self.model.backbone.encoders.store_as(torch.bfloat16)
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(trained, lr=1e-5, fused=True)
+        self.optimizer = build_optimizer(self.model, run.recipe)
 
     def forward(self):
         with torch.autocast("cpu", torch.bfloat16, enabled=self.low):
             output = self.model(**self.inputs)
-        return type(output)(*(t.float() for t in output))
+        return tree_map(torch.Tensor.float, output)
+
+    def loss(self) -> torch.Tensor:
+        return sum(self.model.losses(self.forward(), self.targets).values())
 
     def train(self) -> float:
         self.optimizer.zero_grad()
-        loss = sum(self.losses(self.forward()).values())
+        loss = self.loss()
         loss.backward()
         self.optimizer.step()
         return loss.item()
 
     @torch.no_grad()
     def evaluate(self) -> float:
-        return self.forward().relevance.sum().item()
+        return sum(t.sum().item() for t in tree_leaves(self.forward()))
+
+
+def random_clips(run: Run, clips: int, whole_wave: bool) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Inputs and targets of a run: tiled waves, or what the package reads (the log-mel where nobody trains it)."""
+    segments, sizes, tile = SEGMENTS[run.task], run.sizes, run.options.tile
+    side = sizes.swin.image_size if run.task == "ave" else sizes.frame_size
+    inputs = {"frames": torch.rand(clips, segments, 3, side, side)}
+    wave = torch.randn(clips, segments, sizes.htsat.sample_rate) * 0.1
+    if whole_wave:
+        inputs["wave"] = tiled(wave, tile)
+    elif "logmel" in run.reads:
+        inputs["logmel"] = log_mel_compact(wave.flatten(0, 1), sizes.htsat, tile).unflatten(0, (clips, segments))
+    else:
+        inputs["wave"] = wave
+    if run.task == "ave":
+        return inputs, {"relevant": torch.ones(clips, segments), "category": torch.zeros(clips, dtype=torch.long)}
+    annotated = torch.ones(clips, segments, dtype=torch.bool)
+    annotated[:, 1:] = run.task == "avs-ms3"  # of an S4 training clip the first frame only
+    return inputs, {"masks": (torch.rand(clips, segments, side, side) > 0.7).float(), "annotated": annotated}
 
 
 AS_THE_DAG = {**os.environ, "GLIBC_TUNABLES": HEAP}
 
 
 class Beside:
-    """A process of its own for one way, which does a step whenever it is told to."""
+    """A process of its own for one way, which does a step for every line that it reads."""
 
-    def __init__(self, way: str, kind: str) -> None:
-        call = [sys.executable, __file__, way, kind]
+    def __init__(self, way: str, task: str, kind: str) -> None:
+        call = [sys.executable, __file__, way, task, kind]
         self.process = subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=AS_THE_DAG)
 
     def step(self) -> tuple[float, int]:
@@ -102,9 +120,9 @@ class Beside:
         self.process.wait()
 
 
-def serve(way: str, kind: str) -> None:
+def serve(way: str, task: str, kind: str, scale: str = "paper") -> None:
     """The other side of `Beside`."""
-    step = Step(way)
+    step = Step(way, task, scale=scale)
     step.model.train(kind == "train")
     for _ in sys.stdin:
         started = time.perf_counter()
@@ -115,35 +133,38 @@ def serve(way: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS[1:])
-@pytest.mark.parametrize("kind", ["train", "evaluate"])
-def test_step(benchmark, kind, way):
+@pytest.mark.parametrize(("task", "kind"), STEPS)
+def test_step(benchmark, task, kind, way):
     """In turn with the reference, as the speed of a machine drifts: each round is a ratio of its own."""
     rounds = []
-    with Beside(WAYS[0], kind) as slow, Beside(way, kind) as fast:
+    with Beside(WAYS[0], task, kind) as slow, Beside(way, task, kind) as fast:
         slow.step(), fast.step()  # the first one meets fresh memory
-        benchmark.pedantic(lambda: rounds.append((*slow.step(), *fast.step())), rounds=ROUNDS)
+        benchmark.pedantic(lambda: rounds.append((*slow.step(), *fast.step())), rounds=ROUNDS[task])
     reference, reference_peak, package, peak = zip(*rounds, strict=True)
-    ratio = median(a / b for a, b in zip(reference, package, strict=True))
-    benchmark.extra_info.update(rounds=rounds, ratio=ratio)
+    ratio, share = median(a / b for a, b in zip(reference, package, strict=True)), peak[-1] / reference_peak[-1]
+    benchmark.extra_info.update(rounds=rounds, ratio=ratio, share=share)
     print(
-        f"\n{kind} {way}: {median(package):.2f} s and {peak[-1]:,} MiB, reference {median(reference):.2f} s and "
-        f"{reference_peak[-1]:,} MiB: {ratio:.2f} times as fast, {peak[-1] / reference_peak[-1]:.1%} of the memory"
+        f"\n{task} {kind} {way}: {median(package):.2f} s and {peak[-1]:,} MiB, reference {median(reference):.2f} s and "
+        f"{reference_peak[-1]:,} MiB: {ratio:.2f} times as fast, {share:.1%} of the memory"
     )
     print("rounds:", ", ".join(f"{a:.1f} / {b:.1f} = {a / b:.2f}" for a, b in zip(reference, package, strict=True)))
     assert ratio > 1
+    if kind == "train":
+        assert share < 0.65
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_kept_for_the_backward_pass(benchmark, way):
+@pytest.mark.parametrize("task", REFERENCES)
+def test_kept_for_the_backward_pass(benchmark, task, way):
     """What a forward pass has allocated and not given back at its end; timing it says nothing."""
-    step = Step(way)
+    step = Step(way, task)
     step.model.train()
     cpu = torch.profiler.ProfilerActivity.CPU
     with torch.profiler.profile(activities=[cpu], profile_memory=True, acc_events=True) as profile:
-        loss = benchmark.pedantic(lambda: sum(step.losses(step.forward()).values()), rounds=1)
+        loss = benchmark.pedantic(step.loss, rounds=1)
     kept = sum(event.self_cpu_memory_usage for event in profile.key_averages()) / 2**30
     benchmark.extra_info["kept_gib"] = kept
-    print(f"\nkept {way}: {kept:.2f} GiB")
+    print(f"\nkept {task} {way}: {kept:.2f} GiB")
     assert torch.isfinite(loss)
 
 
@@ -158,9 +179,9 @@ GROUPS = {
 }
 
 
-def tell_profile(way: str, clips: str) -> None:
-    """Print where one training step spends its time: the second one of one clip, the first one of more."""
-    step = Step(way, int(clips))
+def print_profile(way: str, task: str, clips: str) -> None:
+    """Where one training step spends its time: the second one of one clip, the first one of more."""
+    step = Step(way, task, int(clips))
     step.model.train()
     if int(clips) > 1:  # the memory of two cores' machine
         step.model.backbone.checkpoint_stages()
@@ -174,20 +195,26 @@ def tell_profile(way: str, clips: str) -> None:
     spent: dict[str, float] = dict.fromkeys([*GROUPS, "rest"], 0.0)
     for event in profile.key_averages():
         spent[group.get(event.key, "rest")] += event.self_cpu_time_total / 1e6
-    print(f"{way}, {clips} clips: {seconds:.1f} s, peak {peak_mib():,} MiB")
+    print(f"{task} {way}, {clips} clips: {seconds:.1f} s, peak {peak_mib():,} MiB")
     for title, part in spent.items():
         print(f"  {title:30} {part:6.2f} s {part / sum(spent.values()):6.1%}")
 
 
-@pytest.mark.parametrize(("way", "clips"), [("fast-fp32", 1), ("fast-bf16", 1), ("fast-bf16", 8)])
-def test_profile(benchmark, way, clips):
+@pytest.mark.parametrize(
+    ("way", "task", "clips"),
+    [
+        *[(way, task, 1) for task in REFERENCES for way in WAYS[1:]],
+        ("fast-bf16", "ave", 8),
+    ],
+)
+def test_profile(benchmark, way, task, clips):
     """Of one clip, and of a batch of eight with stages checkpointed; the time that pytest-benchmark prints says nothing."""
-    call = [sys.executable, __file__, way, "profile", str(clips)]
-    told = benchmark.pedantic(lambda: subprocess.check_output(call, text=True, env=AS_THE_DAG), rounds=1)
-    print("\n" + told)
-    assert "matrix products" in told
+    call = [sys.executable, __file__, way, task, "profile", str(clips)]
+    summary = benchmark.pedantic(lambda: subprocess.check_output(call, text=True, env=AS_THE_DAG), rounds=1)
+    print("\n" + summary)
+    assert "matrix products" in summary
 
 
 if __name__ == "__main__":
-    way, kind, *clips = sys.argv[1:]
-    tell_profile(way, *clips) if kind == "profile" else serve(way, kind)
+    way, task, kind, *rest = sys.argv[1:]
+    print_profile(way, task, *rest) if kind == "profile" else serve(way, task, kind, *rest)

@@ -2,7 +2,11 @@
 
 Nothing here is shared with the package but timm's own modules and, after pooling, the temporal module and the head
 (0.02 % of the work). Parameter names are the public checkpoint's, in timm's >= 1.0 order of patch merging.
+`ReleaseWalk` is the walk through both encoders, `ReleaseModel` the model for AVE; `release_segmentation` has those for S4
+and MS3.
 """
+
+from collections.abc import Iterator, Mapping
 
 import torch
 from timm.models.swin_transformer import SwinTransformer
@@ -19,17 +23,24 @@ from dgsct.models.temporal import TemporalAttention
 from dgsct.settings.scales import Scale
 from dgsct.tasks.ave.options import AveOptions as Options
 
-ALPHA, BETA = 0.3, 0.05
-
 
 class Adapter(nn.Module):
-    """The release's adapter: tensors (B', C, N, 1) in and out, the prompt as a convolution over the token axis."""
+    """The release's adapter: tensors (B', C, N, 1) in and out, the prompt as a convolution over the token axis.
 
-    def __init__(self, own: tuple[int, int], other: tuple[int, int], tokens: int, reduction: int, groups: int) -> None:
+    Here as for AVE; other tasks differ in `alpha`, `beta`, the prompt and the bottleneck.
+    """
+
+    alpha, beta = 0.3, 0.05
+
+    def __init__(
+        self, own: tuple[int, int], other: tuple[int, int], tokens: int, reduction: int, groups: int, gated: bool = True
+    ) -> None:
         super().__init__()
         (n, c), (n_y, c_y) = own, other
         d, r = c // 2, c // reduction
-        self.gate, self.gate_tk, self.gate_av = (nn.Parameter(torch.zeros(1)) for _ in range(3))
+        if gated:
+            self.gate = nn.Parameter(torch.zeros(1))
+        self.gate_av = nn.Parameter(torch.zeros(1))
         self.my_tokens = nn.Parameter(torch.rand(tokens, c))
         self.conv_adapter = nn.Conv2d(n_y, n, 1)
         self.fc = nn.Linear(c_y, c)
@@ -39,13 +50,17 @@ class Adapter(nn.Module):
         self.fc_affine_v_s_att = nn.Linear(d, 1)
         self.down_sampler = nn.Conv2d(c, r, 1, groups=groups, bias=False)
         self.up_sampler = nn.Conv2d(r, c, 1, groups=groups, bias=False)
-        self.bn1, self.bn2 = nn.BatchNorm1d(r), nn.BatchNorm1d(c)
         self.ln_before, self.ln_post = nn.LayerNorm(c), nn.LayerNorm(c)
+        self._add_own(c, r)
+
+    def _add_own(self, c: int, r: int) -> None:
+        """Parameters that only this task's adapter has."""
+        self.gate_tk = nn.Parameter(torch.zeros(1))
+        self.bn1, self.bn2 = nn.BatchNorm1d(r), nn.BatchNorm1d(c)
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """x (B', C, N, 1), y (B', C_y, N_y, 1) -> residual like x, pooling map (B', 1, N)."""
-        prompt = self.conv_adapter(y.transpose(2, 1))
-        prompt = self.fc(prompt.squeeze(-1))
+        prompt = self._prompt(y)
         tokens = self.my_tokens.unsqueeze(0).repeat(len(x), 1, 1)
         tokens = tokens + torch.bmm(torch.bmm(tokens, prompt.transpose(1, 2)).softmax(-1), prompt)
         stream = x.squeeze(-1).transpose(1, 2)
@@ -61,12 +76,22 @@ class Adapter(nn.Module):
         scores = self.fc_affine_v_s_att(video * guide)
         pooling = scores.tanh().transpose(1, 2).softmax(-1)
         torch.bmm(pooling, attended)  # computed and discarded
-        stream = ALPHA * channel * stream + BETA * scores.sigmoid() * stream + stream * (1 - ALPHA)
+        return self._bottleneck(self._scaled(stream, channel, scores)), pooling
 
+    def _prompt(self, y: Tensor) -> Tensor:
+        """y (B', C_y, N_y, 1) -> P (B', N, C)."""
+        return self.fc(self.conv_adapter(y.transpose(2, 1)).squeeze(-1))
+
+    def _scaled(self, stream: Tensor, channel: Tensor, scores: Tensor) -> Tensor:
+        """Both maps applied to (B', N, C)."""
+        return self.alpha * channel * stream + self.beta * scores.sigmoid() * stream + stream * (1 - self.alpha)
+
+    def _bottleneck(self, stream: Tensor) -> Tensor:
+        """(B', N, C) -> (B', C, N, 1)."""
         z = self.ln_before(stream).transpose(1, 2).unsqueeze(-1)
         z = self._normalised(self.bn2, self.up_sampler(F.relu(self._normalised(self.bn1, self.down_sampler(z)))))
         z = self.ln_post(z.squeeze(-1).transpose(1, 2)).transpose(1, 2).unsqueeze(-1)
-        return self.gate * z, pooling
+        return self.gate * z
 
     @staticmethod
     def _normalised(norm: nn.Module, z: Tensor) -> Tensor:
@@ -86,8 +111,11 @@ def back(residual: Tensor) -> Tensor:
     return residual.squeeze(-1).transpose(1, 2)
 
 
-class ReleaseModel(nn.Module):
-    """DG-SCT for AVE as released."""
+class ReleaseWalk(nn.Module):
+    """Both encoders and the adapters between them, walked as released."""
+
+    adapter: type[Adapter] = Adapter
+    audio_gated = True
 
     def __init__(self, scale: Scale) -> None:
         super().__init__()
@@ -106,18 +134,17 @@ class ReleaseModel(nn.Module):
             if hasattr(module, "fused_attn"):
                 module.fused_attn = False
         self.front, self.bn0 = LogMel(h, as_convolution=True), nn.BatchNorm2d(h.mel_bins)
-        visual = [((s.image_size // s.patch_size >> i) ** 2, s.embed_dim << i) for i in range(len(s.depths))]
-        audio = [((h.spec_size // h.patch_size >> i) ** 2, h.embed_dim << i) for i in range(len(h.depths))]
-        places = [(visual[i], audio[i]) for i, n in enumerate(h.depths) for _ in range(n)]
+        self.visual = [((s.image_size // s.patch_size >> i) ** 2, s.embed_dim << i) for i in range(len(s.depths))]
+        self.audio = [((h.spec_size // h.patch_size >> i) ** 2, h.embed_dim << i) for i in range(len(h.depths))]
+        places = [(self.visual[i], self.audio[i]) for i, n in enumerate(h.depths) for _ in range(n)]
         sizes = (scale.num_tokens, scale.reduction, scale.groups)
         for place in ("p1", "p2"):
-            setattr(self, f"vis_adapter_blocks_{place}", nn.ModuleList(Adapter(v, a, *sizes) for v, a in places))
-            setattr(self, f"audio_adapter_blocks_{place}", nn.ModuleList(Adapter(a, v, *sizes) for v, a in places))
-        self.temporal_attn = TemporalAttention(visual[-1][1], audio[-1][1], scale.head, Options())
-        self.CMBS = EventHead(scale.head, Options(), scale.classes)
-        self.requires_grad_(False)
-        for name, part in self.named_children():
-            part.requires_grad_(name.startswith(("vis_", "audio_", "temporal", "CMBS")))
+            sides = {
+                "vis": [self.adapter(v, a, *sizes) for v, a in places],
+                "audio": [self.adapter(a, v, *sizes, gated=self.audio_gated) for v, a in places],
+            }
+            for side, adapters in sides.items():
+                setattr(self, f"{side}_adapter_blocks_{place}", nn.ModuleList(adapters))
 
     def image(self, wave: Tensor) -> Tensor:
         """Tiled seconds (B', samples) -> (B', 1, S, S)."""
@@ -130,11 +157,14 @@ class ReleaseModel(nn.Module):
         x = x.permute(0, 1, 3, 2).contiguous().reshape(len(x), 1, mel, chunks, size)
         return x.permute(0, 1, 3, 2, 4).contiguous().reshape(len(x), 1, size, size)
 
-    def forward(self, frames: Tensor, wave: Tensor) -> EventOutput:
-        """Frames (B, T, 3, H, W) in [0, 1] and tiled seconds (B, T, samples) -> scores."""
-        batch = len(frames)
+    def images(self, frames: Tensor) -> Tensor:
+        """Frames (B, T, 3, H, W) in [0, 1] -> (B', 3, H, W), colours normalised."""
         mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-        v = self.swin.patch_embed((frames.flatten(0, 1) - mean) / std).flatten(1, 2)
+        return (frames.flatten(0, 1) - mean) / std
+
+    def stages(self, images: Tensor, wave: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Behind every stage: both streams (B', N, C) and the pooling maps (B', 1, N) of its last adapters."""
+        v = self.swin.patch_embed(images).flatten(1, 2)
         a = self.htsat.patch_embed(self.image(wave.flatten(0, 1))).flatten(1, 2)
         k = 0
         for vis, aud in zip(self.swin.layers, self.htsat.layers, strict=True):
@@ -145,24 +175,26 @@ class ReleaseModel(nn.Module):
                     v = v + block.drop_path1(block.norm1(self._window(block, v)))
                     v = v + block.drop_path2(block.norm2(block.mlp(v)))
                     continue
-                to_a, _ = self.audio_adapter_blocks_p1[k](flat(a), flat(v))
-                to_v, _ = self.vis_adapter_blocks_p1[k](flat(v), flat(a))
-                v = v + block.drop_path1(block.norm1(self._window(block, v)))
-                v = v + back(to_v)
-                side = round(a.shape[1] ** 0.5)
-                a = aud.blocks[j // ratio](a.view(len(a), side, side, -1)).flatten(1, 2)
-                a = a + back(to_a)
-                to_a, pool_a = self.audio_adapter_blocks_p2[k](flat(a), flat(v))
-                to_v, pool_v = self.vis_adapter_blocks_p2[k](flat(v), flat(a))
-                v = v + block.drop_path2(block.norm2(block.mlp(v)))
-                v = v + back(to_v)
-                a = a + back(to_a)
+                v, a, pool_v, pool_a = self._pair(k, block, aud.blocks[j // ratio], v, a)
                 k += 1
-        visual = torch.bmm(pool_v, self.swin.norm(v)).view(batch, -1, v.shape[-1])
-        audio = torch.bmm(pool_a, a).view(batch, -1, a.shape[-1])
-        gated = self.temporal_attn(visual, audio)
-        self.CMBS.audio_interaction(gated.audio, self.CMBS.visual_interaction(gated.visual, gated.audio))  # discarded
-        return self.CMBS(gated)
+            yield v, a, pool_v, pool_a
+
+    def _pair(
+        self, k: int, block: nn.Module, audio_block: nn.Module, v: Tensor, a: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One pair of blocks and the adapters of both rounds."""
+        to_a, _ = self.audio_adapter_blocks_p1[k](flat(a), flat(v))
+        to_v, _ = self.vis_adapter_blocks_p1[k](flat(v), flat(a))
+        v = v + block.drop_path1(block.norm1(self._window(block, v)))
+        v = v + back(to_v)
+        side = round(a.shape[1] ** 0.5)
+        a = audio_block(a.view(len(a), side, side, -1)).flatten(1, 2)
+        a = a + back(to_a)
+        to_a, pool_a = self.audio_adapter_blocks_p2[k](flat(a), flat(v))
+        to_v, pool_v = self.vis_adapter_blocks_p2[k](flat(v), flat(a))
+        v = v + block.drop_path2(block.norm2(block.mlp(v)))
+        v = v + back(to_v)
+        return v, a + back(to_a), pool_v, pool_a
 
     @staticmethod
     def _merge(layer: nn.Module, x: Tensor) -> Tensor:
@@ -176,15 +208,54 @@ class ReleaseModel(nn.Module):
         return block._attn(x.view(len(x), *block.input_resolution, -1)).flatten(1, 2)
 
 
+class ReleaseModel(ReleaseWalk):
+    """DG-SCT for AVE as released."""
+
+    def __init__(self, scale: Scale) -> None:
+        super().__init__(scale)
+        self.temporal_attn = TemporalAttention(self.visual[-1][1], self.audio[-1][1], scale.head, Options())
+        self.CMBS = EventHead(scale.head, Options(), scale.classes)
+        self.requires_grad_(False)
+        for name, part in self.named_children():
+            part.requires_grad_(name.startswith(("vis_", "audio_", "temporal", "CMBS")))
+
+    def forward(self, frames: Tensor, wave: Tensor) -> EventOutput:
+        """Frames (B, T, 3, H, W) in [0, 1] and tiled seconds (B, T, samples) -> scores."""
+        for v, a, pool_v, pool_a in self.stages(self.images(frames), wave):  # noqa: B007
+            pass
+        visual = torch.bmm(pool_v, self.swin.norm(v)).view(len(frames), -1, v.shape[-1])
+        audio = torch.bmm(pool_a, a).view(len(frames), -1, a.shape[-1])
+        gated = self.temporal_attn(visual, audio)
+        self.CMBS.audio_interaction(gated.audio, self.CMBS.visual_interaction(gated.visual, gated.audio))  # discarded
+        return self.CMBS(gated)
+
+    def losses(self, output: EventOutput, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Loss terms of weight one."""
+        return self.CMBS.losses(output, targets["relevant"], targets["category"])
+
+
 def opened(scale: Scale, tile: int = 1) -> DGSCT:
-    """A model with every gate open and every norm of Swin-V2 alive, so that all paths carry numbers."""
+    """A model for AVE with every gate open and every norm of Swin-V2 alive, so that all paths carry numbers."""
     torch.manual_seed(0)
-    model = DGSCT(scale, Options(tile=tile))
+    return with_open_gates(DGSCT(scale, Options(tile=tile)))
+
+
+def with_open_gates(model: nn.Module) -> nn.Module:
+    """`model` of the package, its gates open and every norm of Swin-V2 alive."""
     with torch.no_grad():
         for name, p in model.named_parameters():
             if "gate" in name.split(".")[-1] or ("swin.swin" in name and ".norm" in name and name.endswith("weight")):
                 p.copy_(0.3 + 0.2 * torch.rand_like(p))
     return model
+
+
+def encoder_state(own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The entries of both encoders in a state of the package's model, by the yardstick's names."""
+    htsat = "backbone.encoders.htsat."
+    state = {f"swin.{k.split('.swin.swin.')[1]}": v for k, v in own.items() if ".encoders.swin.swin." in k}
+    state |= {f"htsat.{k.removeprefix(htsat + 'swin.')}": v for k, v in own.items() if k.startswith(htsat + "swin.")}
+    state |= {k.removeprefix(htsat): v for k, v in own.items() if k.startswith(htsat + "bn0.")}
+    return state | {f"front.{name}": own[f"{htsat}frontend.{name}"] for name in ("conv_real", "conv_imag", "mel")}
 
 
 def release_twin(model: DGSCT, scale: Scale) -> ReleaseModel:
@@ -193,12 +264,7 @@ def release_twin(model: DGSCT, scale: Scale) -> ReleaseModel:
     own = model.state_dict()
     state = {f"temporal_attn.{k.removeprefix('temporal.')}": v for k, v in own.items() if k.startswith("temporal.")}
     state |= {f"CMBS.{k.removeprefix('head.')}": v for k, v in own.items() if k.startswith("head.")}
-    state |= {f"swin.{k.split('.swin.swin.')[1]}": v for k, v in own.items() if ".encoders.swin.swin." in k}
-    htsat = "backbone.encoders.htsat."
-    state |= {f"htsat.{k.removeprefix(htsat + 'swin.')}": v for k, v in own.items() if k.startswith(htsat + "swin.")}
-    state |= {k.removeprefix(htsat): v for k, v in own.items() if k.startswith(htsat + "bn0.")}
-    front = {"conv_real": "conv_real", "conv_imag": "conv_imag", "mel": "mel"}
-    state |= {f"front.{name}": own[f"{htsat}frontend.{name}"] for name in front}
+    state |= encoder_state(own)
     state |= {k: v for k, v in to_public(own, scale.groups).items() if "_adapter_blocks_" in k}
     twin.load_state_dict(state)
     return twin

@@ -1,7 +1,8 @@
 """What the backward pass computes once more instead of remembering it.
 
 Elementwise work is cheap beside the matrix products around it, so it is done again in the backward pass. `recompute` does
-that for a whole function, `Unkept` for one result that several operations read.
+that for a whole function, `Unkept` for one result that several operations read. What is small is kept: doing it again costs
+calls, not arithmetic.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,12 +10,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
-# What has fewer elements (1 MiB in float32) is kept: doing it again costs calls, not arithmetic.
-LARGE = 1 << 18
+LARGE = 1 << 20  # bytes; what is smaller is kept
+AT_ONCE = 1 << 22  # bytes of the rows that are computed together
 _passes: list[int] = []  # of the regions around this moment: 1 in the forward pass, 2 when done again
 
 
@@ -35,14 +38,14 @@ def _remembers() -> bool:
 def recompute(function: Callable[..., Any], *inputs: Any, random: bool = False) -> Any:
     """`function(*inputs)`, of which the backward pass remembers the inputs only and computes the rest once more.
 
-    `random` says that it draws random numbers, which are then drawn alike. Statistics move once (`BatchNorm`). An input
-    may be `Unkept`; the function is given its values.
+    Where no input is large, all is remembered. `random` says that it draws random numbers, which are then drawn alike.
+    Statistics move once (`BatchNorm`). An input may be `Unkept`; the function is given its values.
     """
 
     def of_values(*inputs: Any) -> Any:
         return function(*(x.values() if isinstance(x, Unkept) else x for x in inputs))
 
-    if not _remembers():
+    if not _remembers() or not any(map(_large, inputs)):
         return of_values(*inputs)
     contexts = {"context_fn": lambda: (_numbered(1), _numbered(2))}
     return checkpoint(of_values, *inputs, use_reentrant=False, preserve_rng_state=random, **contexts)
@@ -55,7 +58,50 @@ def recompute_narrow(function: Callable[..., Any], x: Tensor, *inputs: Any) -> A
 
 def large_and_narrow(x: Tensor) -> bool:
     """Whether products over the channels of `x` [B, N, C] cost less than the room that their results take meanwhile."""
-    return x.shape[-1] <= x.shape[-2] and x.numel() >= LARGE
+    return x.shape[-1] <= x.shape[-2] and _large(x)
+
+
+def recompute_needed_rows(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    """`module(inputs)` for large inputs whose rows (first dimension) it treats one by one.
+
+    Rows are computed a few at a time. The backward pass computes again, and goes through, only those whose result has a
+    gradient: of an S4 clip, for example, the loss sees one mask in five.
+    """
+    if not _remembers() or not any(map(_large, inputs)):
+        return module(inputs)
+    return _NeededRows.apply(module, len(inputs), *inputs, *(p for p in module.parameters() if p.requires_grad))
+
+
+class _NeededRows(Function):
+    @staticmethod
+    def forward(ctx: Any, module: nn.Module, count: int, *tensors: Tensor) -> Tensor:
+        inputs, kind = tensors[:count], tensors[0].device.type
+        ctx.module, ctx.count = module, count
+        ctx.precision = {"dtype": torch.get_autocast_dtype(kind), "enabled": torch.is_autocast_enabled(kind)}
+        ctx.at_once = max(1, AT_ONCE * len(inputs[0]) // sum(x.nbytes for x in inputs))
+        ctx.save_for_backward(*tensors)
+        return torch.cat([module(part) for part in zip(*(x.split(ctx.at_once) for x in inputs), strict=True)])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, parameters = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        at_inputs = [torch.zeros_like(x) for x in inputs]
+        totals: list[Tensor | None] = [None] * len(parameters)
+        needed = (grad != 0).flatten(1).any(dim=1).nonzero().squeeze(1)
+        for rows in needed.split(ctx.at_once) if len(needed) else ():
+            some = tuple(x[rows].requires_grad_() for x in inputs)
+            with torch.enable_grad(), torch.autocast(grad.device.type, **ctx.precision):
+                out = ctx.module(some)
+            grads = torch.autograd.grad(out, (*some, *parameters), grad[rows], allow_unused=True)
+            for total, x in zip(at_inputs, grads, strict=False):
+                total.index_copy_(0, rows, x)
+            totals = [x if total is None else total.add_(x) for total, x in zip(totals, grads[ctx.count :], strict=True)]
+        return None, None, *at_inputs, *totals
+
+
+def _large(x: Any) -> bool:
+    return x.large if isinstance(x, Unkept) else isinstance(x, Tensor) and x.numel() * x.element_size() >= LARGE
 
 
 class Unkept:
@@ -70,7 +116,8 @@ class Unkept:
         self._now: Tensor | None = function(*inputs)
         self._kind, self._learns = self._now.dtype, self._now.requires_grad
         self._place = self._now.untyped_storage().data_ptr()
-        self._active = _remembers() and not _passes and self._now.numel() >= LARGE
+        self.large = _large(self._now)
+        self._active = _remembers() and not _passes and self.large
         self._uses = self._left = 0
 
     def __enter__(self) -> "Unkept":

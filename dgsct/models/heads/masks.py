@@ -14,6 +14,7 @@ from dgsct.models.interaction import Pyramid
 from dgsct.models.temporal_pyramid import PyramidTemporalAttention
 from dgsct.ops.batch_norm import BatchNorm
 from dgsct.ops.precision import full_precision
+from dgsct.ops.recompute import recompute_needed_rows
 from dgsct.settings.options import Options
 from dgsct.settings.scales import HeadSizes
 
@@ -145,7 +146,7 @@ class Segmenter(nn.Module):
         """Maps [B T, C, k, k], finest first, and the audio vector [B, T, D] -> masks."""
         pairs = [tpavi(x, audio) for tpavi, x in zip(self.tpavi, maps, strict=True)]
         positive = tuple(z.relu() for z, _ in pairs)
-        logits = self.decoder(positive)
+        logits = recompute_needed_rows(self.decoder, positive)
         return MaskOutput(logits.view(*audio.shape[:2], *logits.shape[1:]), positive, tuple(a for _, a in pairs))
 
 
