@@ -25,7 +25,8 @@ class Source:
 
     What is never on screen needs no look, what is never heard no sound. `visible` and `audible` are intervals [start, end)
     in seconds. `centre`, `swing` (x, y; y downwards) and `size` (the radius) are in units of the image side, `speed` in
-    radians a second. `loudness` is an amplitude, `pitch` and `tempo` are factors on the timbre's frequencies and rhythm.
+    radians a second; in its intervals of `shade` it has no colour. `loudness` is an amplitude, `pitch` and `tempo` are
+    factors on the timbre's frequencies and rhythm.
     """
 
     look: Look | None
@@ -41,6 +42,7 @@ class Source:
     loudness: float
     pitch: float
     tempo: float
+    shade: tuple[Interval, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.visible and self.look is None) or (self.audible and self.sound is None):
@@ -163,8 +165,9 @@ def render_frames(scene: Scene, width: int, height: int, fps: float) -> np.ndarr
             f, h, w = np.nonzero(source.look.inside(x, y))
             along_x, along_y = source.look.stripes
             light = 1 - 0.3 * (np.sin(np.pi * (along_x * x[f, 0, w] + along_y * y[f, h, 0])) > 0.2)
-            colour = 255 * np.array(colorsys.hsv_to_rgb(source.hue, 0.8, 0.9))
-            frames[shown[f], h, w] = light[:, None] * colour
+            saturation = np.where(active(source.shade, times[shown]), 0.0, 0.8)
+            colours = 255 * np.array([colorsys.hsv_to_rgb(source.hue, s, 0.9) for s in saturation])
+            frames[shown[f], h, w] = light[:, None] * colours[f]
     frames += 6 * rng.standard_normal(frames.shape[:3], dtype=np.float32)[..., None]
     return np.clip(frames, 0, 255).astype(np.uint8)
 

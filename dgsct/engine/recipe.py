@@ -26,13 +26,15 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 def build_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     """The optimiser of all trainable parameters, in the recipe's groups; a parameter belongs to the first group that it fits.
 
-    ValueError names a group that fits none.
+    A group of parameters that are all frozen is left out; ValueError names one that fits no parameter, or none that is left.
     """
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     groups: list[dict[str, object]] = []
     taken: set[str] = set()
     for group in recipe.groups:
         mine = {name: p for name, p in trainable if name not in taken and fnmatchcase(name, group.match)}
+        if not mine and any(fnmatchcase(name, group.match) for name, p in model.named_parameters() if not p.requires_grad):
+            continue
         if not mine:
             raise ValueError(f"no trainable parameter is left for the recipe's group {group.match!r}")
         taken |= mine.keys()

@@ -10,7 +10,7 @@ from dgsct.errors import UsageError
 from dgsct.methods.base import Method, Part
 from dgsct.tasks import TASKS
 
-FAMILIES: tuple[str, ...] = ("dg_sct", "late_fusion", "avsbench")
+FAMILIES: tuple[str, ...] = ("dg_sct", "late_fusion", "linear_probe", "avsbench")
 
 
 def _yardsticks() -> list[Method]:

@@ -7,7 +7,8 @@ Stream x [B, N_x, C] is adapted under the guidance of stream y [B, N_y, C_y]:
     attention   x2, A = DualGuidedAttention(x1, mean of P)                 eq. 3-6
     bottleneck  Omega = g LN(BN(U relu(BN(D LN(x2)))))                     grouped, reduction 8, gate g = 0 at the start
 
-The gates start at zero, so a fresh adapter is silent and leaves the frozen encoders as they are. That is the form for AVE;
+The gates start at zero in the release, so that a fresh adapter is silent and leaves the frozen encoders as they are
+(`Scale.gate` may say otherwise). That is the form for AVE;
 the release of another task builds the prompt or the bottleneck in another way (`Form`).
 """
 
@@ -126,10 +127,10 @@ class ResizedPrompt(Prompt):
 class LatentTokens(nn.Module):
     """A few learned tokens that read the prompt and are read by x: cross-attention without scale or projections."""
 
-    def __init__(self, count: int, dim: int) -> None:
+    def __init__(self, count: int, dim: int, gate: float = 0.0) -> None:
         super().__init__()
         self.tokens = nn.Parameter(torch.rand(count, dim))
-        self.gate = nn.Parameter(torch.zeros(1))
+        self.gate = nn.Parameter(torch.full((1,), gate))
 
     def forward(self, x: Tensor, read: Tensor) -> Tensor:
         """`x` [B, N, C] and what the tokens read from the prompt [B, K, C] -> x plus the gated read-out [B, N, C].
@@ -161,7 +162,7 @@ class GroupedLinear(nn.Module):
 class Bottleneck(nn.Module):
     """LayerNorm, grouped down- and up-projection with batch normalisation over samples and tokens, LayerNorm, gate."""
 
-    def __init__(self, dim: int, reduction: int, groups: int) -> None:
+    def __init__(self, dim: int, reduction: int, groups: int, gate: float = 0.0) -> None:
         super().__init__()
         hidden = dim // reduction
         self.norm_before = nn.LayerNorm(dim)
@@ -170,7 +171,7 @@ class Bottleneck(nn.Module):
         self.up = GroupedLinear(hidden, dim, groups)
         self.bn_up = BatchNorm(dim)
         self.norm_after = nn.LayerNorm(dim)
-        self.gate = nn.Parameter(torch.zeros(1))
+        self.gate = nn.Parameter(torch.full((1,), gate))
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` [B, N, C] -> Omega [B, N, C]."""
@@ -181,14 +182,19 @@ class Bottleneck(nn.Module):
 
 
 class BareBottleneck(nn.Module):
-    """Grouped down- and up-projection, gate (visual side), LayerNorm. The norm leaves little of the gate but its sign."""
+    """Grouped down- and up-projection, gate (visual side), LayerNorm. The norm leaves little of the gate but its sign.
 
-    def __init__(self, dim: int, reduction: int, groups: int, gated: bool) -> None:
+    So a `gate` that is not zero is where the norm's own scale starts, and the gate itself starts at one.
+    """
+
+    def __init__(self, dim: int, reduction: int, groups: int, gated: bool, gate: float = 0.0) -> None:
         super().__init__()
         self.down = GroupedLinear(dim, dim // reduction, groups)
         self.up = GroupedLinear(dim // reduction, dim, groups)
         self.norm_after = nn.LayerNorm(dim)
-        self.gate = nn.Parameter(torch.zeros(1)) if gated else None
+        self.gate = nn.Parameter(torch.full((1,), float(gate != 0))) if gated else None
+        if gate:
+            nn.init.constant_(self.norm_after.weight, gate)
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` [B, N, C] -> Omega [B, N, C]."""
@@ -215,23 +221,24 @@ class Adapter(nn.Module):
         release_order: bool = False,
         form: Form = NORMED,
         gated: bool = True,
+        gate: float = 0.0,
     ) -> None:
         """`shape` = (N_x, C) of the adapted stream, `guide` = (N_y, C_y) of the guiding one; a bare bottleneck may be without
-        gate."""
+        gate. `gate`: how much is added to the stream as training starts."""
         super().__init__()
         (tokens, dim), (guide_tokens, guide_dim) = shape, guide
         self.keep_tokens = options.keep_tokens
         self.spatial_map = options.spatial_prompt == "map" and options.S
         self.whole_prompt = release_order or self.spatial_map
         self.prompt = (ResizedPrompt if form.prompt == "resize" else Prompt)(tokens, guide_tokens, dim, guide_dim)
-        self.latent = LatentTokens(num_tokens, dim)
+        self.latent = LatentTokens(num_tokens, dim, gate)
         self.attention = DualGuidedAttention(dim, options)
         if form.bottleneck == "normed":
-            self.bottleneck = Bottleneck(dim, reduction, groups)
+            self.bottleneck = Bottleneck(dim, reduction, groups, gate)
             self.spare_gate = nn.Parameter(torch.ones(1))
         else:
             self.latent.tokens.data.zero_()
-            self.bottleneck = BareBottleneck(dim, reduction, groups, gated)
+            self.bottleneck = BareBottleneck(dim, reduction, groups, gated, gate)
             self.unused = nn.ModuleDict({"norm_before": nn.LayerNorm(dim), "temporal_gate": nn.Linear(dim, 1)})
 
     def forward(self, x: Tensor, y: Tensor) -> Adapted:

@@ -62,7 +62,7 @@ class AdapterPair(nn.Module):
             if not there and form.off == "absent":
                 return NoAdapter()
             own_options = options if there else replace(options, S=False, C=False)
-            return Adapter(own, other, *sizes, own_options, order, form, gated)
+            return Adapter(own, other, *sizes, own_options, order, form, gated, scale.gate)
 
         self.a2v = adapter(visual, audio, options.A2V, gated=True)
         self.v2a = adapter(audio, visual, options.V2A, gated=False)

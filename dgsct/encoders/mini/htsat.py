@@ -9,7 +9,7 @@ from dgsct.encoders.frontend import log_mel_compact
 from dgsct.encoders.htsat import HTSAT
 from dgsct.settings.scales import MINI
 
-EPOCHS = 8
+EPOCHS = 4
 SOUNDS = (HUM, CHIRP, HISS, CLICKS, BELL, WHISTLE)
 TILE = 10
 CHUNK = 200  # seconds analysed at once
@@ -27,6 +27,6 @@ def build() -> tuple[HTSAT, int]:
     return HTSAT(MINI.htsat), MINI.htsat.embed_dim << (len(MINI.htsat.depths) - 1)
 
 
-def pooled(encoder: nn.Module, mels: Tensor) -> Tensor:
-    """Mean of the last block's tokens, [B, width]."""
-    return encoder(mels, TILE).mean(dim=1)
+def places(encoder: nn.Module, mels: Tensor) -> Tensor:
+    """Mean of the last block's tokens as one place, [B, 1, width]: a sound has no place in a second's spectrogram."""
+    return encoder(mels, TILE).mean(dim=1, keepdim=True)

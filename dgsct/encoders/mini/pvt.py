@@ -24,6 +24,6 @@ def build() -> tuple[Pvt, int]:
     return Pvt(MINI.pvt), MINI.pvt.dims[-1]
 
 
-def pooled(encoder: nn.Module, images: Tensor) -> Tensor:
-    """Mean of the last map, [B, channels]."""
-    return encoder(images)[-1].mean(dim=(2, 3))
+def places(encoder: nn.Module, images: Tensor) -> Tensor:
+    """The last map, [B, N, channels]."""
+    return encoder(images)[-1].flatten(2).transpose(1, 2)

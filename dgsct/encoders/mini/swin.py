@@ -8,7 +8,7 @@ from dgsct.encoders.examples import normalised, stills
 from dgsct.encoders.swin import SwinV2
 from dgsct.settings.scales import MINI
 
-EPOCHS = 8
+EPOCHS = 6
 LOOKS = (DISC, SQUARE, TRIANGLE, RING, CROSS, BOW)
 
 
@@ -28,6 +28,6 @@ def build() -> tuple[SwinV2, int]:
     return model, MINI.swin.embed_dim << (len(MINI.swin.depths) - 1)
 
 
-def pooled(encoder: nn.Module, images: Tensor) -> Tensor:
-    """Mean of the last block's tokens, [B, width]."""
-    return encoder(images).mean(dim=1)
+def places(encoder: nn.Module, images: Tensor) -> Tensor:
+    """Tokens of the last block, [B, N, width]."""
+    return encoder(images)

@@ -27,6 +27,6 @@ def build() -> tuple[Vggish, int]:
     return Vggish(MINI.vggish), MINI.vggish.embed_dim
 
 
-def pooled(encoder: nn.Module, inputs: Tensor) -> Tensor:
-    """The embeddings, [B, width]."""
-    return encoder(inputs)
+def places(encoder: nn.Module, inputs: Tensor) -> Tensor:
+    """The embeddings as one place, [B, 1, width]."""
+    return encoder(inputs).unsqueeze(1)

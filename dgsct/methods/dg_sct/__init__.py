@@ -5,7 +5,7 @@ from dataclasses import replace
 from dgsct.methods.base import Method, Part, frames_and_sound
 from dgsct.settings.options import ADAPTER, ATTENTION, ENCODERS, RECIPE
 
-_SIZES = ("swin", "htsat", "head", "num_tokens", "reduction", "groups")
+_SIZES = ("swin", "htsat", "head", "num_tokens", "reduction", "groups", "gate")
 _AVS = ("audio_encoder", "mixup", "av_weight")
 # LAVisH*: without S, C and T; what is left of an adapter are its latent tokens and its place.
 _BARE = ("audio_block", "residual")

@@ -8,10 +8,12 @@ It has six classes made of three looks and three sounds, so that either sense al
 
 A second belongs to the event only while its source is seen *and* heard: around the event the source may stand there
 silently or sound from off-screen, and bystanders and off-screen sounds of all kinds come and go, as long as the labels
-stay the only right answer (`classes_by_second`).
+stay the only right answer (`classes_by_second`). All that is seen passes through shade, some seconds at a time, and has no
+colour there: a second by itself may leave open what the clip as a whole tells.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,8 @@ SECONDS = 10
 SIDE, FPS, RATE = 64, 10, 32000  # pixels, frames a second, Hz
 SIZES = {"ave": {"train": 96, "val": 24, "test": 60}}
 FULL_SHARE = 0.35
+SHADE_SHARE = 0.4  # of the seconds of whatever is seen
+LIT = 2  # seconds of an event, at least, in which its source is not in shade
 TRIES = 20
 
 
@@ -56,8 +60,17 @@ def ave_scene(category: int, rng: np.random.Generator) -> tuple[Scene, int, int]
         end = start + length
     visible, audible = _around(rng, start, end)
     event = random_source(rng, *CLASSES[category], visible, audible)
-    sources = (*_companions(rng, category, event, (start, end)), event)
+    lit = rng.choice(np.arange(start, end), LIT, replace=False)
+    companions = [_in_shade(rng, one) for one in _companions(rng, category, event, (start, end))]
+    sources = (*companions, _in_shade(rng, event, lit))
     return Scene(sources, int(rng.integers(2**31)), SECONDS, float(rng.uniform(0.005, 0.02))), start, end
+
+
+def _in_shade(rng: np.random.Generator, source: Source, lit: np.ndarray | tuple[int, ...] = ()) -> Source:
+    """The source in shade for some of the clip's seconds, but for those that are `lit`."""
+    shade = rng.random(SECONDS) < SHADE_SHARE
+    shade[list(lit)] = False
+    return replace(source, shade=tuple((float(t), float(t + 1)) for t in np.flatnonzero(shade)))
 
 
 def _around(rng: np.random.Generator, start: int, end: int) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:

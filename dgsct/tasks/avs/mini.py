@@ -1,9 +1,10 @@
 """Generated AVSBench sets in the data set's own layout: mp4, PNG frames and masks, wav, `AVS.npy`, metadata.
 
-Every look has a sound of its own, and bystanders of other looks stand there silently: sight tells where things are, only
-sound tells which of them are meant. S4-like clips have one thing that sounds all the time; in MS3-like clips one to three
-of two or three things sound, each in seconds of its own. Masks come from the scene itself. What is on screen sounds more
-often than not: else a method that sees but does not yet hear would do best with empty masks.
+Every look has a sound of its own: sight tells where things are, only sound tells which of them are meant, and when. S4-like
+clips have one thing that sounds all the time; another is silent while it is there, and heard when it is away. In MS3-like
+clips two or three things are there, each of which falls silent for some seconds of its own: the sound of the whole clip
+names them all, only that of a frame tells which of them are meant in it. Masks come from the scene itself. What is on
+screen sounds more often than not: else a method that sees but does not yet hear would do best with empty masks.
 """
 
 import io
@@ -43,39 +44,47 @@ SEEN = range(FPS - 1, SEGMENTS * FPS, FPS)  # frames that the preparation takes 
 WHOLE: tuple[Interval, ...] = ((0.0, float(SEGMENTS)),)
 APART = 0.5  # of the image side, between the centres of two things
 TRIES = 200
+PASSING_SHARE = 0.7  # of the S4-like clips, in which a second thing passes
+PAUSES = (0.15, 0.25, 0.35, 0.25)  # chances that a thing of an MS3-like clip is silent for none, one, two, three seconds
 
 
 def s4_scene(category: int, rng: np.random.Generator) -> Scene:
-    """One thing that sounds for five seconds, and none to two silent ones of other looks."""
+    """One thing that sounds for five seconds; often another that is silent while it is there, and heard when it is not."""
     things = THINGS[S4.name]
-    bystanders = int(rng.choice(3, p=(0.3, 0.55, 0.15)))
-    others = rng.choice([k for k in range(len(things)) if k != category], bystanders, replace=False)
-    return _scene(rng, [(things[category], WHOLE), *((things[k], ()) for k in others)])
+    other = int(rng.choice([k for k in range(len(things)) if k != category]))
+    there, away = _there_and_away(rng)
+    passing = [(things[other], there, away)] if rng.random() < PASSING_SHARE else []
+    return _scene(rng, [(things[category], WHOLE, WHOLE), *passing])
+
+
+def _there_and_away(rng: np.random.Generator) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
+    """The clip's five seconds cut in two, in either order."""
+    cut = float(rng.integers(2, SEGMENTS - 1))
+    first, last = ((0.0, cut),), ((cut, float(SEGMENTS)),)
+    return (first, last) if rng.random() < 0.6 else (last, first)
 
 
 def ms3_scene(rng: np.random.Generator) -> Scene:
-    """Two or three things of different looks, of which one to three sound, half of them for some seconds only."""
+    """Two or three things of different looks, each of which falls silent for some seconds of its own."""
     things = THINGS[MS3.name]
-    count = int(rng.integers(2, 4))
-    sounding = min(int(rng.choice(3, p=(0.35, 0.5, 0.15))) + 1, count)
+    count = 2 + int(rng.random() < 0.4)
     chosen = rng.choice(len(things), count, replace=False)
-    return _scene(rng, [(things[k], _stretch(rng) if i < sounding else ()) for i, k in enumerate(chosen)])
+    return _scene(rng, [(things[k], WHOLE, _but_for_a_pause(rng)) for k in chosen])
 
 
-def _stretch(rng: np.random.Generator) -> tuple[Interval, ...]:
-    """All five seconds, or two to four of them."""
-    if rng.random() < 0.5:
-        return WHOLE
-    length = int(rng.integers(2, SEGMENTS))
-    start = int(rng.integers(0, SEGMENTS - length + 1))
-    return ((float(start), float(start + length)),)
+def _but_for_a_pause(rng: np.random.Generator) -> tuple[Interval, ...]:
+    """The clip's five seconds but for none to three of them in a row."""
+    pause = int(rng.choice(len(PAUSES), p=PAUSES))
+    start = int(rng.integers(0, SEGMENTS - pause + 1))
+    parts = ((0.0, float(start)), (float(start + pause), float(SEGMENTS)))
+    return tuple(part for part in parts if part[1] > part[0])
 
 
-def _scene(rng: np.random.Generator, things: list[tuple[Thing, tuple[Interval, ...]]]) -> Scene:
-    """Things (and their seconds of sound) apart from each other, on screen all the time, in random order of depth."""
+def _scene(rng: np.random.Generator, things: list[tuple[Thing, tuple[Interval, ...], tuple[Interval, ...]]]) -> Scene:
+    """Things apart from each other in random order of depth, each with when it is seen and when it is heard."""
     sources: list[Source] = []
-    for centre, (thing, audible) in zip(_centres(rng, len(things)), things, strict=True):
-        one = random_source(rng, *thing, WHOLE, audible)
+    for centre, (thing, visible, audible) in zip(_centres(rng, len(things)), things, strict=True):
+        one = random_source(rng, *thing, visible, audible)
         swing = (float(rng.uniform(0.02, 0.08)), float(rng.uniform(0.02, 0.08)))
         sources.append(replace(one, centre=centre, swing=swing, size=float(rng.uniform(0.24, 0.32))))
     order = rng.permutation(len(sources))
