@@ -1,11 +1,14 @@
 """Shared by all tests: one thread (determinism on any machine) and the place of the real annotation files."""
 
+import os
 import shutil
 import subprocess
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from shared_rig import Shared
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MINUTES = (  # files that take minutes, the longest first
@@ -35,30 +38,51 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def mini_world(tmp_path_factory) -> Path:
-    """A results folder with a small prepared AVE set and encoders, made once: 24/8/12 clips, untrained encoders."""
-    from dgsct.engine.soak import make_world
-
-    return make_world(tmp_path_factory.mktemp("world"))
+def once(tmp_path_factory) -> Shared:
+    """Makes a folder for all processes of this session: `once("name", make)` (`shared_rig`)."""
+    return Shared(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def family(tmp_path_factory) -> Path:
-    """A small world of both AVSBench sets for runs that start from another run's weights (`family_rig`), made once."""
+def mini_world(once) -> Path:
+    """A results folder with a small prepared AVE set and encoders: 24/8/12 clips, untrained encoders."""
+    from dgsct.engine.soak import make_world
+
+    return once("world", make_world)
+
+
+@pytest.fixture(scope="session")
+def family(once) -> Path:
+    """A small world of both AVSBench sets for runs that start from another run's weights (`family_rig`)."""
     from family_rig import make_family
 
-    return make_family(tmp_path_factory.mktemp("family_world"))
+    return once("family", make_family)
 
 
 @pytest.fixture
 def pixels(monkeypatch):
-    """A tiny model that learns prepared AVS sets (`avs_rig`), as a method of both settings."""
-    from avs_rig import PIXELS
+    """The toy method (`toy/`) in this process and its forks."""
+    from pixels import PIXELS
 
     from dgsct.methods import METHODS
 
     monkeypatch.setitem(METHODS, PIXELS.name, PIXELS)
     return PIXELS
+
+
+@pytest.fixture
+def toys(pixels, once, monkeypatch) -> dict[str, str]:
+    """The toy method in every process that a test starts, too; returns the environment of such a process.
+
+    Their run server is one of this session, which has imported everything once.
+    """
+    from toy_rig import environment
+
+    found = environment(once)
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(tempfile, "tempdir", found["TMPDIR"])
+    return {**os.environ}
 
 
 @pytest.fixture
