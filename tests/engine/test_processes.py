@@ -10,8 +10,8 @@ import pytest
 from avs_rig import write_world
 from fork_rig import Forked
 from pixels import PACE
-from toy_rig import ON_PATH, clone, read, wait_for
 from torch import nn
+from toy_rig import ON_PATH, clone, read, wait_for
 
 from dgsct.engine import worker
 from dgsct.engine.execute import execute
