@@ -1,13 +1,12 @@
 """Shared by all tests: one thread (determinism on any machine) and the place of the real annotation files."""
 
-import os
 import shutil
 import subprocess
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import toy_rig
 from shared_rig import Shared
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -60,29 +59,17 @@ def family(once) -> Path:
 
 
 @pytest.fixture
-def pixels(monkeypatch):
-    """The toy method (`toy/`) in this process and its forks."""
-    from pixels import PIXELS
-
-    from dgsct.methods import METHODS
-
-    monkeypatch.setitem(METHODS, PIXELS.name, PIXELS)
-    return PIXELS
+def pixels():
+    """The toy method (`toy/`), known to this process and its forks."""
+    with toy_rig.known() as method:
+        yield method
 
 
 @pytest.fixture
-def toys(pixels, once, monkeypatch) -> dict[str, str]:
-    """The toy method in every process that a test starts, too; returns the environment of such a process.
-
-    Their run server is one of this session, which has imported everything once.
-    """
-    from toy_rig import environment
-
-    found = environment(once)
-    for name, value in found.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(tempfile, "tempdir", found["TMPDIR"])
-    return {**os.environ}
+def toys(once):
+    """The toy method, known to every process that a test starts; the environment of such a process."""
+    with toy_rig.known_everywhere(once) as environment:
+        yield environment
 
 
 @pytest.fixture

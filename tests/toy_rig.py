@@ -3,13 +3,19 @@
 import json
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+from pixels import PIXELS
 from shared_rig import Shared
 
+from dgsct.methods import METHODS
+from dgsct.methods.base import Method
 from dgsct.runs.run import Run
 
 TESTS = Path(__file__).resolve().parent
@@ -17,9 +23,26 @@ ON_PATH = (TESTS / "toy", TESTS, TESTS.parent)
 TIMES = ("seconds", "seconds_per_update", "provenance", "peak_memory_bytes")
 
 
-def environment(once: Shared) -> dict[str, str]:
-    """What differs in the environment of a process that knows the toy method: its path, and the place of its run server."""
-    return {"PYTHONPATH": os.pathsep.join(map(str, ON_PATH)), "TMPDIR": str(once("tmp", lambda _: None))}
+@contextmanager
+def known() -> Iterator[Method]:
+    """Meanwhile this process and its forks know the toy method."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(METHODS, PIXELS.name, PIXELS)
+        yield PIXELS
+
+
+@contextmanager
+def known_everywhere(once: Shared) -> Iterator[dict[str, str]]:
+    """Meanwhile every process that is started knows it, too; yields the environment of such a process.
+
+    Their run server is one of this session, so that everything is imported once.
+    """
+    folder = str(once("tmp", lambda _: None))
+    with known(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, ON_PATH)))
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield dict(os.environ)
 
 
 def clone(world: Path, target: Path) -> Path:

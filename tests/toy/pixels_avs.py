@@ -35,6 +35,9 @@ class Pixels(nn.Module):
     def predict(output: PixelOutput) -> dict[str, Tensor]:
         return {"masks": output.logits.sigmoid()}
 
+    def start_from(self, name: str, weights: dict[str, Tensor]) -> None:
+        self.load_state_dict(dict(weights))
+
 
 def build(task: str, scale, options) -> Pixels:
     torch.manual_seed(0)
