@@ -20,6 +20,7 @@ from dgsct.runs.run import Run
 
 TESTS = Path(__file__).resolve().parent
 ON_PATH = (TESTS / "toy", TESTS, TESTS.parent)
+EXPERIMENTS = TESTS / "toy" / "experiments"
 TIMES = ("seconds", "seconds_per_update", "provenance", "peak_memory_bytes")
 
 
@@ -83,4 +84,4 @@ def wait_for(there: Callable[[], object], what: str, seconds: float = 300) -> No
     over = time.monotonic() + seconds
     while not there():
         assert time.monotonic() < over, f"no {what} after {seconds:.0f} s"
-        time.sleep(0.01)
+        time.sleep(0.02)
