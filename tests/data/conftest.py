@@ -11,14 +11,13 @@ from dgsct.tasks import get_set
 
 
 @pytest.fixture(scope="session")
-def ave_world(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("hundred") / "raw"
-    write_ave_world(root)
-    return root
+def ave_world(once) -> Path:
+    return once("hundred", lambda folder: write_ave_world(folder / "raw")) / "raw"
 
 
 @pytest.fixture(scope="session")
-def ave_undisturbed(ave_world) -> Path:
-    out = ave_world.parent / "packed"
-    prepare_set(get_set("ave"), ave_world, out, MINI, progress=False)
-    return out
+def ave_undisturbed(once, ave_world) -> Path:
+    def make(folder: Path) -> None:
+        prepare_set(get_set("ave"), ave_world, folder / "packed", MINI, progress=False)
+
+    return once("hundred_prepared", make) / "packed"
