@@ -1,19 +1,13 @@
-"""A tiny prepared AVS set without any clip behind it, and a small model that learns it: for what reads prepared sets."""
+"""A tiny prepared AVS set without any clip behind it: for what reads prepared sets. The toy method learns it (`toy/`)."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dgsct.data.features import write_features
 from dgsct.data.packed import SCHEMA_VERSION
-from dgsct.methods.base import Method, Part
-from dgsct.settings.options import RECIPE
 from dgsct.settings.scales import MINI
 
 SIDE, T = 16, 5
@@ -74,42 +68,6 @@ def write_packed(
         np.save(folder / f"{name}.npy", array)
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder
-
-
-class PixelOutput(NamedTuple):
-    """Logits [B, T, H, W]."""
-
-    logits: Tensor
-
-
-class Pixels(nn.Module):
-    """Three numbers a pixel and a bias: enough to find what is bright."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(3, 1)
-        nn.init.zeros_(self.layer.weight)
-        nn.init.zeros_(self.layer.bias)
-
-    def forward(self, frames: Tensor, vggish: Tensor) -> PixelOutput:
-        return PixelOutput(40 * self.layer(frames.movedim(2, -1) - 0.6).squeeze(-1) + 0 * vggish.mean())
-
-    def losses(self, output: PixelOutput, targets: dict[str, Tensor], epoch: int = 0) -> dict[str, Tensor]:
-        seen = targets["annotated"]
-        return {"bce": F.binary_cross_entropy_with_logits(output.logits[seen], targets["masks"][seen])}
-
-    @staticmethod
-    def predict(output: PixelOutput) -> dict[str, Tensor]:
-        return {"masks": output.logits.sigmoid()}
-
-
-def build(task: str, scale, options) -> Pixels:
-    torch.manual_seed(0)
-    return Pixels()
-
-
-_PART = Part("avs_rig", options=RECIPE, inputs=("frames", "features/vggish"))
-PIXELS = Method("pixels", "a linear layer a pixel", {"avs-s4": _PART, "avs-ms3": _PART})
 
 
 def write_world(root: Path, task: str = "avs-s4", **counts) -> Path:

@@ -1,21 +1,15 @@
-"""What users give by mistake, a small world to give it in, and a call of the command line in this process."""
+"""What users give by mistake, and a small world to give it in."""
 
-import io
 import os
 import shutil
-import sys
-import traceback
 from collections.abc import Callable
-from contextlib import chdir
-from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import torch
+from call_rig import Said, call
 from public_rig import encoder_entries
 from results_rig import place, place_efficiency
 
-from dgsct.cli import main
 from dgsct.data.prepare import prepare_set
 from dgsct.data.units import NAME, Units, write_units
 from dgsct.encoders.vggish import Vggish
@@ -77,15 +71,6 @@ CONTENTS: dict[str, bytes] = {
     "nested too deep": b"[" * 20_000,
     "lists in lists": b'{"run": [], "rows": [[]], "columns": [7], "key": [], "key_parts": [], "metrics": [], "schema": "x"}',
 }
-
-
-@dataclass(frozen=True)
-class Said:
-    """Exit code and both streams of one call; a fault of the program stands in `err` as a traceback."""
-
-    code: int
-    out: str
-    err: str
 
 
 def make_sets(root: Path) -> Path:
@@ -154,19 +139,7 @@ class World:
 
     def call(self, *arguments: object) -> Said:
         """`dgsct ARGUMENTS` with this folder as the working directory."""
-        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-        with pytest.MonkeyPatch.context() as patch, chdir(self.root):
-            patch.setattr(sys, "argv", ["dgsct", *map(str, arguments)])
-            patch.setattr(sys, "stdout", out)
-            patch.setattr(sys, "stderr", err)
-            try:
-                main()
-            except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else 1
-            except BaseException:
-                traceback.print_exc()
-                code = 1
-        return Said(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+        return call(self.root, *arguments)
 
 
 def fault(said: Said, named: str = "") -> str:

@@ -6,33 +6,17 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from slurm_rig import Cluster
+from toy_rig import wait_for
 from workflow_rig import ROOT
 
 from dgsct.runs.run import Run
 
-TIMES = ("seconds", "seconds_per_update", "provenance", "peak_memory_bytes")
 SECONDS = 1800.0  # on a machine that is busy with other tests
-
-
-def wait_for(there: Callable[[], object], what: str, seconds: float = SECONDS) -> object:
-    deadline = time.monotonic() + seconds
-    while not (found := there()):
-        assert time.monotonic() < deadline, f"no {what} after {seconds:.0f} s"
-        time.sleep(0.1)
-    return found
-
-
-def without_times(value):
-    """A record without what the clock decides."""
-    if isinstance(value, dict):
-        return {k: without_times(v) for k, v in value.items() if k not in TIMES}
-    return [without_times(v) for v in value] if isinstance(value, list) else value
 
 
 def asked_to_stop(pid: int) -> bool:
@@ -49,7 +33,7 @@ class Campaign:
 
     def __init__(self, folder: Path, world: Path, env: dict[str, str], target: str, *settings: str) -> None:
         self.folder, self.env, self.target = folder, env, target
-        self.settings = ["--config", "seeds=1", *settings]
+        self.settings = ["--config", *(settings or ["seeds=1"])]
         self.driver: subprocess.Popen | None = None
         (folder / "results").mkdir(parents=True)
         for path in world.iterdir():
@@ -79,7 +63,7 @@ class Campaign:
 
     def table(self, folder: Path) -> dict[str, str]:
         """The files of the table as the call has written them."""
-        return {path.name: path.read_text() for path in sorted(folder.glob("table1.*")) if path.suffix != ".json"}
+        return {path.name: path.read_text() for path in sorted(folder.glob(f"{self.target}.*")) if path.suffix != ".json"}
 
     def stop(self) -> None:
         if self.driver and self.driver.poll() is None:
@@ -90,8 +74,8 @@ class Campaign:
 class OnSlurm(Campaign):
     """A campaign with the profile `slurm`; its jobs are known by their names."""
 
-    def __init__(self, cluster: Cluster, folder: Path, world: Path, target: str, *settings: str) -> None:
-        super().__init__(folder, world, cluster.env, target, *settings)
+    def __init__(self, cluster: Cluster, folder: Path, world: Path, target: str, *settings: str, **env: str) -> None:
+        super().__init__(folder, world, {**cluster.env, **env}, target, *settings)
         self.cluster = cluster
 
     def start(self, *options: str) -> None:
@@ -103,7 +87,8 @@ class OnSlurm(Campaign):
 
     def checkpoint(self, where: Path | str = "runs/**") -> None:
         """Wait until the run in the folder `where`, or any, has left a checkpoint."""
-        wait_for(lambda: list(self.folder.glob(f"results/{where}/checkpoints/step-*")) or self.driver.poll(), "checkpoint")
+        steps = f"results/{where}/checkpoints/step-*"
+        wait_for(lambda: list(self.folder.glob(steps)) or self.driver.poll() is not None, "checkpoint", SECONDS)
         assert self.driver.poll() is None, self.said()
 
     def training(self) -> int:
@@ -114,6 +99,18 @@ class OnSlurm(Campaign):
     def trainer(self, run: Run) -> int:
         """The process that trains `run`."""
         return json.loads((self.path(run) / "lock.json").read_text())["pid"]
+
+    def another_trainer(self, run: Run, before: int) -> None:
+        """Wait until another process than `before` trains `run`, and has gone on from its checkpoint."""
+
+        def there() -> bool:
+            with suppress(FileNotFoundError, ValueError):
+                log = (self.path(run) / "job.log").read_text()
+                return self.trainer(run) != before and "resumed at epoch" in log and "\nepoch" in log
+            return self.driver.poll() is not None
+
+        wait_for(there, "other trainer", SECONDS)
+        assert self.driver.poll() is None, self.said()
 
     @contextmanager
     def held(self, run: Run) -> Iterator[int]:
@@ -130,7 +127,7 @@ class OnSlurm(Campaign):
         """A job of a partition that goes first wants what the node has once, which the job that trains `run` has asked for."""
         with self.held(run) as trainer:  # so that it is not done before
             self.cluster.call("sbatch", "--partition=work", "--gres=slot:1", "--output=/dev/null", "--wrap=sleep 3")
-            wait_for(lambda: asked_to_stop(trainer), "signal")
+            wait_for(lambda: asked_to_stop(trainer), "signal", SECONDS)
 
     def resumed(self) -> int:
         return sum(self.record(run)["provenance"]["resumed"] for run in self.runs())

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import toy_rig
+from shared_rig import Shared
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MINUTES = (  # files that take minutes, the longest first
@@ -35,30 +37,39 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def mini_world(tmp_path_factory) -> Path:
-    """A results folder with a small prepared AVE set and encoders, made once: 24/8/12 clips, untrained encoders."""
-    from dgsct.engine.soak import make_world
-
-    return make_world(tmp_path_factory.mktemp("world"))
+def once(tmp_path_factory) -> Shared:
+    """Makes a folder for all processes of this session: `once("name", make)` (`shared_rig`)."""
+    return Shared(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def family(tmp_path_factory) -> Path:
-    """A small world of both AVSBench sets for runs that start from another run's weights (`family_rig`), made once."""
+def mini_world(once) -> Path:
+    """A results folder with a small prepared AVE set and encoders: 24/8/12 clips, untrained encoders."""
+    from dgsct.engine.soak import make_world
+
+    return once("world", make_world)
+
+
+@pytest.fixture(scope="session")
+def family(once) -> Path:
+    """A small world of both AVSBench sets for runs that start from another run's weights (`family_rig`)."""
     from family_rig import make_family
 
-    return make_family(tmp_path_factory.mktemp("family_world"))
+    return once("family", make_family)
 
 
 @pytest.fixture
-def pixels(monkeypatch):
-    """A tiny model that learns prepared AVS sets (`avs_rig`), as a method of both settings."""
-    from avs_rig import PIXELS
+def pixels():
+    """The toy method (`toy/`), known to this process and its forks."""
+    with toy_rig.known() as method:
+        yield method
 
-    from dgsct.methods import METHODS
 
-    monkeypatch.setitem(METHODS, PIXELS.name, PIXELS)
-    return PIXELS
+@pytest.fixture
+def toys(once):
+    """The toy method, known to every process that a test starts; the environment of such a process."""
+    with toy_rig.known_everywhere(once) as environment:
+        yield environment
 
 
 @pytest.fixture

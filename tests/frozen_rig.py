@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from avs_rig import PixelOutput, Pixels
+from pixels_avs import PixelOutput, Pixels
 from torch import Tensor, nn
 
 from dgsct.encoders.weights import encoder_file, publish

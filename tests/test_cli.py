@@ -1,4 +1,4 @@
-"""The command line as a user meets it: real processes, their output, their exit codes, and never a traceback."""
+"""The command line as a user meets it: its output, its exit codes, and never a traceback."""
 
 import csv
 import json
@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
+from call_rig import Said, call
 from results_rig import place, place_efficiency
 
+from dgsct.engine.efficiency import efficiency
 from dgsct.methods import METHODS
 from dgsct.records.results import efficiency_state, read_record
 from dgsct.runs.experiments import EXPERIMENTS, load_experiments
@@ -26,30 +28,16 @@ COMMANDS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Said:
-    """Exit code and both streams of one call."""
-
-    code: int
-    out: str
-    err: str
-
-
-def start(folder: Path, *arguments: object, python: tuple[str, ...] = (), **env: str) -> subprocess.Popen:
-    command = [sys.executable, *python, "-m", "dgsct.cli", *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=folder, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def finish(process: subprocess.Popen) -> Said:
-    out, err = process.communicate(timeout=120)
-    assert "Traceback" not in out + err
-    return Said(process.returncode, out, err)
-
-
-def dgsct(folder: Path, *arguments: object, **options) -> Said:
-    return finish(start(folder, *arguments, **options))
+def dgsct(folder: Path, *arguments: object, python: tuple[str, ...] = (), **env: str) -> Said:
+    """A call in this process; with options for Python or an environment of its own, in a fresh one."""
+    if not python and not env:
+        said = call(folder, *arguments)
+    else:
+        command = [sys.executable, *python, "-m", "dgsct.cli", *map(str, arguments)]
+        done = subprocess.run(command, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True, timeout=120)
+        said = Said(done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in said.out + said.err
+    return said
 
 
 def test_help_names_every_command(tmp_path):
@@ -196,10 +184,11 @@ def test_a_run_prints_where_its_record_is(mini_world, tmp_path):
     assert f"acc_exact {read_record(path)['metrics']['acc_exact']:.2f}" in said.out
 
 
-def test_efficiency_prints_the_counts_and_json_holds_the_same(tmp_path):
+def test_efficiency_prints_the_counts_and_json_holds_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("dgsct.engine.efficiency.efficiency", cache(efficiency))  # counted once for both calls
     file = tmp_path / "results/efficiency/dg-sct.json"
-    calls = [start(tmp_path, "efficiency", "dg-sct"), start(tmp_path, "efficiency", "dg-sct", "--json", "--out", file)]
-    shown, printed = map(finish, calls)
+    shown = dgsct(tmp_path, "efficiency", "dg-sct")
+    printed = dgsct(tmp_path, "efficiency", "dg-sct", "--json", "--out", file)
     assert (shown.code, printed.code) == (0, 0)
     counted = json.loads(printed.out)
     assert (counted["parameters"]["total"], counted["parameters"]["trainable"]) == (461_282_531, 201_160_647)

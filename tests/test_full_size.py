@@ -1,4 +1,4 @@
-"""The model at full size, on a CPU: memory, and the same scores by every path."""
+"""The model at full size, on a CPU: memory, and the scores of the release's."""
 
 import json
 import os
@@ -22,10 +22,9 @@ def test_one_clip_passes_within_8_gib(report):
     assert report["peak_mib"] < 8 << 10
 
 
-def test_paths_differ_by_rounding_only(report):
-    exact = [deviation for path, deviation in report["deviation"].items() if path != "bf16"]
-    assert len(exact) == 4
-    assert max(exact) < 1e-4, report["deviation"]
+def test_it_differs_from_the_release_s_by_rounding_only(report):
+    """Other paths through the model: models/test_paths.py, at the paper's depths with few channels."""
+    assert report["deviation"]["the release's model"] < 1e-4
 
 
 @pytest.mark.skipif(not multiplies_bf16(), reason="no bf16 instructions here; tests/ops/test_fused.py has mini size")

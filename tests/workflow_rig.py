@@ -4,8 +4,11 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from fork_rig import Forked
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -86,11 +89,30 @@ def blocked(folder: Path) -> dict[str, str]:
 
 
 def snakemake(folder: Path, *arguments: str, env: dict[str, str] | None = None, timeout: float = 600) -> Said:
-    """Run Snakemake in `folder` on the repository's Snakefile."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments]
-    done = subprocess.run(
-        command, cwd=folder, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=timeout, check=False
-    )
-    text = done.stdout + done.stderr
+    """Run Snakemake in `folder` on the repository's Snakefile.
+
+    In a fork of this process, which has imported it once; with a PYTHONPATH of its own in `env` in a fresh process.
+    """
+    words = ["--snakefile", str(ROOT / "Snakefile"), *arguments]
+    if "PYTHONPATH" in (env or {}):
+        command = [sys.executable, "-m", "snakemake", *words]
+        done = subprocess.run(
+            command, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        code, text = done.returncode, done.stdout + done.stderr
+    else:
+        import snakemake.cli  # noqa: F401 - once, for all forks
+
+        with tempfile.TemporaryDirectory() as place:
+            fork = Forked(lambda: _snakemake(folder, words), Path(place, "said"), **(env or {}))
+            code, text = fork.wait(timeout), fork.said()
     stats = text.split("Job stats:")[1].split("total")[0] if "Job stats:" in text else ""
-    return Said(done.returncode, text, {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", stats, re.M)})
+    return Said(code, text, {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", stats, re.M)})
+
+
+def _snakemake(folder: Path, words: list[str]) -> None:
+    from snakemake.cli import main
+
+    os.chdir(folder)
+    sys.argv = ["snakemake", *words]
+    main()

@@ -233,8 +233,8 @@ def _damage(name: str) -> Iterator[None]:
 
 def _of_the_disk(error: Exception) -> bool:
     """Whether writing failed; safetensors and torch say so in exceptions of their own."""
-    told = type(error).__name__ == "SafetensorError" or "PytorchStreamWriter" in str(error)
-    return isinstance(error, OSError) or told
+    of_torch = any(word in str(error) for word in ("PytorchStreamWriter", "inline_container", "iostream error"))
+    return isinstance(error, OSError) or type(error).__name__ == "SafetensorError" or of_torch
 
 
 def _sync(folder: Path) -> None:

@@ -32,7 +32,7 @@ from dgsct.engine.checkpoint import save_best
 from dgsct.engine.execute import execute
 from dgsct.errors import DgsctError, UsageError
 from dgsct.methods.dg_sct.ave import DGSCT
-from dgsct.models.keys import to_public
+from dgsct.models.keys import from_public, to_public
 from dgsct.runs.inputs import inputs_of
 from dgsct.runs.run import Run
 from dgsct.settings.scales import MINI, PAPER, SCALES
@@ -52,10 +52,23 @@ def trained(mini_world, tmp_path_factory) -> Path:
     return execute(MINI_RUN, root).parent / "checkpoints/best.safetensors"
 
 
-def test_full_size_there_and_back_to_the_bit(tmp_path):
-    """All 2,646 entries of best_82.18.pt's layout, 1.85 GB: to ours, and back; dtypes and shapes included."""
+def test_full_size_there_and_back_in_shapes():
+    """All 2,646 entries of best_82.18.pt's layout, on the meta device; 19 of them are buffers that the windows give."""
     run = Run.make("ave", "dg-sct", scale="paper")
-    torch.save(release_entries(PAPER), tmp_path / "best_82.18.pt")
+    state = run.build(meta=True).state_dict()
+    public = to_public(state)
+    buffers = {encoder: stored_buffers(encoder, getattr(PAPER, encoder)) for encoder in ENCODERS}
+    assert sum(map(len, buffers.values())) == 19
+    assert len(public) == len(state) == 2646 - 19
+    again = from_public(public, list(state), run.sizes.groups)
+    assert {key: (t.dtype, t.shape) for key, t in again.items()} == {key: (t.dtype, t.shape) for key, t in state.items()}
+
+
+def test_the_papers_depths_there_and_back_to_the_bit(tmp_path, monkeypatch):
+    """The same 2,646 entries with few channels, in a file: to ours, and back; dtypes and shapes included."""
+    monkeypatch.setitem(SCALES, "paper", SHIFTED)
+    run = Run.make("ave", "dg-sct", scale="paper")
+    torch.save(release_entries(SHIFTED), tmp_path / "best_82.18.pt")
     assert release_to_ours(tmp_path / "best_82.18.pt", tmp_path / "ours.safetensors", run) == 2646 - 19
     ours = read_tensors(tmp_path / "ours.safetensors")
     assert json.loads(ours.metadata["run"])["scale"] == "paper"

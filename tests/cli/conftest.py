@@ -11,8 +11,8 @@ CHECKS = ("settings", "data", "weights", "disk")
 
 
 @pytest.fixture(scope="session")
-def sets(tmp_path_factory):
-    return make_sets(tmp_path_factory.mktemp("sets"))
+def sets(once):
+    return once("sets", make_sets)
 
 
 @pytest.fixture

@@ -41,17 +41,16 @@ EVERY_SET = pytest.mark.parametrize("dataset", HOMES)
 
 
 @pytest.fixture(scope="module")
-def worlds(tmp_path_factory):
+def worlds(once):
     """Of a data set: its generated clips in the set's own layout, and the same prepared; made when asked for."""
-    root, made = tmp_path_factory.mktemp("sets"), set()
 
     def world(dataset: str) -> tuple[Path, Path]:
-        raw, packed = root / dataset / "raw", root / dataset / "packed"
-        if dataset not in made:
-            write_mini(dataset, raw, splits=SPLITS, jobs=1, progress=False)
-            prepare_set(get_set(dataset), raw, packed, MINI, jobs=1, progress=False)
-            made.add(dataset)
-        return raw, packed
+        def make(folder: Path) -> None:
+            write_mini(dataset, folder / "raw", splits=SPLITS, jobs=1, progress=False)
+            prepare_set(get_set(dataset), folder / "raw", folder / "packed", MINI, jobs=1, progress=False)
+
+        folder = once(f"conformance-{dataset}", make)
+        return folder / "raw", folder / "packed"
 
     return world
 

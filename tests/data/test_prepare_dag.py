@@ -37,13 +37,13 @@ def wait_for(condition, seconds: float = 120) -> None:
         time.sleep(0.005)
 
 
-def test_a_killed_job_and_a_stopped_one_are_gone_on_with(ave_world, ave_undisturbed, tmp_path):
+def test_a_killed_job_and_a_stopped_one_are_gone_on_with(forty, forty_undisturbed, tmp_path):
     (tmp_path / "results/data/mini/ave").mkdir(parents=True)
-    (tmp_path / "results/data/mini/ave/raw").symlink_to(ave_world)
+    (tmp_path / "results/data/mini/ave/raw").symlink_to(forty)
     log = tmp_path / "results/data/mini/ave/prepare.log"
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), MANIFEST, "--nolock", "--cores", "2"]
     reached = 0
-    for number, everything, goal in ((signal.SIGKILL, True, 15), (signal.SIGTERM, False, 30)):
+    for number, everything, goal in ((signal.SIGKILL, True, 6), (signal.SIGTERM, False, 14)):
         with open(tmp_path / "said", "wb") as said:
             work = subprocess.Popen(command, cwd=tmp_path, stdout=said, stderr=said, start_new_session=True)
         wait_for(lambda goal=goal: journal(tmp_path) >= goal)
@@ -53,22 +53,22 @@ def test_a_killed_job_and_a_stopped_one_are_gone_on_with(ave_world, ave_undistur
             os.kill(preparation(work.pid), number)
         assert work.wait(120) != 0
         assert not (tmp_path / MANIFEST).exists()
-        assert (f"{reached} of 100 clips are taken up" in log.read_text()) == bool(reached)
+        assert (f"{reached} of 40 clips are taken up" in log.read_text()) == bool(reached)
         reached = journal(tmp_path)
         assert reached >= goal
-    assert f"dgsct: stopped after {reached} of 100 clips; start it again to go on" in log.read_text()
+    assert f"dgsct: stopped after {reached} of 40 clips; start it again to go on" in log.read_text()
     said = snakemake(tmp_path, MANIFEST, "--nolock")
     assert said.code == 0, said.text
-    assert f"{reached} of 100 clips are taken up from an earlier call" in log.read_text()
+    assert f"{reached} of 40 clips are taken up from an earlier call" in log.read_text()
     packed = (tmp_path / MANIFEST).parent
-    assert content(packed) == content(ave_undisturbed)
+    assert content(packed) == content(forty_undisturbed)
 
     # Asked to make it again, Snakemake deletes the manifest; the sources are the same, so nothing is decoded.
     said = snakemake(tmp_path, MANIFEST, "--forcerun", "prepare")
     assert said.jobs == {"prepare": 1}
     assert said.code == 0, said.text
     assert "is already prepared from these sources" in log.read_text()
-    assert content(packed) == content(ave_undisturbed)
+    assert content(packed) == content(forty_undisturbed)
 
 
 def test_the_sets_of_segmentation_go_the_same_way(tmp_path):

@@ -21,7 +21,7 @@ from dgsct.tasks import get_set
 from dgsct.tasks.ave.annotations import read_index
 from dgsct.tasks.generate import write_mini
 
-CLIPS = 100
+CLIPS = 40
 
 
 def start(raw: Path, out: Path, **options) -> subprocess.Popen:
@@ -64,10 +64,10 @@ def taken_up(said: str) -> int:
     return int(found[1]) if found else 0
 
 
-def test_killed_at_random_moments(ave_world, ave_undisturbed, tmp_path, capsys):
+def test_killed_at_random_moments(forty, forty_undisturbed, tmp_path, capsys):
     out, moments, reached = tmp_path / "packed", random.Random(7), 0
-    for goal in sorted(moments.sample(range(5, 80), 2)):
-        work = start(ave_world, out)
+    for goal in sorted(moments.sample(range(3, 30), 2)):
+        work = start(forty, out)
         wait_for(lambda goal=goal: len(journal(out)) >= goal)
         time.sleep(moments.random() / 20)
         workers = children(work.pid)
@@ -79,7 +79,7 @@ def test_killed_at_random_moments(ave_world, ave_undisturbed, tmp_path, capsys):
         assert taken_up(said) == reached  # what was written before the last kill was not decoded again
         reached = len(journal(out))
         wait_for(lambda workers=workers: not any(Path(f"/proc/{w}/cmdline").exists() for w in workers), 10)
-    assert finish(ave_world, out, ave_undisturbed, capsys) == reached
+    assert finish(forty, out, forty_undisturbed, capsys) == reached
 
 
 @pytest.mark.parametrize(
@@ -87,24 +87,24 @@ def test_killed_at_random_moments(ave_world, ave_undisturbed, tmp_path, capsys):
     [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGINT, True)],
     ids=["SIGTERM", "SIGTERM to the group", "Ctrl-C"],
 )
-def test_a_signal_stops_it_in_a_sentence(ave_world, ave_undisturbed, tmp_path, capsys, number, group):
+def test_a_signal_stops_it_in_a_sentence(forty, forty_undisturbed, tmp_path, capsys, number, group):
     out = tmp_path / "packed"
-    work = start(ave_world, out, start_new_session=True)
-    wait_for(lambda: len(journal(out)) >= 20)
+    work = start(forty, out, start_new_session=True)
+    wait_for(lambda: len(journal(out)) >= 8)
     (os.killpg if group else os.kill)(work.pid, number)
     said, _ = work.communicate(timeout=300)
     reached = len(journal(out))
     assert work.returncode == 75
     assert said.splitlines()[-1] == f"dgsct: stopped after {reached} of {CLIPS} clips; start it again to go on"
     assert "Traceback" not in said
-    assert finish(ave_world, out, ave_undisturbed, capsys) == reached
+    assert finish(forty, out, forty_undisturbed, capsys) == reached
 
 
-def test_a_disk_that_fills_up_on_the_way(ave_world, ave_undisturbed, small_disk, capsys):
-    subprocess.run(["mount", "-o", "remount,size=400m", small_disk], check=True)
+def test_a_disk_that_fills_up_on_the_way(forty, forty_undisturbed, small_disk, capsys):
+    subprocess.run(["mount", "-o", "remount,size=160m", small_disk], check=True)
     out, filler = small_disk / "packed", small_disk / "filler"
-    work = start(ave_world, out)
-    wait_for(lambda: len(journal(out)) >= 20)
+    work = start(forty, out)
+    wait_for(lambda: len(journal(out)) >= 8)
     os.kill(work.pid, signal.SIGSTOP)
     subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=1M"], capture_output=True, check=False)
     assert shutil.disk_usage(small_disk).free == 0
@@ -116,15 +116,15 @@ def test_a_disk_that_fills_up_on_the_way(ave_world, ave_undisturbed, small_disk,
     assert not out.exists()
     reached = len(journal(out))
     filler.unlink()
-    assert finish(ave_world, out, ave_undisturbed, capsys) == reached >= 20
+    assert finish(forty, out, forty_undisturbed, capsys) == reached >= 8
 
 
-def test_a_second_one_at_the_same_time_is_refused(ave_world, ave_undisturbed, tmp_path):
+def test_a_second_one_at_the_same_time_is_refused(forty, forty_undisturbed, tmp_path):
     out = tmp_path / "packed"
-    work = start(ave_world, out)
+    work = start(forty, out)
     wait_for(lambda: len(journal(out)) >= 5)
     os.kill(work.pid, signal.SIGSTOP)
-    second = start(ave_world, out)
+    second = start(forty, out)
     said, _ = second.communicate(timeout=300)
     assert second.returncode == 1
     told = f"dgsct: {out} is being written by another process; wait for its end, or stop it, and start again\n"
@@ -132,7 +132,7 @@ def test_a_second_one_at_the_same_time_is_refused(ave_world, ave_undisturbed, tm
     os.kill(work.pid, signal.SIGCONT)
     work.communicate(timeout=300)
     assert work.returncode == 0
-    assert content(out) == content(ave_undisturbed)
+    assert content(out) == content(forty_undisturbed)
 
 
 @pytest.fixture(scope="module")

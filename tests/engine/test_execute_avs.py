@@ -1,15 +1,10 @@
 """A segmentation run from description to record: streamed evaluation, selection, the sound that a method asks for."""
 
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from avs_rig import COUNTS, T, build, write_world
+from avs_rig import COUNTS, T, write_world
+from pixels_avs import build
 
 from dgsct.data.units import Units
 from dgsct.engine.execute import execute
@@ -102,36 +97,6 @@ def test_the_batch_size_of_evaluation_changes_nothing(root, trained_by):
         view = open_view(run, root)
         kept.append(predictions(model, model, view, view.splits["test"], run, torch.device("cpu"))["counts"])
     np.testing.assert_allclose(*kept, atol=1e-6)
-
-
-TWO = """
-import sys
-from avs_rig import PIXELS
-from dgsct.engine.execute import main
-from dgsct.methods import METHODS
-METHODS[PIXELS.name] = PIXELS
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def test_two_processes_agree_with_one(root, tmp_path):
-    """Equal batches, losses and metrics but for rounding; a model without batch statistics shows it exactly."""
-    run = Run.make("avs-s4", "pixels", seed=1)
-    alone = read_record(execute(run, root))
-    shutil.rmtree(root / run.folder)
-    (tmp_path / "two.py").write_text(TWO)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "two.py")]
-    path = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])
-    done = subprocess.run(
-        [*launch, str(root / run.folder)], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("epoch 1/") == 1
-    shared = read_record(root / run.folder / "record.json")
-    assert shared["provenance"]["hardware"]["processes"] == 2
-    assert shared["metrics"] == pytest.approx(alone["metrics"], abs=1e-3)
-    for one, two in zip(alone["curve"], shared["curve"], strict=True):
-        assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
 
 
 def test_a_method_gets_what_it_names(root):

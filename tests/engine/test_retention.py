@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from avs_rig import write_world
+from toy_rig import clone, worker
 
 from dgsct.checkpoints.save_masks import save_masks
 from dgsct.engine import execute as engine
@@ -83,36 +84,13 @@ def test_masks_without_weights_are_one_sentence_that_says_what_to_do(root, run):
     assert str(error.value).endswith(told)
 
 
-def test_a_run_that_is_stopped_keeps_what_it_goes_on_from(mini_world, tmp_path):
-    root = tmp_path / "results"
-    root.mkdir()
-    for name in ("data", "encoders"):
-        (root / name).symlink_to(mini_world / name)
-    run = Run.make("ave", "late-fusion")
-    worker = [sys.executable, "-m", "dgsct.engine.worker", "train", str(root / run.folder), "--keep", "record"]
-    assert subprocess.run([*worker, "--time-budget", "2"], capture_output=True).returncode == 75  # two minutes are the margin
+def test_a_run_that_is_stopped_keeps_what_it_goes_on_from(mini_world, tmp_path, toys):
+    root, run = clone(mini_world, tmp_path / "results"), Run.make("ave", "pixels")
+    less = worker(root, run, "--keep", "record")
+    assert subprocess.run([*less, "--time-budget", "2"], capture_output=True).returncode == 75  # two minutes are the margin
     assert list((root / run.folder / "checkpoints").glob("step-*"))
-    done = subprocess.run(worker, capture_output=True, text=True)
+    done = subprocess.run(less, capture_output=True, text=True)
     assert "resumed at epoch" in done.stdout
-    assert left(root, run) == {"finished.json", "units.npz"}
-
-
-def test_a_site_gives_a_long_run_as_many_processes_as_gpus(mini_world, tmp_path):
-    """At a scale whose runs are long; without a GPU the processes talk by gloo."""
-    root = tmp_path / "results"
-    root.mkdir()
-    for name in ("data", "encoders"):
-        (root / name).symlink_to(mini_world / name)
-    run = Run.make("ave", "late-fusion", seed=1)
-    change = "from dataclasses import replace; from dgsct.engine import worker; from dgsct.settings import scales"
-    change += "; scales.SCALES['mini'] = replace(scales.MINI, short_runs=False)"
-    words = ["train", str(root / run.folder), "--gpus", "2", "--keep", "record"]
-    done = subprocess.run(
-        [sys.executable, "-c", f"{change}; raise SystemExit(worker.main())", *words], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    record = json.loads((root / run.folder / "record.json").read_text())
-    assert record["provenance"]["hardware"]["processes"] == 2
     assert left(root, run) == {"finished.json", "units.npz"}
 
 

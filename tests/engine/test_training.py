@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from avs_rig import COUNTS, Pixels, write_world
+from avs_rig import COUNTS, write_world
+from pixels_avs import Pixels
 from safetensors.torch import load_file
 
 from dgsct.data.batch import Batch

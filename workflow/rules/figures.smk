@@ -15,7 +15,7 @@ rule figure:
     message:
         "draw {wildcards.figure}"
     shell:
-        "{python} -m dgsct.cli figures {wildcards.figure} {COMMON_OPTIONS} > {log:q} 2>&1"
+        "{python} -m dgsct.cli figures {wildcards.figure} {COMMON_OPTIONS} {OTHER_FOLDER} > {log:q} 2>&1"
 
 
 # Not in the record: only the qualitative figure wants them. The best weights lie beside the record.

@@ -16,7 +16,7 @@ rule table:
     message:
         "typeset {wildcards.table}"
     shell:
-        "{python} -m dgsct.cli tables {wildcards.table} {COMMON_OPTIONS} > {log:q} 2>&1"
+        "{python} -m dgsct.cli tables {wildcards.table} {COMMON_OPTIONS} {OTHER_FOLDER} > {log:q} 2>&1"
 
 
 rule write_report:

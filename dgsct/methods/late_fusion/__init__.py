@@ -8,7 +8,7 @@ _WALK = ("T", "gamma", "modality", *ENCODERS)
 _AVS = Part(
     "dgsct.methods.late_fusion.avs",
     options=(*_WALK, "mixup", "av_weight", *RECIPE),
-    trainable={"paper": 54_183_753, "mini": 1_936_535},
+    trainable={"paper": 54_183_753, "mini": 1_294_389},
     **_ON_BOTH,
 )
 
@@ -20,7 +20,7 @@ METHODS = (
             "ave": Part(
                 "dgsct.methods.late_fusion.ave",
                 options=(*_WALK, "head", "gate_loss", *RECIPE),
-                trainable={"paper": 12_621_783, "mini": 515_669},
+                trainable={"paper": 12_621_783, "mini": 509_525},
                 **_ON_BOTH,
             ),
             "avs-s4": _AVS,

@@ -1,0 +1,38 @@
+"""A call of the command line in this process: everything but the start of an interpreter and its imports."""
+
+import io
+import sys
+import traceback
+from contextlib import chdir
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dgsct.cli import main
+
+
+@dataclass(frozen=True)
+class Said:
+    """Exit code and both streams of one call; a fault of the program stands in `err` as a traceback."""
+
+    code: int
+    out: str
+    err: str
+
+
+def call(folder: Path, *arguments: object) -> Said:
+    """`dgsct ARGUMENTS` with `folder` as the working directory."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch, chdir(folder):
+        patch.setattr(sys, "argv", ["dgsct", *map(str, arguments)])
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+    return Said(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
