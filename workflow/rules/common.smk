@@ -78,7 +78,9 @@ OUT = f"paper_tables/{SETTINGS.scale}/{SETTINGS.protocol}"
 LOGS = f"results/logs/{SETTINGS.scale}/{SETTINGS.protocol}"
 REPORT = f"{OUT}/report.pdf"
 HAS_LATEX = shutil.which("pdflatex") is not None
-OTHER_FOLDER = f"--experiments {shlex.quote(str(FOLDER))}" if config.get("experiments") else ""
+OTHER_FOLDER = (
+    f"--experiments {shlex.quote(str(FOLDER))}" if config.get("experiments") else ""
+)
 SEEDS = f" --seeds {SETTINGS.seeds}" if SETTINGS.seeds else ""
 COMMON_OPTIONS = (
     f"--scale {SETTINGS.scale} --protocol {SETTINGS.protocol}{SEEDS} --out {OUT}"

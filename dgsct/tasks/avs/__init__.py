@@ -72,7 +72,7 @@ TASKS = (
         options=Ms3Options,
         recipes={
             "paper": Recipe(epochs=30, patience=30, batch_size=2, lr=1.5e-4),
-            "mini": Recipe(6, 6, batch_size=4, lr=2e-3, lr_step=5, lr_gamma=0.3, threads=1, evaluate_every=2),
+            "mini": Recipe(6, 6, batch_size=4, lr=2.5e-3, lr_step=5, lr_gamma=0.3, threads=1, evaluate_every=2),
         },
         sets={"reduction": 2},
     ),
