@@ -88,7 +88,7 @@ def repeat(run: Run, root: Path, execution: Execution = HERE) -> Repeat:
     if stale:
         print(f"the record is stale ({stale}): a difference may come from that", file=sys.stderr, flush=True)
     kept = kept_folder(run, root)
-    world = _world(run, Path(root), kept / "world")
+    world = shared_world(run, Path(root), kept / "world")
     made = execute(run, world, execution)
     for name in (made.name, UNITS):  # a repeat that is killed in between makes its record again, from what its world holds
         os.replace(made.with_name(name), kept / name)
@@ -96,7 +96,7 @@ def repeat(run: Run, root: Path, execution: Execution = HERE) -> Repeat:
     return Repeat(run, state.record, read_record(kept / made.name), (path, kept / made.name), stale)
 
 
-def _world(run: Run, root: Path, world: Path) -> Path:
+def shared_world(run: Run, root: Path, world: Path) -> Path:
     """A results folder that shares with `root` what the run starts from."""
     parents = (parent.folder for parent in run.parents.values())
     for place in (*map(Path, SHARED), *parents):
