@@ -139,7 +139,7 @@ PAPER = Scale(
 MINI = Scale(
     name="mini",
     swin=SwinSizes(32, 4, 24, (2, 1), (1, 2), 4, 8),
-    htsat=HtsatSizes(32000, 512, 1280, 16, 50.0, 14000.0, 64, 8, 24, (1, 1), (1, 2), 4, 8, time_stripe=16, mel_stripe=2),
+    htsat=HtsatSizes(32000, 256, 1280, 16, 50.0, 14000.0, 64, 8, 24, (1, 1), (1, 2), 4, 8, time_stripe=16, mel_stripe=2),
     head=HeadSizes(visual_hidden=64, audio_hidden=64, width=64, feed_forward=128, num_heads=4),
     num_tokens=4,
     reduction=4,

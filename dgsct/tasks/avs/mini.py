@@ -44,17 +44,15 @@ SEEN = range(FPS - 1, SEGMENTS * FPS, FPS)  # frames that the preparation takes 
 WHOLE: tuple[Interval, ...] = ((0.0, float(SEGMENTS)),)
 APART = 0.5  # of the image side, between the centres of two things
 TRIES = 200
-PASSING_SHARE = 0.7  # of the S4-like clips, in which a second thing passes
 PAUSES = (0.15, 0.25, 0.35, 0.25)  # chances that a thing of an MS3-like clip is silent for none, one, two, three seconds
 
 
 def s4_scene(category: int, rng: np.random.Generator) -> Scene:
-    """One thing that sounds for five seconds; often another that is silent while it is there, and heard when it is not."""
+    """One thing that sounds for five seconds, and another that is silent while it is there, and heard when it is not."""
     things = THINGS[S4.name]
     other = int(rng.choice([k for k in range(len(things)) if k != category]))
     there, away = _there_and_away(rng)
-    passing = [(things[other], there, away)] if rng.random() < PASSING_SHARE else []
-    return _scene(rng, [(things[category], WHOLE, WHOLE), *passing])
+    return _scene(rng, [(things[category], WHOLE, WHOLE), (things[other], there, away)])
 
 
 def _there_and_away(rng: np.random.Generator) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:

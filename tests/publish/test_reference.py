@@ -1,0 +1,78 @@
+"""What the committed reference result of scale mini can tell: that listening matters, when it does, and by how much.
+
+Made by `make tables` and `python -m pytest benchmarks/test_mechanism_benchmark.py` (results/README.md).
+"""
+
+import json
+from statistics import fmean, stdev
+
+import pytest
+
+from dgsct.methods import METHODS
+from dgsct.runs.experiments import expand, load_experiments
+from dgsct.runs.run import Run
+from dgsct.runs.schema import Settings
+
+SEEDS = (0, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def reference(repository):
+    return repository / "results/reference"
+
+
+@pytest.fixture(scope="module")
+def metric(reference):
+    """Values over seeds of a reported metric, from the reference's records."""
+
+    def read(task: str, method: str, seeds=SEEDS, name: str | None = None, **options) -> list[float]:
+        runs = [Run.make(task, method, overrides=options, seed=seed) for seed in seeds]
+        records = [json.loads((reference / run.folder / "record.json").read_text()) for run in runs]
+        return [record["metrics"][name or record["reported"]] for record in records]
+
+    return read
+
+
+def pooled(first: list[float], second: list[float]) -> float:
+    return ((stdev(first) ** 2 + stdev(second) ** 2) / 2) ** 0.5
+
+
+def test_on_ave_it_is_above_what_adds_and_what_fuses_late(metric):
+    ours = fmean(metric("ave", "dg-sct"))
+    assert ours > fmean(metric("ave", "linear-probe"))
+    assert ours > fmean(metric("ave", "late-fusion"))
+    blind = [metric("ave", name, seeds=(0,))[0] for name in ("all-background", "majority-class")]
+    assert ours >= max(blind) + 20
+
+
+def test_on_s4_it_is_above_its_form_without_adapters(metric):
+    assert fmean(metric("avs-s4", "dg-sct")) > fmean(metric("avs-s4", "late-fusion"))
+
+
+def test_on_ms3_adapters_matter_and_each_direction_does(metric):
+    ours, without = metric("avs-ms3", "dg-sct"), metric("avs-ms3", "late-fusion")
+    assert fmean(ours) > fmean(without) + 2 * pooled(ours, without)
+    for off in ("A2V", "V2A"):
+        assert fmean(metric("avs-ms3", "dg-sct", seeds=(0,), **{off: False})) > fmean(without)
+
+
+@pytest.mark.parametrize("broken", ["guides", "alpha"])
+def test_what_breaks_the_mechanism_moves_a_number(reference, broken):
+    numbers = json.loads((reference / "mechanism.json").read_text())
+    whole = [seed["miou_batch4"] for seed in numbers["as it is"]]
+    ways = {name: values for name, values in numbers.items() if broken in name}
+    assert ways
+    moved = {name: abs(fmean(v["miou_batch4"] for v in values) - fmean(whole)) for name, values in ways.items()}
+    assert max(moved.values()) > 2 * stdev(whole)
+
+
+@pytest.mark.parametrize("table", ["table3", "table5", "table8"])
+def test_no_trained_row_is_below_a_prediction_that_looks_at_nothing(table, metric):
+    for cell in expand(load_experiments()[table], Settings()):
+        for run in cell.runs:
+            yardsticks = [one for one in METHODS.values() if run.task in one.tasks and one.on(run.task).kind == "yardstick"]
+            blind = [one.name for one in yardsticks if not one.sees_test_labels]
+            best = max(metric(run.task, name, (0,), cell.metric)[0] for name in blind)
+            if run.kind == "trained":
+                value = metric(run.task, run.method, (run.seed,), cell.metric, **dict(run.overrides))[0]
+                assert value >= best, (cell.row, cell.column, run.seed)
