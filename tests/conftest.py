@@ -10,17 +10,19 @@ import toy_rig
 from shared_rig import Shared
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-MINUTES = (  # files that take minutes, the longest first
-    "engine/test_execute.py", "cluster/test_slurm.py", "workflow/test_spine.py", "data/test_prepare_stopped.py",
-    "test_full_size.py", "cluster/test_parents_on_slurm.py", "checkpoints/test_convert.py", "data/test_prepare_dag.py",
-    "workflow/test_dag.py", "cli/test_bad_names.py", "workflow/test_runtime.py", "campaign/test_plan.py",
-    "workflow/test_public_weights.py",
+LONG = (  # files that take longest, the longest first; the first waits for a cluster, which only one process should start
+    "cluster/test_slurm.py", "test_full_size.py", "workflow/test_spine.py", "engine/test_processes.py",
+    "engine/test_execute.py", "data/test_prepare_stopped.py", "engine/test_soak.py", "cli/test_bad_names.py",
+    "checkpoints/test_convert.py", "data/test_prepare_dag.py", "conformance/test_training.py", "workflow/test_dag.py",
+    "workflow/test_runtime.py", "workflow/test_public_weights.py", "campaign/test_plan.py",
 )  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files begin first, so that the two processes end together (with `--no-loadscope-reorder`)."""
-    ranks = {REPOSITORY / "tests" / file: rank for rank, file in enumerate(MINUTES)}
+    """Long files begin first. Where `--dist worksteal` has work done twice is decided at the other end of the list, among
+    quick tests; nothing is made for a file alone that takes long and that two processes could make twice (`shared_rig`).
+    """
+    ranks = {REPOSITORY / "tests" / file: rank for rank, file in enumerate(LONG)}
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
@@ -48,6 +50,17 @@ def mini_world(once) -> Path:
     from dgsct.engine.soak import make_world
 
     return once("world", make_world)
+
+
+@pytest.fixture(scope="session")
+def trained(once, mini_world) -> Path:
+    """A results folder with DG-SCT's run on that set, trained without any disturbance: `toy_rig.DG_SCT`."""
+    from dgsct.engine.execute import execute
+
+    def make(folder: Path) -> None:
+        execute(toy_rig.DG_SCT, toy_rig.clone(mini_world, folder / "results"))
+
+    return once("trained", make) / "results"
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from full_size import multiplies_bf16
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +22,5 @@ def test_one_clip_passes_within_8_gib(report):
 
 
 def test_it_differs_from_the_release_s_by_rounding_only(report):
-    """Other paths through the model: models/test_paths.py, at the paper's depths with few channels."""
-    assert report["deviation"]["the release's model"] < 1e-4
-
-
-@pytest.mark.skipif(not multiplies_bf16(), reason="no bf16 instructions here; tests/ops/test_fused.py has mini size")
-def test_bf16_differs_by_its_rounding(report):
-    assert 1e-4 < report["deviation"]["bf16"] < 0.1  # docs/performance.md states what was measured
+    """Other paths: models/test_paths.py, at the paper's depths with few channels; in bf16: ops/test_fused.py."""
+    assert report["deviation"] < 1e-4

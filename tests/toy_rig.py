@@ -21,6 +21,7 @@ from dgsct.runs.run import Run
 TESTS = Path(__file__).resolve().parent
 ON_PATH = (TESTS / "toy", TESTS, TESTS.parent)
 EXPERIMENTS = TESTS / "toy" / "experiments"
+DG_SCT = Run.make("ave", "dg-sct")  # the fixture `trained` has it
 TIMES = ("seconds", "seconds_per_update", "provenance", "peak_memory_bytes")
 
 

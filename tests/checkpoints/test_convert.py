@@ -29,7 +29,6 @@ from dgsct.encoders.sources import WEIGHTS
 from dgsct.encoders.tensor_files import read_tensors
 from dgsct.encoders.weights import encoder_file, encoder_state, load_encoders
 from dgsct.engine.checkpoint import save_best
-from dgsct.engine.execute import execute
 from dgsct.errors import DgsctError, UsageError
 from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.keys import from_public, to_public
@@ -42,14 +41,10 @@ ENCODERS = ("swin", "htsat")
 MINI_RUN = Run.make("ave", "dg-sct", scale="mini")
 
 
-@pytest.fixture(scope="module")
-def trained(mini_world, tmp_path_factory) -> Path:
-    """A results folder with one trained run; its best weights."""
-    root = tmp_path_factory.mktemp("trained") / "results"
-    root.mkdir()
-    for name in ("data", "encoders"):
-        (root / name).symlink_to(mini_world / name)
-    return execute(MINI_RUN, root).parent / "checkpoints/best.safetensors"
+@pytest.fixture
+def trained(trained) -> Path:
+    """The best weights of a real run."""
+    return trained / MINI_RUN.folder / "checkpoints/best.safetensors"
 
 
 def test_full_size_there_and_back_in_shapes():
@@ -65,10 +60,12 @@ def test_full_size_there_and_back_in_shapes():
 
 
 def test_the_papers_depths_there_and_back_to_the_bit(tmp_path, monkeypatch):
-    """The same 2,646 entries with few channels, in a file: to ours, and back; dtypes and shapes included."""
+    """The same entries with few channels, in a file: to ours, and back; dtypes and shapes included. Where a stage is one
+    window no mask is stored, so that they are some fewer.
+    """
     monkeypatch.setitem(SCALES, "paper", SHIFTED)
-    run = Run.make("ave", "dg-sct", scale="paper")
-    torch.save(release_entries(SHIFTED), tmp_path / "best_82.18.pt")
+    run, entries = Run.make("ave", "dg-sct", scale="paper"), release_entries(SHIFTED)
+    torch.save(entries, tmp_path / "best_82.18.pt")
     assert release_to_ours(tmp_path / "best_82.18.pt", tmp_path / "ours.safetensors", run) == 2646 - 19
     ours = read_tensors(tmp_path / "ours.safetensors")
     assert json.loads(ours.metadata["run"])["scale"] == "paper"
@@ -76,7 +73,8 @@ def test_the_papers_depths_there_and_back_to_the_bit(tmp_path, monkeypatch):
     assert ours.metadata["origin"] == "best_82.18.pt"
     drifted = read_tensors(tmp_path / "best_82.18.pt").tensors["htsat.bn0.running_var"]
     assert torch.equal(ours.tensors["backbone.encoders.htsat.bn0.running_var"], drifted)
-    assert ours_to_release(tmp_path / "ours.safetensors", tmp_path / "again.pt", *run_of(tmp_path / "ours.safetensors")) == 2646
+    written = ours_to_release(tmp_path / "ours.safetensors", tmp_path / "again.pt", *run_of(tmp_path / "ours.safetensors"))
+    assert written == len(entries) > 2646 - 19
     again, first = (read_tensors(tmp_path / name).tensors for name in ("again.pt", "best_82.18.pt"))
     assert same(again, first)
 

@@ -1,6 +1,6 @@
 """One run, for real, on a small generated set: records, determinism, kill and resume, bundles, clear refusals.
 
-What a model must do for it is proven of every model in `conformance`; here DG-SCT goes the whole way twice, and the toy
+What a model must do for it is proven of every model in `conformance`; here DG-SCT goes the whole way, and the toy
 method as often as needed. What a run in several processes does: `test_processes.py`.
 """
 
@@ -19,7 +19,7 @@ import pytest
 from fork_rig import Forked, command_line
 from pixels import PACE
 from safetensors import safe_open
-from toy_rig import clone, killed, read, wait_for, without_times, worker
+from toy_rig import DG_SCT, clone, killed, read, wait_for, without_times, worker
 
 from dgsct.engine.execute import execute
 from dgsct.engine.recipe import epoch_batches
@@ -30,17 +30,8 @@ from dgsct.records.results import validity
 from dgsct.runs.run import Run
 from dgsct.settings.recipe import Recipe
 
-DG_SCT = Run.make("ave", "dg-sct", seed=1)
 TOY = Run("ave", "pixels", seed=1)
 SLOWLY = "0.05"  # seconds of a step: so long that a signal meets it in its training
-
-
-@pytest.fixture(scope="module")
-def whole(mini_world, tmp_path_factory) -> Path:
-    """A results folder with DG-SCT, trained in this process without any disturbance."""
-    root = clone(mini_world, tmp_path_factory.mktemp("whole") / "results")
-    execute(DG_SCT, root)
-    return root
 
 
 @pytest.fixture
@@ -78,8 +69,8 @@ def finished(root: Path, run: Run = TOY, *options: str) -> str:
     return done.stdout
 
 
-def test_record_tells_everything(whole):
-    record = read(whole, DG_SCT)
+def test_record_tells_everything(trained):
+    record = read(trained, DG_SCT)
     assert record["reported"] == "acc_batch8"
     assert record["selection"] == "test"
     assert len(record["curve"]) == record["resolved"]["recipe"]["epochs"]
@@ -88,31 +79,31 @@ def test_record_tells_everything(whole):
     assert set(record["curve"][0]["loss_terms"]) == {"relevance", "gate", "events", "av"}
 
 
-def test_learning_rate_falls_by_the_schedule(whole):
-    record = read(whole, DG_SCT)
+def test_learning_rate_falls_by_the_schedule(trained):
+    record = read(trained, DG_SCT)
     recipe = record["resolved"]["recipe"]
     for entry in record["curve"]:
         expected = recipe["lr"] * recipe["lr_gamma"] ** ((entry["epoch"] - 1) // recipe["lr_step"])
         assert entry["lr"] == pytest.approx(expected)
 
 
-def test_best_weights_are_the_model_without_what_is_frozen(whole):
-    with safe_open(whole / DG_SCT.folder / "checkpoints/best.safetensors", "pt") as best:
-        assert int(best.metadata()["epoch"]) == read(whole, DG_SCT)["best_epoch"]
+def test_best_weights_are_the_model_without_what_is_frozen(trained):
+    with safe_open(trained / DG_SCT.folder / "checkpoints/best.safetensors", "pt") as best:
+        assert int(best.metadata()["epoch"]) == read(trained, DG_SCT)["best_epoch"]
         names = set(best.keys())
     assert "temporal.audio_gate.theta.weight" in names
     assert "backbone.encoders.htsat.bn0.running_mean" in names  # drifts in training, so it belongs to the result
     assert not any(name.startswith("backbone.encoders.swin") for name in names)
 
 
-def test_dg_sct_killed_on_its_way_ends_with_the_same_bits(whole, root):
+def test_dg_sct_killed_on_its_way_ends_with_the_same_bits(trained, root):
     """By the run server, whose forks have trained nothing before."""
     process = started(root, DG_SCT)
     wait_for(lambda: checkpoints(root, DG_SCT) or process.poll() is not None, "checkpoint")
     killed(root, DG_SCT, signal.SIGKILL)
     assert process.wait() == 128 + signal.SIGKILL
     assert "resumed at epoch" in finished(root, DG_SCT)
-    assert read(root, DG_SCT) == read(whole, DG_SCT)
+    assert read(root, DG_SCT) == read(trained, DG_SCT)
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_bits(root, undisturbed, monkeypatch, slowly):

@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from dgsct.encoders.frontend import log_mel_compact
 from dgsct.models.adapter import Adapter
 
-TILE = 10
+TILE = 1  # the small image has columns for a second that is not repeated
 
 
 @pytest.fixture(scope="module")
