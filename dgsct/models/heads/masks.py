@@ -14,7 +14,7 @@ from dgsct.models.interaction import Pyramid
 from dgsct.models.temporal_pyramid import PyramidTemporalAttention
 from dgsct.ops.batch_norm import BatchNorm
 from dgsct.ops.precision import full_precision
-from dgsct.ops.recompute import recompute_needed_rows
+from dgsct.ops.recompute import recompute, recompute_needed_rows
 from dgsct.settings.options import Options
 from dgsct.settings.scales import HeadSizes
 
@@ -54,8 +54,12 @@ class TPAVI(nn.Module):
 
     def forward(self, x: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
         """`x` [B T, C, k, k], `audio` [B, T, D] -> z like x, A [B, T, C]."""
-        batch, segments = audio.shape[:2]
         aligned = self.align(audio)
+        return recompute(self._interact, x, aligned), aligned
+
+    def _interact(self, x: Tensor, aligned: Tensor) -> Tensor:
+        """z: products with few columns and elementwise work, so done again in the backward pass."""
+        batch, segments = aligned.shape[:2]
         tokens = x.flatten(2).transpose(1, 2)
         with full_precision(x):
             tokens = tokens.to(torch.promote_types(x.dtype, torch.float32))
@@ -65,7 +69,7 @@ class TPAVI(nn.Module):
         query = self.query(tokens).view(batch, -1, seen.shape[1])
         y = torch.bmm(query, seen.to(query.dtype)).flatten(0, 1) + self.out.bias
         z = self.norm(self.batch_norm(y).view_as(tokens) + tokens)
-        return z.transpose(1, 2).reshape(x.shape), aligned
+        return z.transpose(1, 2).reshape(x.shape)
 
 
 class ResidualUnit(nn.Module):
