@@ -44,7 +44,7 @@ def of_scene(scene: Scene) -> str:
     for s in scene.sources:
         kinds = [s.look.name if s.look else "", s.sound.name if s.sound and s.audible else ""]
         numbers = (*s.centre, *s.swing, s.speed, s.phase, s.size, s.hue, s.loudness, s.pitch, s.tempo)
-        lines.append(repr([*kinds, s.visible, s.audible, *(f"{n:.9f}" for n in numbers)]))
+        lines.append(repr([*kinds, s.visible, s.audible, s.shade, *(f"{n:.9f}" for n in numbers)]))
     return "\n".join([*lines, f"{scene.seed} {scene.noise:.9f} {scene.duration}"])
 
 

@@ -32,9 +32,10 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     groups: list[dict[str, object]] = []
     taken: set[str] = set()
     for group in recipe.groups:
-        mine = {name: p for name, p in trainable if name not in taken and fnmatchcase(name, group.match)}
-        if not mine and any(fnmatchcase(name, group.match) for name, p in model.named_parameters() if not p.requires_grad):
+        fitting = {name: p for name, p in model.named_parameters() if fnmatchcase(name, group.match)}
+        if fitting and not any(p.requires_grad for p in fitting.values()):
             continue
+        mine = {name: p for name, p in fitting.items() if p.requires_grad and name not in taken}
         if not mine:
             raise ValueError(f"no trainable parameter is left for the recipe's group {group.match!r}")
         taken |= mine.keys()

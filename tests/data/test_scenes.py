@@ -57,6 +57,29 @@ def test_frames_masks_and_sound_agree_with_the_events():
     assert green[1] > 1.5 * max(green[0], green[2])
 
 
+def test_shade_takes_the_colour_and_nothing_else():
+    lit = scene_of(0)
+    silent, away, seen = lit.sources
+    shaded = replace(lit, sources=(silent, away, replace(seen, shade=((1.0, 3.0), (5.0, 9.0)))))
+    before, after = render_frames(lit, 64, 48, 10), render_frames(shaded, 64, 48, 10)
+    in_shade = np.repeat([0, 1, 1, 0, 0, 1, 1, 1, 1, 0], 10).astype(bool)
+    shown = render_masks(lit, 64, 48, 10, sounding=False)
+    of_it = shown[2] & in_shade[:, None, None]
+    assert of_it.any()
+    assert np.array_equal(before[~of_it], after[~of_it])  # what is lit, what is in front, behind and around
+    grey, coloured = (np.ptp(frames[of_it].astype(int), axis=1) for frames in (after, before))
+    assert grey.max() <= 1
+    assert coloured.min() > 60
+    # Stripes and light stay: as bright as the colour's brightest channel, and dark where that was dark.
+    assert np.array_equal(after[of_it].max(axis=1), before[of_it].max(axis=1))
+    for sounding in (True, False):
+        assert np.array_equal(render_masks(lit, 64, 48, 10, sounding), render_masks(shaded, 64, 48, 10, sounding))
+    assert np.array_equal(render_wave(lit, RATE), render_wave(shaded, RATE))
+    assert [(e.seen.tolist(), e.heard.tolist()) for e in events(lit)] == [
+        (e.seen.tolist(), e.heard.tolist()) for e in events(shaded)
+    ]
+
+
 def test_position_decides_left_and_right():
     rng = np.random.default_rng(0)
     left = replace(random_source(rng, DISC, None, ((0.0, 10.0),), ()), centre=(0.25, 0.5), swing=(0.05, 0.05))

@@ -1,6 +1,7 @@
 """The training recipe of the release, batch by batch and epoch by epoch (fact sheet, AVE, section 5), and what others bring."""
 
 import math
+import re
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -35,7 +36,7 @@ def training(mini_world, tmp_path):
 
     def build(protocol: str = "release", **overrides) -> Training:
         made = Training(Run.make("ave", "dg-sct", overrides, protocol), root, "0" * 64)
-        made.recipe = replace(made.recipe, batch_size=5, checkpoint_every=None)
+        made.recipe = replace(made.recipe, batch_size=5, checkpoint_every=None, evaluate_every=1)
         return made
 
     return build
@@ -263,11 +264,22 @@ def test_groups_have_a_rate_and_a_decay_of_their_own():
     assert [g["lr"] for g in whole] == [0.3]
 
 
-@pytest.mark.parametrize("groups", [("hed.*",), ("tower.*",), ("head.*", "head.weight")])
+@pytest.mark.parametrize("groups", [("hed.*",), ("head.*", "head.weight"), ("head.*", "encoder.*", "*.weight")])
 def test_a_group_that_fits_nothing_is_refused_by_name(groups):
-    """A slip of the pen, what does not learn, and what an earlier group has taken."""
-    with pytest.raises(ValueError, match=rf"no trainable parameter is left for the recipe's group '{groups[-1][:4]}"):
+    """A slip of the pen, and what earlier groups have taken, be it beside something that does not learn."""
+    with pytest.raises(ValueError, match=rf"no trainable parameter is left for the recipe's group '{re.escape(groups[-1])}'"):
         build_optimizer(Parts(), recipe_of(groups=tuple(Group(name) for name in groups)))
+
+
+def test_a_group_that_is_all_frozen_is_left_out():
+    """As HTS-AT's own group is where S4 does not train HTS-AT; once it learns, it has its own rate."""
+    model, recipe = Parts(), recipe_of(groups=(Group("tower.*", lr=0.001), Group("head.*", lr=0.3)))
+    found = build_optimizer(model, recipe).param_groups
+    assert [(names_of(g, model), g["lr"]) for g in found] == [
+        ({"head.weight", "head.bias"}, 0.3), ({"encoder.weight", "encoder.bias"}, 0.1),
+    ]  # fmt: skip
+    model.tower.requires_grad_(True)
+    assert [g["lr"] for g in build_optimizer(model, recipe).param_groups] == [0.001, 0.3, 0.1]
 
 
 def rates(recipe: Recipe, steps: int = 3) -> list[list[float]]:

@@ -7,7 +7,7 @@ import pytest
 
 from dgsct.data.folders import check_replaceable
 from dgsct.data.media import read_audio, read_frames
-from dgsct.data.scenes import events
+from dgsct.data.scenes import active, events
 from dgsct.errors import DgsctError, UsageError
 from dgsct.settings.scales import MINI
 from dgsct.tasks import get_task
@@ -135,6 +135,22 @@ def test_companions_come_and_go():
         kinds["class-look bystander"] += any(e.seen.any() and e.source.look in looks for e in others)
         kinds["class-sound away"] += any(e.heard.any() and e.source.sound in sounds for e in others)
     assert min(kinds.values()) >= 10, kinds
+
+
+def test_every_event_keeps_two_lit_seconds():
+    shaded, clips = [], 0
+    for split in SPLIT_FILES:
+        for scene, start, end, _ in scenes_of_split(split):
+            in_shade = [active(s.shade, np.arange(10) + 0.5) for s in scene.sources if s.visible]
+            *_, own = in_shade
+            assert (~own[start:end]).sum() >= mini.LIT == 2
+            shaded += in_shade
+            clips += bool(own[start:end].any())
+            # Shade comes and goes with whole seconds, so that a second has one answer.
+            assert all(float(edge).is_integer() for s in scene.sources for interval in s.shade for edge in interval)
+    print(f"in shade: {100 * np.mean(shaded):.0f} % of the seconds of what is seen; {clips} of 180 events for some seconds")
+    assert 0.3 < np.mean(shaded) < 0.4  # 40 % of all but the lit seconds
+    assert clips > 120
 
 
 def test_a_foreign_folder_is_never_replaced(tmp_path, small):
