@@ -4,14 +4,24 @@ A declaration opens with a dtype and a form, `float32 [B, 5, 3, H, W]`: numbers 
 """
 
 import re
+from functools import cache
 from typing import Any
 
 from dgsct.methods import METHODS
+from dgsct.runs.run import Run
 from dgsct.settings.scales import Scale
 
 YARDSTICK = "yardstick"
 PAIRS = [(method.name, task) for method in METHODS.values() for task in method.parts]
 MODELS = [(method, task) for method, task in PAIRS if METHODS[method].on(task).kind != YARDSTICK]
+
+
+@cache
+def counts(method: str, task: str, scale: str) -> list[int]:
+    """Parameters, those that are trained, and entries of the state dict of a model of default options."""
+    model = Run.make(task, method, scale=scale).build(meta=True)
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return [sum(n for n, _ in sizes), sum(n for n, learns in sizes if learns), len(model.state_dict())]
 
 
 def declared_form(text: str) -> tuple[str, list[int | None]]:

@@ -1,18 +1,21 @@
 """Every method on every task, by name: what it declares is so, and its model does what the engine asks of one.
 
-A method that is added is checked by being listed. What a model may not do elsewhere stands in the exceptions, with the reason.
+A method that is added is checked by being listed, and asks for a line in `counts.json`. What a model may not do elsewhere
+stands in the exceptions, with the reason.
 """
 
 import inspect
+import json
 from dataclasses import fields
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
-from conformance_rig import MODELS, PAIRS, Watched, assert_declared
+from conformance_rig import MODELS, PAIRS, Watched, assert_declared, counts
 
 from dgsct.campaign.probe import pretended_batch
 from dgsct.checkpoints.convert import public_layouts
@@ -32,6 +35,7 @@ from dgsct.settings.ledger import PROTOCOLS
 from dgsct.settings.scales import SCALES, Scale, get_scale
 from dgsct.tasks import get_task
 
+COUNTS = json.loads(Path(__file__).with_name("counts.json").read_text())
 MOST_AT_MINI = 5_000_000  # parameters: minutes on two cores
 # Trained are all parameters but those that are there because the release has them, and never called.
 NEVER_CALLED = {
@@ -105,12 +109,22 @@ def test_its_runs_resolve_under_every_protocol(tmp_path, method, task, scale):
 @WITH_A_MODEL
 @pytest.mark.parametrize("scale", SCALES)
 def test_it_trains_as_many_parameters_as_it_says(method, task, scale):
-    model = Run.make(task, method, scale=scale).build(meta=True)
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    total, trainable, _ = counts(method, task, scale)
     assert part_of(method, task).trainable == {**part_of(method, task).trainable, scale: trainable}
     assert set(part_of(method, task).trainable) == set(SCALES)
     if get_scale(scale).short_runs:
-        assert sum(p.numel() for p in model.parameters()) < MOST_AT_MINI
+        assert total < MOST_AT_MINI
+
+
+@WITH_A_MODEL
+def test_its_counts_at_full_size_are_those_that_are_noted(method, task):
+    """`counts.json` holds, of every method and task: parameters, those that are trained, entries of its state dict."""
+    found, noted = counts(method, task, "paper"), COUNTS.get(f"{method} {task}")
+    assert found == noted, f'counts.json has {noted}; if it is meant, its line is "{method} {task}": {json.dumps(found)}'
+
+
+def test_no_counts_are_noted_of_what_is_not_there():
+    assert set(COUNTS) == {f"{method} {task}" for method, task in MODELS}
 
 
 @WITH_A_MODEL

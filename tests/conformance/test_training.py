@@ -1,13 +1,11 @@
-"""Every method on every task is trained, stopped, kept, measured and counted, and each of its options does something.
+"""Every method on every task is trained, stopped, kept and measured, and each of its options does something.
 
 On a few clips of random numbers in this process, without a file of data or of an encoder: the engine's own code for the rest.
-A method that is added is checked by being listed, and asks for a line in `counts.json`.
+A method that is added is checked by being listed.
 """
 
-import json
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -30,7 +28,6 @@ from dgsct.settings.options import RECIPE
 from dgsct.tasks import get_task
 from dgsct.tasks.base import View
 
-COUNTS = json.loads(Path(__file__).with_name("counts.json").read_text())
 CLIPS = 3  # a batch of two and a batch of one
 ROWS = np.arange(2)
 WITH_A_MODEL = pytest.mark.parametrize(("method", "task"), MODELS)
@@ -128,28 +125,6 @@ def test_its_best_weights_give_its_predictions_again_and_every_metric(training, 
     model.load_state_dict(best_weights(tmp_path / "best.safetensors"), strict=False)
     for name, array in predicted(model, view).items():
         assert np.array_equal(array, expected[name])
-
-
-# Counts
-
-
-@WITH_A_MODEL
-def test_its_counts_at_full_size_are_those_that_are_noted(method, task):
-    """`counts.json` holds, of every method and task: parameters, those that are trained, entries of its state dict."""
-    found = counts(method, task)
-    noted = COUNTS.get(f"{method} {task}")
-    assert found == noted, f'counts.json has {noted}; if it is meant, its line is "{method} {task}": {json.dumps(found)}'
-
-
-def counts(method: str, task: str) -> list[int]:
-    """On the meta device."""
-    model = Run.make(task, method, scale="paper").build(meta=True)
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    return [sum(n for n, _ in sizes), sum(n for n, learns in sizes if learns), len(model.state_dict())]
-
-
-def test_no_counts_are_noted_of_what_is_not_there():
-    assert set(COUNTS) == {f"{method} {task}" for method, task in MODELS}
 
 
 # Options and protocols

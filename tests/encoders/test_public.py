@@ -81,20 +81,30 @@ def test_the_masks_of_the_paper_have_the_published_shapes():
     assert all(t.shape == (64, 64) and t.dtype == torch.int64 for t in indices)
 
 
-def test_full_size_in_both_namings(tmp_path):
-    """Swin-V2-L, 0.9 GB: timm 0.6 naming in a .pth below `model`, timm 1.0 naming in a .safetensors; equal weights."""
-    old = encoder_entries("swin", PAPER, "0.6")
-    assert len(old) == 427
+def test_an_image_encoder_of_the_papers_depths_in_both_namings(tmp_path):
+    """timm 0.6 naming in a .pth below `model`, timm 1.0 naming in a .safetensors; equal weights. Where a stage is one window
+    there is no mask; Swin-V2-L's 427 entries have two (test_full_size_image_encoder_in_shapes).
+    """
+    old, masks = encoder_entries("swin", TINY, "0.6"), len(stored_buffers("swin", TINY.swin))
     path = write(tmp_path / "old.pth", old, "model")
-    fitted = fit_encoder(path, "swin", PAPER, read_tensors(path).tensors)
-    assert (fitted.naming, fitted.entries, len(fitted.state)) == ("timm 0.6", 427, 425)
+    fitted = fit_encoder(path, "swin", TINY, read_tensors(path).tensors)
+    assert (fitted.naming, fitted.entries, len(fitted.state)) == ("timm 0.6", 425 + masks, 425)
+    assert masks > 0
     assert torch.equal(fitted.state["swin.layers.1.downsample.reduction.weight"], old["layers.0.downsample.reduction.weight"])
     assert torch.equal(fitted.state["swin.head.fc.weight"], old["head.weight"])
     new = {key.removeprefix("swin."): tensor for key, tensor in fitted.state.items()}
     other = write(tmp_path / "new.safetensors", new)
-    again = fit_encoder(other, "swin", PAPER, read_tensors(other).tensors)
+    again = fit_encoder(other, "swin", TINY, read_tensors(other).tensors)
     assert (again.naming, again.entries) == ("timm 1.0", 425)
     assert same(again.state, fitted.state)
+
+
+def test_full_size_image_encoder_in_shapes():
+    """Swin-V2-L's entries: 427 in timm 0.6, of which two are masks that the windows give."""
+    state = module_of("swin", PAPER).state_dict()
+    assert len({public_key("swin", key) for key in state}) == len(state) == 425
+    assert len(stored_buffers("swin", PAPER.swin)) == 2
+    assert sum(tensor.numel() for tensor in state.values()) == 228_772_549
 
 
 def test_full_size_sound_encoder_loads_into_the_module(tmp_path):

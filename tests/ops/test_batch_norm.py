@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.distributed import barrier, init_process_group
-from torch.multiprocessing import spawn
+from torch.multiprocessing import start_processes
 
 from dgsct.ops import recompute as lean
 from dgsct.ops.batch_norm import BatchNorm, SharedBatchNorm, share_batch_norms
@@ -49,7 +49,8 @@ def test_two_processes_normalise_as_one(tmp_path, flat, again):
     x = torch.randn((5, 3) if flat else (5, 3, 6, 6), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     alone = net(flat)
     output, at_x = step(alone, x, again)
-    spawn(share, (str(tmp_path / "meet"), flat, again, x, str(tmp_path / "out")), nprocs=2)
+    words = (str(tmp_path / "meet"), flat, again, x, str(tmp_path / "out"))
+    start_processes(share, words, nprocs=2, start_method="fork")
     said = [torch.load(tmp_path / f"out{rank}") for rank in (0, 1)]
     for rank, ((moved, moved_at_x), _, buffers) in enumerate(said):
         torch.testing.assert_close(moved, output[SHARES[rank]])
