@@ -1,12 +1,16 @@
 """Golden values of the adapter, both directions, every ablation and the paper's form (fact sheet, float64)."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from golden_rig import assert_golden, fill, wave_cos, wave_sin
 
-from dgsct.models.adapter import Adapter
+from dgsct.models.adapter import NORMED, Adapter, Form
 from dgsct.models.attention import pooling_map
+from dgsct.models.interaction import AdapterPair
 from dgsct.models.keys import adapter_keys
+from dgsct.settings.scales import MINI, PAPER
 from dgsct.tasks.ave.options import AveOptions as Options
 
 A2V = {"shape": (36, 32), "guide": (16, 16)}
@@ -148,6 +152,37 @@ def test_a_fresh_adapter_is_silent_and_only_its_gate_learns_first():
     (residual * torch.randn_like(residual)).sum().backward()
     learning = {name for name, p in module.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     assert learning == {"bottleneck.gate"}
+
+
+@pytest.mark.parametrize("form", [NORMED, Form(prompt="tokens", bottleneck="bare"), Form(prompt="resize", bottleneck="bare")])
+@pytest.mark.parametrize("gated", [True, False])
+def test_a_gate_that_starts_ajar_lets_a_fresh_adapter_speak(form, gated):
+    """As at scale mini; a normed bottleneck always has its gate, a bare one without gate speaks in the release, too."""
+    x, y = (t.float() for t in inputs(A2V))
+    sizes = {"num_tokens": 4, "reduction": 4, "groups": 2, "options": Options(), "form": form, "gated": gated}
+    size = {}
+    for gate in (0.0, 0.2):
+        torch.manual_seed(0)
+        module = Adapter(**A2V, **sizes, gate=gate)
+        residual = module(x, y).residual
+        # A layer's norm makes the bottleneck as loud as its gate, or as the scale of the norm itself, says.
+        size[gate] = residual.pow(2).mean().sqrt().item()
+        assert module.latent.gate.item() == pytest.approx(gate)
+        (residual * torch.randn_like(residual)).sum().backward()
+        learning = {name for name, p in module.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+        assert ("bottleneck.down.weight" in learning) == (gate > 0 or (form is not NORMED and not gated))
+    assert 0.15 < size[0.2] < 0.21
+    assert size[0.0] == 0 if form is NORMED or gated else 0.75 < size[0.0] < 1.05
+
+
+@pytest.mark.parametrize(("scale", "gate"), [(MINI, 0.2), (PAPER, 0.0)])
+def test_gates_start_ajar_at_scale_mini_alone(scale, gate):
+    """In both directions. At full size an adapter adds nothing when training starts, as in the release."""
+    pair = AdapterPair((36, 32), (16, 16), replace(scale, num_tokens=4, reduction=4), Options(), False)
+    for adapter in (pair.a2v, pair.v2a):
+        assert adapter.bottleneck.gate.item() == adapter.latent.gate.item() == pytest.approx(gate)
+    to_v, to_a = pair(*(t.float() for t in inputs(A2V)))
+    assert (to_v.residual.abs().max() > 0) == (to_a.residual.abs().max() > 0) == (gate > 0)
 
 
 def test_spatial_scale_alone_is_cancelled_by_the_layer_norm():
