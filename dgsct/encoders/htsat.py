@@ -20,11 +20,12 @@ class HTSAT(nn.Module):
     """Audio encoder. The walk of `interaction` calls its pieces; `forward` runs it alone.
 
     `unused` holds what the public checkpoint stores and DG-SCT never calls: the token-semantic convolution and the head.
-    `mixup` mixes the spectrograms of a training batch with each other.
+    `mixup` mixes the spectrograms of a training batch with each other. `frugal` as of `SwinV2`.
     """
 
-    def __init__(self, sizes: HtsatSizes, as_convolution: bool = False, mixup: bool = False) -> None:
+    def __init__(self, sizes: HtsatSizes, as_convolution: bool = False, mixup: bool = False, frugal: bool = False) -> None:
         super().__init__()
+        self.frugal = frugal
         self.sizes = sizes
         self.mixup = mixup
         self.frontend = LogMel(sizes, as_convolution)
@@ -99,15 +100,13 @@ class HTSAT(nn.Module):
         """The stages; stage i > 0 carries the patch merging that precedes it."""
         return list(self.swin.layers)
 
-    @staticmethod
-    def attention_branch(block: SwinTransformerBlock, x: Tensor) -> Tensor:
+    def attention_branch(self, block: SwinTransformerBlock, x: Tensor) -> Tensor:
         """DP(WMSA(LN1 a)) of one pre-norm block, tokens [B', N, C] in and out."""
-        return block.drop_path1(recompute_narrow(_attention_of_normed, x, block))
+        return block.drop_path1(recompute_narrow(_attention_of_normed, x, block, wide=self.frugal))
 
-    @staticmethod
-    def mlp_branch(block: SwinTransformerBlock, x: Tensor) -> Tensor:
+    def mlp_branch(self, block: SwinTransformerBlock, x: Tensor) -> Tensor:
         """DP(MLP(LN2 a)) of one pre-norm block."""
-        return block.drop_path2(mlp(block.norm2(x), block.mlp.fc1, block.mlp.fc2))
+        return block.drop_path2(mlp(block.norm2(x), block.mlp.fc1, block.mlp.fc2, self.frugal))
 
     def forward(self, audio: Tensor, tile: int) -> Tensor:
         """Seconds or compact log-mel -> tokens [B', N, C] of the last block (no final norm)."""

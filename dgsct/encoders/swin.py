@@ -16,10 +16,14 @@ from dgsct.settings.scales import SwinSizes
 
 
 class SwinV2(nn.Module):
-    """Visual encoder. Its classification head is part of the public weights and never called."""
+    """Visual encoder. Its classification head is part of the public weights and never called.
 
-    def __init__(self, sizes: SwinSizes) -> None:
+    With `frugal` the backward pass does attention and MLP again in all stages, not only where that costs little.
+    """
+
+    def __init__(self, sizes: SwinSizes, frugal: bool = False) -> None:
         super().__init__()
+        self.frugal = frugal
         self.sizes = sizes
         self.swin = SwinTransformerV2(
             img_size=sizes.image_size,
@@ -45,15 +49,13 @@ class SwinV2(nn.Module):
         """The stages; stage i > 0 carries the patch merging that precedes it."""
         return list(self.swin.layers)
 
-    @staticmethod
-    def attention_branch(block: SwinTransformerV2Block, x: Tensor) -> Tensor:
+    def attention_branch(self, block: SwinTransformerV2Block, x: Tensor) -> Tensor:
         """DP1(LN1(WMSA(v))) of one res-post-norm block, tokens [B', N, C] in and out."""
-        return block.drop_path1(recompute_narrow(_normed_attention, x, block))
+        return block.drop_path1(recompute_narrow(_normed_attention, x, block, wide=self.frugal))
 
-    @staticmethod
-    def mlp_branch(block: SwinTransformerV2Block, x: Tensor) -> Tensor:
+    def mlp_branch(self, block: SwinTransformerV2Block, x: Tensor) -> Tensor:
         """DP2(LN2(MLP(v))) of one res-post-norm block."""
-        return block.drop_path2(block.norm2(mlp(x, block.mlp.fc1, block.mlp.fc2)))
+        return block.drop_path2(block.norm2(mlp(x, block.mlp.fc1, block.mlp.fc2, self.frugal)))
 
     def norm(self, x: Tensor) -> Tensor:
         """The final LayerNorm."""

@@ -33,12 +33,14 @@ class Form:
 
     prompt: the guide's tokens are brought to x's by a learned map (`tokens`) or by resizing their grid (`resize`);
     bottleneck: with batch normalisation and the gate outside, or bare with the gate inside the last norm and on the visual
-    side only; off: an adapter whose direction is off lacks S and C (`plain`), or is `absent`.
+    side only; off: an adapter whose direction is off lacks S and C (`plain`), or is `absent`. frugal: how the encoders around
+    them treat memory (`SwinV2`).
     """
 
     prompt: Literal["tokens", "resize"] = "tokens"
     bottleneck: Literal["normed", "bare"] = "normed"
     off: Literal["plain", "absent"] = "plain"
+    frugal: bool = False
 
 
 NORMED = Form()

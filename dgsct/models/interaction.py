@@ -78,12 +78,12 @@ class FrozenEncoders(nn.Module):
     With `audio_encoder=trained` HTS-AT is trained whole, its spectrogram's kernels and mel matrix included (setting S4).
     """
 
-    def __init__(self, scale: Scale, options: Options, release_order: bool = False) -> None:
+    def __init__(self, scale: Scale, options: Options, release_order: bool = False, frugal: bool = False) -> None:
         super().__init__()
         self.freeze_mode = options.freeze_mode
         self.tile = options.tile
-        self.swin = SwinV2(scale.swin)
-        self.htsat = HTSAT(scale.htsat, as_convolution=release_order, mixup=options.mixup)
+        self.swin = SwinV2(scale.swin, frugal)
+        self.htsat = HTSAT(scale.htsat, as_convolution=release_order, mixup=options.mixup, frugal=frugal)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
@@ -145,7 +145,7 @@ class DualBackbone(nn.Module):
         super().__init__()
         self.split_audio = options.audio_block == "split"
         self.attention_pooling = options.pooling == "attention"
-        self.encoders = FrozenEncoders(scale, options, release_order)
+        self.encoders = FrozenEncoders(scale, options, release_order, form.frugal)
         swin, htsat = self.encoders.swin, self.encoders.htsat
         visual = stage_shapes(swin.side, scale.swin.embed_dim, len(scale.swin.depths))
         audio = stage_shapes(htsat.side, scale.htsat.embed_dim, len(scale.htsat.depths))

@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from dgsct.ops.precision import at_least_float32, lowered
-from dgsct.ops.recompute import large_and_narrow
+from dgsct.ops.recompute import worth_again
 
 # A weight below this changes no sum of float32 numbers, yet its products are subnormal: a hundred times as slow on CPUs.
 DUST = 1e-20
@@ -110,10 +110,10 @@ def scaled_linear_relu(x: Tensor, factor: Tensor, layer: nn.Linear) -> Tensor:
 
 class _Mlp(Function):
     @staticmethod
-    def forward(ctx: Any, narrow: bool, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+    def forward(ctx: Any, again: bool, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
         hidden = torch.addmm(b1, x, w1.t())
         ctx.trained = any(ctx.needs_input_grad[2:])
-        ctx.save_for_backward(None if narrow else hidden, x if narrow or ctx.trained else None, w1, b1, w2)
+        ctx.save_for_backward(None if again else hidden, x if again or ctx.trained else None, w1, b1, w2)
         return torch.addmm(b2, F.gelu(hidden), w2.t())
 
     @staticmethod
@@ -131,10 +131,11 @@ class _Mlp(Function):
         return None, outer, inner.t() @ x, inner.sum(dim=0), grad.t() @ F.gelu(hidden), grad.sum(dim=0)
 
 
-def mlp(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
-    """second(gelu(first(x))) for tokens `x` [B, N, C]; gelu's result is not kept, nor its input where x is large and narrow."""
+def mlp(x: Tensor, first: nn.Linear, second: nn.Linear, wide: bool = False) -> Tensor:
+    """second(gelu(first(x))) for tokens `x` [B, N, C]; gelu's result is not kept, nor its input where `worth_again` says so."""
     flat = x.flatten(0, -2)
-    out = _Mlp.apply(large_and_narrow(x), *(lowered(t) for t in (flat, first.weight, first.bias, second.weight, second.bias)))
+    layers = (first.weight, first.bias, second.weight, second.bias)
+    out = _Mlp.apply(worth_again(x, wide), *(lowered(t) for t in (flat, *layers)))
     return out.view(*x.shape[:-1], -1)
 
 

@@ -51,14 +51,16 @@ def recompute(function: Callable[..., Any], *inputs: Any, random: bool = False) 
     return checkpoint(of_values, *inputs, use_reentrant=False, preserve_rng_state=random, **contexts)
 
 
-def recompute_narrow(function: Callable[..., Any], x: Tensor, *inputs: Any) -> Any:
-    """`function(x, *inputs)`, done again in the backward pass where `x` [B, N, C] is large and narrow."""
-    return recompute(function, x, *inputs) if large_and_narrow(x) else function(x, *inputs)
+def recompute_narrow(function: Callable[..., Any], x: Tensor, *inputs: Any, wide: bool = False) -> Any:
+    """`function(x, *inputs)`, done again in the backward pass where `x` [B, N, C] is narrow; with `wide`, wherever it is
+    large."""
+    return recompute(function, x, *inputs) if worth_again(x, wide) else function(x, *inputs)
 
 
-def large_and_narrow(x: Tensor) -> bool:
-    """Whether products over the channels of `x` [B, N, C] cost less than the room that their results take meanwhile."""
-    return x.shape[-1] <= x.shape[-2] and _large(x)
+def worth_again(x: Tensor, wide: bool = False) -> bool:
+    """Whether `x` [B, N, C] is large, and narrow: then products over its channels cost less than the room that their results
+    take meanwhile. With `wide` it need not be narrow."""
+    return (wide or x.shape[-1] <= x.shape[-2]) and _large(x)
 
 
 def recompute_needed_rows(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:

@@ -20,8 +20,8 @@ from dgsct.settings.scales import Scale
 from dgsct.tasks.avs.options import AvsOptions
 
 FORMS = {
-    "avs-s4": Form(prompt="resize", bottleneck="bare", off="absent"),
-    "avs-ms3": Form(prompt="tokens", bottleneck="bare", off="absent"),
+    "avs-s4": Form(prompt="resize", bottleneck="bare", off="absent", frugal=True),
+    "avs-ms3": Form(prompt="tokens", bottleneck="bare", off="absent", frugal=True),
 }
 
 
