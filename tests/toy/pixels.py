@@ -11,6 +11,7 @@ from typing import Literal
 
 from dgsct.methods.base import Method, Parent, Part
 from dgsct.settings.options import RECIPE
+from dgsct.settings.recipe import Recipe
 
 PACE = "PIXELS_PACE"
 
@@ -26,7 +27,10 @@ def _parents(options) -> tuple[Parent, ...]:
     return (Parent("s4", "avs-s4", "pixels", RECIPE),) if options.start == "s4" else ()
 
 
-_MASKS = Part("pixels_avs", options=RECIPE, inputs=("frames", "features/vggish"))
+# Its own, so that a task's recipe may change without it: every epoch is evaluated, and a checkpoint made within one.
+_OF_MASKS = {"mini": Recipe(6, 6, batch_size=4, lr=1e-3, lr_step=4, lr_gamma=0.3, threads=1, checkpoint_every=40)}
+_OF_SECONDS = {"mini": Recipe(10, 10, batch_size=8, lr=2e-3, lr_step=3, lr_gamma=0.5, threads=1, checkpoint_every=10)}
+_MASKS = Part("pixels_avs", options=RECIPE, inputs=("frames", "features/vggish"), recipes=_OF_MASKS)
 _MASKS_OF_MANY = replace(_MASKS, options=(*RECIPE, "start"), own=StartOptions, parents=_parents)
-_SECONDS = Part("pixels_ave", options=RECIPE, inputs=("frames", "logmel"), sizes=("htsat",))
+_SECONDS = Part("pixels_ave", options=RECIPE, inputs=("frames", "logmel"), sizes=("htsat",), recipes=_OF_SECONDS)
 PIXELS = Method("pixels", "a linear layer a pixel, or a second", {"ave": _SECONDS, "avs-s4": _MASKS, "avs-ms3": _MASKS_OF_MANY})
