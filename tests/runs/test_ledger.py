@@ -185,7 +185,7 @@ EVIDENCE: dict[str, tuple[str, ...]] = {
     ),
     "alpha-beta-gamma": (
         "runs/test_ledger_model.py::test_alpha_beta_gamma_are_options_with_the_published_values",
-        "models/test_interaction.py::test_every_choice_of_the_model_acts",
+        "conformance/test_training.py::test_every_option_acts",
         "runs/test_experiments.py::test_figure",
     ),
     "numerics": ("runs/test_ledger_values.py::test_bf16_keeps_spectrogram_losses_and_weights_in_fp32",),
