@@ -23,7 +23,7 @@ from dgsct.runs.run import Run
 from dgsct.tasks.ave.options import AveOptions as Options
 
 CLIPS = 4
-LAST = 2  # the last of the mini scale's three places
+LAST = 1  # the last of the mini scale's two places
 
 
 def share(world: Path, target: Path) -> Path:

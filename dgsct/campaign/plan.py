@@ -53,7 +53,7 @@ class Work:
     evaluations: int
     done: int = 0  # epochs behind it
     steps_an_epoch: int = 0
-    evaluations_an_epoch: int = 0
+    evaluations_an_epoch: int = 0  # of those that are evaluated
     half_way: bool = False
     selection_batches: int = 0  # of the split that selects
 
@@ -90,9 +90,10 @@ class Item:
         if self.seconds is None or (self.time.epochs is None and work.at_least < work.epochs):
             return None
         expected = (self.time.epochs or 0) - work.done
-        spared = work.epochs - min(max(expected, work.at_least), work.epochs)
-        epoch = work.steps_an_epoch * self.time.training + work.evaluations_an_epoch * self.time.evaluation
-        return self.seconds - spared * epoch
+        kept = min(max(expected, work.at_least), work.epochs)
+        evaluated = sum(map(self.run.recipe.evaluates, range(work.done + kept, work.done + work.epochs)))
+        training = (work.epochs - kept) * work.steps_an_epoch * self.time.training
+        return self.seconds - training - evaluated * work.evaluations_an_epoch * self.time.evaluation
 
     def least_seconds(self, every_epoch: bool = False) -> float | None:
         """At least this long by its bound: in the epochs that patience cannot spare, or in every one; None without a bound.
@@ -214,7 +215,7 @@ def splits_of(root: Path, scale: str, task: str) -> tuple[dict[str, int], str]:
 def work_of(run: Run, root: Path, clips: Mapping[str, int]) -> Work:
     """What `run` has before it, a checkpoint of today's code, data and encoders counted; nothing if only its record is missing.
 
-    An epoch is evaluated on the split that selects, and after an improvement on the test split too: here after each.
+    An epoch that is evaluated is so on the split that selects, and after an improvement on the test split too: here each.
     """
     recipe, options = run.recipe, run.options
     steps = recipe.steps(clips["train"])
@@ -226,7 +227,7 @@ def work_of(run: Run, root: Path, clips: Mapping[str, int]) -> Work:
         epochs=left,
         at_least=left if recipe.select == "last" else min(left, recipe.patience - state.get("below_best", 0)),
         steps=max(left * steps - batch, 0),
-        evaluations=left * sum(evaluations.values()),
+        evaluations=sum(map(recipe.evaluates, range(done, done + left))) * sum(evaluations.values()),
         done=done,
         steps_an_epoch=steps,
         evaluations_an_epoch=sum(evaluations.values()),

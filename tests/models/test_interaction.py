@@ -1,5 +1,7 @@
 """The tiny dual backbone, end to end, through the public key mapping (golden values, float64)."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from golden_rig import TINY, assert_golden, fill_public, tone_and_noise, wave_sin
@@ -171,10 +173,10 @@ def loss_of(model: DGSCT, inputs: tuple[torch.Tensor, torch.Tensor]) -> torch.Te
     return sum(model.losses(model(*inputs), targets).values())
 
 
-def small(options: Options, seed: int = 0) -> DGSCT:
+def small(options: Options, seed: int = 0, gate: float = scales.MINI.gate) -> DGSCT:
     """A model of the mini scale; the norms of fresh Swin-V2 blocks, which silence them, are drawn anew."""
     torch.manual_seed(seed)
-    model = DGSCT(get_task("ave").at(scales.MINI), options).double().eval()
+    model = DGSCT(replace(get_task("ave").at(scales.MINI), gate=gate), options).double().eval()
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, p in model.backbone.encoders.swin.named_parameters():
@@ -209,20 +211,22 @@ def two_clips():
     return frames, torch.rand(2, 10, 32000, dtype=torch.float64, generator=draw) - 0.5
 
 
-def test_fresh_adapters_leave_the_encoders_as_they_are(two_clips):
-    backbone = small(Options(pooling="mean")).backbone
+@pytest.mark.parametrize("gate", [0.0, 0.2])
+def test_fresh_adapters_leave_the_encoders_as_they_are_unless_their_gates_are_ajar(two_clips, gate):
+    """The release's gates start at zero, those of the mini scale at 0.2."""
+    backbone = small(Options(pooling="mean"), gate=gate).backbone
     residuals = []
     for pair in (*backbone.p1, *backbone.p2):
         pair.register_forward_hook(lambda _m, _i, out: residuals.extend(adapted.residual for adapted in out))
     adapted, alone = backbone(*two_clips), backbone.encoders.pooled(*two_clips)
-    assert len(residuals) == 12
-    assert all(residual.abs().max() == 0 for residual in residuals)
-    assert torch.equal(adapted.visual, alone.visual)
-    assert torch.equal(adapted.audio, alone.audio)
+    assert len(residuals) == 4 * sum(scales.MINI.htsat.depths) == 8
+    assert all((residual.abs().max() == 0) == (gate == 0) for residual in residuals)
+    assert torch.equal(adapted.visual, alone.visual) == (gate == 0)
+    assert torch.equal(adapted.audio, alone.audio) == (gate == 0)
 
 
 def test_at_first_only_gates_learn_and_what_feeds_the_pooling_map(two_clips):
-    model = small(Options())
+    model = small(Options(), gate=0.0)
     loss_of(model, two_clips).backward()
     backbone = model.backbone
     for place, pairs in (("p1", backbone.p1), ("p2", backbone.p2)):
@@ -234,6 +238,15 @@ def test_at_first_only_gates_learn_and_what_feeds_the_pooling_map(two_clips):
                     feeding = ("prompt.", "attention.", "latent.gate")
                     expected |= {name for name, _ in adapter.named_parameters() if name.startswith(feeding)}
                 assert learning == expected
+
+
+def test_every_adapter_learns_at_once_where_its_gates_are_ajar(two_clips):
+    model = small(Options())
+    loss_of(model, two_clips).backward()
+    for pair in (*model.backbone.p1, *model.backbone.p2):
+        for adapter in (pair.a2v, pair.v2a):
+            still = {name for name, p in adapter.named_parameters() if p.grad is None or not p.grad.any()}
+            assert still <= {"spare_gate"}
 
 
 def test_lavish_star_is_dg_sct_without_its_attention(two_clips):

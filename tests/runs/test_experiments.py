@@ -57,11 +57,11 @@ def test_tables_share_runs(experiments):
     settings = Settings()
     runs = {name: set(all_runs([e], settings)) for name, e in experiments.items()}
     assert {name: len(r) for name, r in runs.items()} == {
-        "table1": 14, "table3": 27, "table5": 26, "table8": 20, "fig8": 7, "fig9": 4, "table6": 0,
+        "table1": 17, "table3": 27, "table5": 26, "table8": 20, "fig8": 7, "fig9": 4, "table6": 0,
         "table2": 0, "table4": 0, "table7": 0, "table9": 0, "fig4": 0,
     }  # fmt: skip
     everything = all_runs(experiments, settings)
-    assert len(everything) == len(set(everything)) == len({r.folder for r in everything}) == 65
+    assert len(everything) == len(set(everything)) == len({r.folder for r in everything}) == 68
     assert len([r for r in everything if r.task != "ave" and r.kind == "trained"]) == 31
     assert everything == all_runs(load_experiments(), settings)
     assert len(runs["table1"] & runs["table5"] & runs["table8"]) == 6
@@ -69,11 +69,14 @@ def test_tables_share_runs(experiments):
 
 
 HEADLINES = {
-    "table1": ["avel", "avel-att", "avsdn", "cman", "dam", "cmran", "psp", "cmbs", "lavish-star", "dg-sct", "late-fusion"],
+    "table1": [
+        "avel", "avel-att", "avsdn", "cman", "dam", "cmran", "psp", "cmbs",
+        "lavish-star", "dg-sct", "late-fusion", "linear-probe",
+    ],
     "table2": ["ave", "avsdn", "han", "mgn", "dg-sct"],
     "table3": ["dg-sct", "late-fusion"],
     "table4": ["st-avqa", "lavish-star", "dg-sct"],
-}
+}  # fmt: skip
 
 
 def test_headline_rows_have_three_seeds_at_mini_scale_and_the_rest_one(experiments):
@@ -88,7 +91,7 @@ def test_headline_rows_have_three_seeds_at_mini_scale_and_the_rest_one(experimen
             assert numbers <= {1 if e.kind == "masks" else count}
     assert experiments["fig8"].count_seeds(Settings()) == experiments["fig4"].count_seeds(Settings()) == 1
     assert {c.row: len(c.runs) for c in expand(experiments["table1"], Settings()) if c.runs} == {
-        "lavish-star": 3, "dg-sct": 3, "late-fusion": 3, "audio-only": 1, "visual-only": 1,
+        "lavish-star": 3, "dg-sct": 3, "late-fusion": 3, "linear-probe": 3, "audio-only": 1, "visual-only": 1,
         "all-background": 1, "majority-class": 1, "oracle-category": 1,
     }  # fmt: skip
 
@@ -177,7 +180,7 @@ def test_protocol_and_scale_reach_the_runs(experiments):
 
 def test_filters_keep_rows(experiments):
     cells = expand(experiments["table1"], Settings(methods=("lavish-star",)))
-    assert len(cells) == 18
+    assert len(cells) == 19
     assert [c.row for c in cells if c.runs] == ["lavish-star"]
     assert not all_runs(experiments, Settings(tasks=("avqa",)))
 
