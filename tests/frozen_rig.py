@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dgsct.encoders.weights import encoder_file, publish
 from dgsct.methods.base import Method, Parent, Part
 from dgsct.settings.options import RECIPE
+from dgsct.settings.recipe import Recipe
 
 ENCODER = "swin"
 
@@ -49,6 +50,7 @@ JUDGE = Method(
             inputs=("frames", "features/vggish"),
             encoders=(ENCODER,),
             kind="frozen",
+            recipes={"mini": Recipe(6, 6, batch_size=4, lr=1e-3, threads=1)},
             parents=lambda _: (Parent("learned", "avs-s4", "pixels", RECIPE),),
         )
     },
