@@ -69,8 +69,8 @@ def rates(gpu: str | None, tflops: float | None, device: str) -> Rates:
     if tflops is not None:
         if gpu is not None:
             raise UsageError("--gpu and --gpu-tflops both say how fast the GPU is; give one of them")
-        if tflops <= 0:
-            raise UsageError(f"--gpu-tflops {tflops:g} must be above 0: the GPU's peak in TFLOP/s, for example 19.5")
+        if not 0 < tflops < float("inf"):
+            raise UsageError(f"--gpu-tflops {tflops:g} must be a number above 0: the GPU's peak in TFLOP/s, for example 19.5")
         return Rates(tflops, tflops, "--gpu-tflops")
     if gpu is not None and gpu not in GPUS:
         raise UsageError(f"unknown GPU {gpu!r}; known: {', '.join(GPUS)}, or give its peak with --gpu-tflops")

@@ -72,9 +72,9 @@ def plan(
     settings, known = settings_of(scale, protocol, seeds, tasks, methods), experiments_of(None, experiments)
     site_read = read_site(site)
     short = get_scale(scale).short_runs
+    speed = rates(gpu, gpu_tflops, plan_device(results, scale).name)
     if short and (gpu is not None or gpu_tflops is not None):
         raise UsageError(f"--gpu and --gpu-tflops are for full size; runs of scale {scale!r} are trained on a processor")
-    speed = rates(gpu, gpu_tflops, plan_device(results, scale).name)
     items = judge(choose_runs(targets or [], known, settings), results)
     if probe is not False:
         _probe(items, scale, results, asked=probe is True)

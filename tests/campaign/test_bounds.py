@@ -96,8 +96,8 @@ def test_which_rates_count(gpu, tflops, device, fp32, bf16):
 @pytest.mark.parametrize(
     ("gpu", "tflops", "sentence"),
     [
-        (None, 0.0, r"--gpu-tflops 0 must be above 0"),
-        (None, -3.0, r"--gpu-tflops -3 must be above 0"),
+        (None, 0.0, r"--gpu-tflops 0 must be a number above 0"),
+        (None, -3.0, r"--gpu-tflops -3 must be a number above 0"),
         ("H100", 10.0, r"--gpu and --gpu-tflops both say how fast the GPU is; give one of them"),
         ("B100", None, r"unknown GPU 'B100'; known: A100, H100, H200, or give its peak with --gpu-tflops"),
     ],
@@ -238,7 +238,7 @@ def test_the_command_counts_once(tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--gpu-tflops", "0"], "dgsct: --gpu-tflops 0 must be above 0"),
+        (["--gpu-tflops", "0"], "dgsct: --gpu-tflops 0 must be a number above 0"),
         (["--gpu", "H100", "--gpu-tflops", "9"], "dgsct: --gpu and --gpu-tflops both say"),
     ],
 )

@@ -76,7 +76,8 @@ FINE: dict[tuple[str, str], tuple[str, ...]] = {
     ("soak", "seed"): ("a large number", "a digit of another kind"),
     ("convert", "results"): tuple(PLACES),  # a run's best weights alone need it
     ("features", "raw"): tuple(PLACES),  # VGGish reads the prepared sound
-    ("doctor", "profile"): ("an empty name",),
+    **{(name, "profile"): ("an empty name",) for name in ("doctor", "plan")},
+    ("plan", "gpu_tflops"): ("a large number",),
 }
 
 
