@@ -120,7 +120,7 @@ def test_in_s4_the_first_thing_is_always_both_and_the_second_never(split):
             at_first.append(seen[0])
         # So the sound of the clip as a whole names both, and only that of a frame tells which of them is meant in it.
         assert all(heard.any() for _, heard in moments(scene))
-    assert 0.55 < np.mean(passing) < 0.85
+    assert np.mean(passing) == 1
     assert 0.4 < np.mean(at_first) < 0.85  # S4 trains on masks of first frames: many of them show both things
 
 
@@ -189,7 +189,7 @@ def test_neither_a_prior_nor_the_sight_of_a_frame_suffices(task):
     print(task, {name: round(value, 1) for name, value in (blind | values).items()})
     assert max(blind.values()) < 30
     assert max(values["everything"], values["largest in a frame"]) < OF_A_FRAME[task]
-    assert values["largest in a clip"] == 100 if task == "avs-s4" else values["largest in a clip"] < 65
+    assert values["largest in a clip"] > 90 if task == "avs-s4" else values["largest in a clip"] < 65
     # Whoever hears too can be right everywhere: looks tell apart what sounds from what does not.
     both = by_both_senses(task, scenes, shown, lambda source, t: active(source.audible, np.array(t + 0.9)))
     assert np.array_equal(both, masks)
