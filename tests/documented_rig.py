@@ -14,6 +14,7 @@ from typing import Any
 
 import typer
 
+from dgsct.campaign.bounds import GPUS
 from dgsct.cli import app
 from dgsct.data.extractors import get_extractor
 from dgsct.encoders.sources import WEIGHTS, get_weights
@@ -229,6 +230,7 @@ CHECKS: dict[str, Callable[[str], object]] = {
     "keep": _one_of(KEEP),
     "layout": _one_of(("videos", "frames", "published", "videos|frames")),
     "fetch": get_weights,
+    "gpu": _one_of(GPUS),
     "keys": get_weights,
     "folder": _run_folder,
     "folders": _run_folder,

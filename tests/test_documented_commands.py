@@ -63,7 +63,7 @@ def test_targets_before_settings_are_planned(tmp_path, arguments):
         ("snakemake table5 --config methods=dg-sct,lavvish", "lavvish"),
         ("snakemake --profile slrum all_tables", "slrum"),
         ("dgsct plan tabel1 --scale paper", "tabel1"),
-        ("dgsct plan table1 --gpu 4", "--gpu"),
+        ("dgsct plan table1 --gpu 4", "4"),
         ("dgsct plan table1 --gpus four", "--gpus"),
         ("dgsct prepair ave ROOT OUT", "prepair"),
         ("dgsct prepare ave ROOT", "out"),
