@@ -38,7 +38,7 @@ def opened(root: Path, protocol: str = "release", method: str = "dg-sct", batch_
     """The training of a run on the first 12 clips, with nothing in its model that is silent at the start."""
     AcceleratorState._reset_state()  # else the first precision of a process is its only one
     training = Training(Run.make("ave", method, overrides, protocol), root, "0" * 64)
-    training.recipe = replace(training.recipe, batch_size=batch_size, checkpoint_every=None)
+    training.recipe = replace(training.recipe, batch_size=batch_size, checkpoint_every=None, evaluate_every=1)
     training.view.splits["train"] = training.view.splits["train"][:12]
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():

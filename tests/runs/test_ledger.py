@@ -134,7 +134,7 @@ EVIDENCE: dict[str, tuple[str, ...]] = {
     ),
     "adapter-output": (
         "models/test_adapter.py::test_output_in_every_row",
-        "models/test_interaction.py::test_fresh_adapters_leave_the_encoders_as_they_are",
+        "models/test_interaction.py::test_fresh_adapters_leave_the_encoders_as_they_are_unless_their_gates_are_ajar",
     ),
     "latent-tokens": ("runs/test_ledger_values.py::test_adapters_by_hand",),
     "audio-block": (

@@ -50,4 +50,4 @@ def test_those_that_other_runs_start_from_at_any_depth(chain):
     row = experiment.rows[0].model_copy(update={"method": "chain", "overrides": {}})
     one = experiment.model_copy(update={"columns": [column], "rows": [row]})
     needed = runs_with_needed_weights([one], SETTINGS)
-    assert needed == {Run.make(task, "chain") for task in ("ave", "avs-s4")}
+    assert needed == {Run.make(task, "chain", seed=seed) for task in ("ave", "avs-s4") for seed in (0, 1)}
