@@ -94,9 +94,11 @@ def test_measured_in_pieces_is_measured_at_once(view):
 def test_measures(view):
     rows = view.splits["test"]
     perfect = metrics(view, measured(view, view.masks(rows).astype(np.float32), rows), rows, 8)
+    assert perfect.pop("mask_area") == pytest.approx(100 * view.masks(rows).mean())
     assert perfect == pytest.approx(dict.fromkeys(perfect, 100.0), abs=1e-4)
     assert set(perfect) == {"miou", "miou_batch4", "fscore_batch4", "fscore_clip", "fscore_frame"}
     nothing = metrics(view, measured(view, np.zeros((len(rows), T, SIDE, SIDE), np.float32), rows), rows, 8)
+    assert nothing["mask_area"] == 0
     assert nothing["miou"] == pytest.approx(100 / (len(rows) * T))  # the one frame without an object
 
 
