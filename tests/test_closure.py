@@ -35,7 +35,7 @@ AVS = [name for name, task in TASKS.items() if task.folder == "avs"]
 AVE = {f"ave {m}" for m in METHODS if "ave" in METHODS[m].tasks}
 SEGMENTATION = {f"{task} {m}" for task in AVS for m in METHODS if task in METHODS[m].tasks}
 YARDSTICKS = {"ave all-background", "ave majority-class", "ave oracle-category"}
-WALKED = {f"{task} {m}" for m in ("dg-sct", "lavish-star", "late-fusion") for task in METHODS[m].tasks}
+WALKED = {f"{task} {m}" for m in ("dg-sct", "lavish-star", "late-fusion", "linear-probe") for task in METHODS[m].tasks}
 BASELINE = {f"{task} {m}" for task in AVS for m in ("avs-pvt", "avs-r50")}  # shares the file of its head with DG-SCT's
 MASK_YARDSTICKS = {f"{task} {m}" for task in AVS for m in ("all-foreground", "all-silent", "centre-prior", "mean-mask")}
 
