@@ -66,7 +66,7 @@ WEIGHTS: dict[str, PublicWeights] = {
             entries=427,
             parameters=228_772_549,
             megabytes=915,
-            stored={"paper": 915_090_196, "mini": 969_836},
+            stored={"paper": 915_090_196, "mini": 222_800},
             hub=("timm/swinv2_large_window12_192.ms_in22k", "model.safetensors"),
         ),
         PublicWeights(
@@ -80,7 +80,7 @@ WEIGHTS: dict[str, PublicWeights] = {
             entries=200,
             parameters=31_325_143,
             megabytes=126,
-            stored={"paper": 125_301_092, "mini": 4_936_868},
+            stored={"paper": 125_301_092, "mini": 446_228},
         ),
         PublicWeights(
             encoder="pvt",

@@ -62,7 +62,8 @@ def test_checkpoints_and_best_weights_are_as_large_as_said(mini_world, tmp_path)
     assert process.wait() == 75
     for path in folder.glob("step-*"):
         share = sum(file.stat().st_size for file in path.iterdir()) / (CHECKPOINT_BYTES * run.part.trainable["mini"])
-        assert 0.8 < share < 1.02  # parameters that never get a gradient have no moments: a seventh at this scale
+        # Parameters that never get a gradient have no moments: two fifths of them at this scale.
+        assert 0.7 < share < 1.02
     best = (folder / "best.safetensors").stat().st_size
     assert best == pytest.approx(WEIGHT_BYTES * run.part.trainable["mini"], rel=0.05)
 

@@ -141,10 +141,11 @@ def test_every_event_keeps_two_lit_seconds():
     shaded, clips = [], 0
     for split in SPLIT_FILES:
         for scene, start, end, _ in scenes_of_split(split):
-            in_shade = [active(s.shade, np.arange(10) + 0.5) for s in scene.sources if s.visible]
+            seen = [e for e in events(scene) if e.seen.any()]
+            in_shade = [active(e.source.shade, np.arange(10) + 0.5) for e in seen]
             *_, own = in_shade
             assert (~own[start:end]).sum() >= mini.LIT == 2
-            shaded += in_shade
+            shaded += [second for e, shade in zip(seen, in_shade, strict=True) for second in shade[e.seen]]
             clips += bool(own[start:end].any())
             # Shade comes and goes with whole seconds, so that a second has one answer.
             assert all(float(edge).is_integer() for s in scene.sources for interval in s.shade for edge in interval)
