@@ -17,6 +17,7 @@ from dgsct.campaign.probe import pretended_batch
 from dgsct.engine.efficiency import counting
 from dgsct.errors import UsageError
 from dgsct.methods import METHODS
+from dgsct.ops import recompute
 from dgsct.runs.experiments import Settings, load_experiments
 from dgsct.runs.run import Run
 
@@ -153,14 +154,15 @@ def test_every_method_is_counted_as_it_computes(task, method):
     run = Run.make(task, method)
     counted = step_macs(run)
     model, batch = run.build().train(), pretended_batch(run)
-    with torch.random.fork_rng(), counting() as macs:
+    # Torch does not count what oneDNN's fused LSTM computes.
+    with torch.random.fork_rng(), torch.backends.mkldnn.flags(enabled=False), counting() as macs:
         output = model(**batch.inputs)
         still = macs()
         torch.stack(list(model.losses(output, batch.targets, 0).values())).sum().backward()
     # Only convolutions count otherwise: no more than in their direct form, without which nothing is left out.
     assert 0 < counted.still <= still
     assert counted.still < counted.learn
-    if method in ("dg-sct", "lavish-star", "late-fusion") and task == "ave":
+    if task == "ave" and method in ("dg-sct", "lavish-star", "late-fusion", "linear-probe"):
         assert (counted.still, counted.learn) == (still, macs())
     assert counted.trainable == sum(p.numel() for p in model.parameters() if p.requires_grad)
 
@@ -206,7 +208,8 @@ def test_convolutions_by_hand(side, stride, groups, share):
     assert macs() == 3 * (direct // share)
 
 
-def test_what_is_computed_again_counts():
+def test_what_is_computed_again_counts(monkeypatch):
+    monkeypatch.setattr(recompute, "LARGE", 1 << 18)  # at mini scale no stage's input is large
     run = Run.make("ave", "dg-sct")
     plain, again = step_macs(run), step_macs(run, checkpoint_stages=True)
     assert (again.still, again.evaluation) == (plain.still, plain.evaluation)

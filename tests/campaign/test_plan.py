@@ -280,7 +280,7 @@ def test_a_real_probe_fills_the_plan(root):
     assert noted["trainable"] == 592_517
     plan = planned(root, ["table0"], Settings(seeds=2))
     step = (noted["learn"] + noted["still"]) / 2
-    assert plan.to_train[0].seconds == pytest.approx(30 * step + 20 * noted["evaluation"])
+    assert plan.to_train[0].seconds == pytest.approx(30 * step + 10 * noted["evaluation"])
     assert f"[1] probe of dg-sct on {processor()}" in plain_plan(plan)
     assert to_probe(items, root, "mini", exact=True) == []
 

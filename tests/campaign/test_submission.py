@@ -58,7 +58,7 @@ def test_the_jobs_of_a_table_at_full_size(world):
 
 
 def test_short_runs_are_previewed_in_their_bundles(tmp_path):
-    """As sbatch hears it (tests/workflow/test_submission.py): thirteen runs of 30 minutes in bundles of ten and three."""
+    """As sbatch hears it (tests/workflow/test_submission.py): fifteen runs of 30 minutes in bundles of ten and five."""
     done = plan(tmp_path, "table1", "--tasks", "ave", "--seeds", "2", "--profile", "slurm", "--no-write")
     assert done.returncode == 0, done.stderr
     _, jobs = done.stdout.split("\n\n")
@@ -66,7 +66,7 @@ def test_short_runs_are_previewed_in_their_bundles(tmp_path):
     assert heads.split() == ["jobs", "rule", "of", "runs/job", "CPUs", "memory", "time", "limit", "GPUs", "partition"]
     bundles = [row for row in rows if " train " in row]
     assert sorted(" 300 min " in row for row in bundles) == [False, True]
-    assert sorted(" 90 min " in row for row in bundles) == [False, True]
+    assert sorted(" 150 min " in row for row in bundles) == [False, True]
     assert all(" 3000 MB " in row and row.endswith("the default") for row in bundles)
     assert {row.split()[1] for row in rows} == {"train", "prepare", "pretrain", "mini_world"}
     assert last == "6 jobs for slurm (profile slurm), at most 100 at a time"

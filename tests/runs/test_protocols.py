@@ -266,7 +266,7 @@ RELEASED_SIZES = {
         "num_classes": 527, "drop_path": 0.1, "time_stripe": 64, "mel_stripe": 8,
     },
     "head": {"visual_hidden": 512, "audio_hidden": 128, "width": 256, "feed_forward": 1024, "num_heads": 4},
-    "num_tokens": 32, "reduction": 8, "groups": 2, "classes": 28,
+    "num_tokens": 32, "reduction": 8, "groups": 2, "gate": 0.0, "classes": 28,
 }  # fmt: skip
 
 

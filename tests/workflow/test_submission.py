@@ -64,9 +64,9 @@ def test_a_long_run_has_a_job_of_its_own(world):
 
 
 def test_ten_short_runs_ask_for_what_one_asks_for_but_its_time(world):
-    """Thirteen runs: ten and three in an unknown order, one after the other."""
+    """Fifteen runs: ten and five in an unknown order, one after the other."""
     lines = submitted(world, "table1", "--config", "seeds=2", "tasks=ave")
-    assert sorted(re.search(r" -t (\d+) ", line)[1] for line in lines) == ["300", "90"]
+    assert sorted(re.search(r" -t (\d+) ", line)[1] for line in lines) == ["150", "300"]
     for line in lines:
         assert " --mem 3000 --requeue --ntasks=1 --cpus-per-task=1 --signal=TERM@120 " in line
         assert "--gpus" not in line
