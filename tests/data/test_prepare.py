@@ -72,7 +72,7 @@ def test_manifest(raw, packed):
     text = (packed / "manifest.json").read_text()
     assert str(raw.parent) not in text
     assert manifest["front_end"] == {
-        "tile": 10, "n_fft": 1024, "hop": 1280, "mel_bins": 16, "f_min": 50.0, "f_max": 14000.0, "sample_rate": 32000,
+        "tile": 10, "n_fft": 256, "hop": 1280, "mel_bins": 16, "f_min": 50.0, "f_max": 14000.0, "sample_rate": 32000,
     }  # fmt: skip
     assert (manifest["dataset"], manifest["scale"], manifest["image_size"]) == ("ave", "mini", 32)
     assert manifest["coverage"]["train"] == {"present": 7, "total": 7}
