@@ -41,8 +41,8 @@ def test_a_mini_campaign_on_a_machine_that_can_run_the_tests_is_fine(healthy):
 
 
 def test_the_dag_is_really_planned(healthy):
-    # Data, two encoders, eight runs, the table.
-    assert healthy.of("dag", "ok")[0].startswith("Snakemake plans 14 jobs, 8 of them runs, in ")
+    # Data, two encoders, nine runs, the table.
+    assert healthy.of("dag", "ok")[0].startswith("Snakemake plans 15 jobs, 9 of them runs, in ")
 
 
 def test_nothing_heavy_is_imported(healthy):
@@ -385,7 +385,7 @@ def test_runs_that_ask_for_different_things_are_asked_about_each(tmp_path):
     found = {request.words: request.partition for request in cluster.requests(one)}
     assert found == {
         "a training of dg-sct on ave (8 CPUs, 48000 MB, 720 min, 2 GPUs)": "a100",
-        "a training of lavish-star on ave (8 CPUs, 48000 MB, 720 min, 1 GPU)": "a100",
+        "a training of lavish-star on ave and 1 other (8 CPUs, 48000 MB, 720 min, 1 GPU)": "a100",
         "a training of late-fusion on ave (8 CPUs, 48000 MB, 120 min, 1 GPU)": "a100",
         "a yardstick (1 CPU, 3000 MB, 30 min)": "cpu",
         "another job (1 CPU, 4000 MB, 60 min)": "cpu",
