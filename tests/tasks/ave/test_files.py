@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import resize as tv_resize
 
+from dgsct.data.base import is_name
 from dgsct.errors import DgsctError, UsageError
 from dgsct.tasks.ave import annotations as ave
 from dgsct.tasks.ave.annotations import AveIndex, Row, read_annotations, read_index, read_split, segment_labels, write_index
@@ -100,7 +101,9 @@ def test_label_rule(start, length, category):
     assert labels.tolist() == [c if row.start <= t < row.end else 3 for t in range(10)]
 
 
-names = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z"), exclude_characters="&/"), min_size=1)
+names = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z"), exclude_characters="&/"), min_size=1).filter(
+    is_name
+)
 times = st.tuples(st.integers(0, 10), st.integers(0, 10)).map(sorted)
 rows = st.builds(lambda c, i, t: Row(c, i, "good", *t), names.map(lambda n: f"{n}, b (c)"), names, times)
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dgsct.data.base import is_name
 from dgsct.errors import DgsctError, UsageError
 from dgsct.tasks.avs.categories import AVSBENCH
 from dgsct.tasks.avs.files import MS3, S4, AvsIndex, AvsRow, write_metadata
@@ -125,7 +126,9 @@ def test_both_trees():
     assert MS3.paths(Path("R"), ms3, "wave") == [data / "wave/test/AVS.npy"]
 
 
-names = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z"), exclude_characters="/."), min_size=1)
+names = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z"), exclude_characters="/."), min_size=1).filter(
+    is_name
+)
 
 
 @given(found=st.lists(names, min_size=3, max_size=9, unique=True), start=st.integers(0, 9), single=st.booleans())
