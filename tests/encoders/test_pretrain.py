@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from dgsct.encoders import pretrain, public
 from dgsct.encoders.examples import normalised, seconds, stills
@@ -44,6 +46,19 @@ def test_normalised_images_have_imagenets_statistics():
 def test_every_public_encoder_has_a_mini_one():
     assert set(pretrain.names()) == set(public.names()) == set(WEIGHTS)
     assert pvt.SIDE == resnet50.SIDE == MINI.frame_size  # trained at the size at which they run
+
+
+def test_one_place_is_enough_to_name_a_thing():
+    """A mean over sixteen places would leave a sixteenth of what one of them shows."""
+    model = pretrain.Classifier(lambda encoder, x: encoder(x), nn.Identity(), 1, 1)
+    with torch.no_grad():
+        model.classify.weight.fill_(1.0)
+        model.classify.bias.zero_()
+    nothing, one = torch.full((2, 16, 1), -8.0)
+    one[3] = 8.0
+    absent, present = model(torch.stack((nothing, one))).flatten().tolist()
+    assert absent < -7
+    assert present == pytest.approx(8.0, abs=1e-3)
 
 
 def test_a_mini_encoder_learns_and_is_written(tmp_path, monkeypatch, capsys):
