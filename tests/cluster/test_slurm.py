@@ -183,6 +183,11 @@ def expected_table(undisturbed: Campaign, runs: list[Run], folder: Path) -> dict
     return undisturbed.table(folder / "tables")
 
 
+def without_place(text: str, results: Path) -> str:
+    """The text of a table, whose HTML names the records that it shows by their paths."""
+    return text.replace(f"{results}/", "")
+
+
 @pytest.mark.parametrize(
     ("name", "number"), [(scenario.__name__, number) for scenario, (_, number) in reversed(SCENARIOS.items())]
 )
@@ -198,7 +203,7 @@ def test_records_and_table_are_those_of_an_undisturbed_run(campaigns, name, numb
     expected = expected_table(undisturbed, runs, tmp_path)
     assert sorted(made) == ["toys.csv", "toys.html", "toys.md", "toys.tex"]
     for file, text in made.items():
-        assert text == expected[file]
+        assert without_place(text, campaign.folder / "results") == without_place(expected[file], tmp_path)
 
 
 def test_a_parent_and_its_child_are_sent_away_and_end_as_if_nothing_had_happened(campaigns):
