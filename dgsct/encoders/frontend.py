@@ -100,11 +100,14 @@ class LogMel(nn.Module):
         )
         return (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
 
-    def trained_power(self, wave: Tensor, only: Tensor) -> Tensor:
-        """The frames `only` [F] int64 of `power`, by the kernels as they are: products with windows of the wave."""
-        n_fft, hop = self.sizes.n_fft, self.sizes.hop
-        padded = F.pad(wave.unsqueeze(1), (n_fft // 2, n_fft // 2), mode="reflect").squeeze(1)
-        parts = padded.unfold(1, n_fft, hop)[:, only] @ torch.cat((self.conv_real, self.conv_imag)).squeeze(1).t()
+    def trained_power(self, second: Tensor, copies: int, only: Tensor) -> Tensor:
+        """The frames `only` [F] int64 of the `power` of `copies` copies of a second [B, samples], by the kernels as they are:
+        products with windows, cut from the second itself."""
+        n_fft, hop, period = self.sizes.n_fft, self.sizes.hop, second.shape[1]
+        last = copies * period - 1
+        place = (only[:, None] * hop + torch.arange(n_fft, device=only.device) - n_fft // 2).abs()
+        place = (last - (last - place).abs()) % period  # reflected at both ends
+        parts = second[:, place] @ torch.cat((self.conv_real, self.conv_imag)).squeeze(1).t()
         return parts.square().unflatten(2, (2, -1)).sum(dim=2)
 
     def decibels(self, power: Tensor) -> Tensor:
@@ -120,13 +123,13 @@ class LogMel(nn.Module):
         """Log-mel [B, tile * period + 1, mel_bins] of `second` [B, samples] repeated `tile` times."""
         if self.as_convolution:
             return self(second.repeat(1, tile))
-        copies, index = second.repeat(1, compact_copies(tile)), expand_index(self.sizes, tile)
+        copies, index = compact_copies(tile), expand_index(self.sizes, tile)
         if not self.trained:
-            return self(copies)[:, index.to(second.device)]
+            return self(second.repeat(1, copies))[:, index.to(second.device)]
         # Before it goes to the device: how many frames are distinct follows from their values, which a model on meta has not.
         distinct, place = (part.to(second.device) for part in index.unique(return_inverse=True))
         with full_precision(second):
-            return self.decibels(self.trained_power(copies, distinct))[:, place]
+            return self.decibels(self.trained_power(second, copies, distinct))[:, place]
 
 
 @cache

@@ -241,7 +241,7 @@ def _metric(settings: Settings, metric: str, task: str | None, method: str | Non
     """Name of a cell's metric in records, under the run's options; None for `reported` where there is no run."""
     if task not in TASKS or method not in METHODS or task not in METHODS[method].tasks or _no_run(task, method, overrides):
         return None if metric == "reported" else metric
-    return TASKS[task].metric(metric, resolve_options(task, method, settings.protocol, overrides))
+    return TASKS[task].metric(metric, resolve_options(task, method, settings.protocol, overrides, settings.scale))
 
 
 def _as_published(experiment: Experiment, value: PublishedValue | None) -> Published | None:

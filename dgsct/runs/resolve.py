@@ -29,8 +29,9 @@ def option_names(task: str, method: str) -> tuple[str, ...]:
     return tuple(name for name in known if name in named)
 
 
-def resolve_options(task: str, method: str, protocol: str, overrides: Mapping[str, Any]) -> Options:
-    """The options of one run: the task's defaults, then the protocol's ledger values, the method's preset, the overrides.
+def resolve_options(task: str, method: str, protocol: str, overrides: Mapping[str, Any], scale: str = "paper") -> Options:
+    """The options of one run: the task's defaults, then the protocol's ledger values, what the task presets at the scale,
+    the method's preset, the overrides.
 
     Options that the method does not have keep their defaults. UsageError if the task does not fit the method or an
     override is not one of its options.
@@ -41,4 +42,5 @@ def resolve_options(task: str, method: str, protocol: str, overrides: Mapping[st
         if name not in known:
             raise UsageError(f"method {method!r} has no option {name!r}; its options: {', '.join(known)}")
     chosen = {n: v for n, v in option_values(protocol, task).items() if n in known}
+    chosen |= {n: v for n, v in get_task(task).presets.get(scale, {}).items() if n in known}
     return options().replace(**chosen).replace(**part.preset).replace(**overrides)

@@ -65,8 +65,8 @@ class Run:
             raise UsageError(f"seed {seed!r} must be a whole number of at least 0 and at most {LARGEST_SEED}")
         options = options_class(task, method)
         chosen = {name: options.parse(name, value) for name, value in (overrides or {}).items()}
-        resolved = resolve_options(task, method, protocol, chosen)
-        plain = asdict(resolve_options(task, method, protocol, {}))
+        resolved = resolve_options(task, method, protocol, chosen, scale)
+        plain = asdict(resolve_options(task, method, protocol, {}, scale))
         kept = tuple(sorted((name, value) for name, value in chosen.items() if plain[name] != value))
         drawn = get_method(method).on(task).kind_of(resolved) == "trained"
         return cls(task, method, kept, protocol, scale, seed if drawn else 0)
@@ -118,7 +118,7 @@ class Run:
     @cached_property
     def options(self) -> Options:
         """All switches, those that it does not have at their defaults."""
-        return resolve_options(self.task, self.method, self.protocol, dict(self.overrides))
+        return resolve_options(self.task, self.method, self.protocol, dict(self.overrides), self.scale)
 
     @property
     def recipe(self) -> Recipe:

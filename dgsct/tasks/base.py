@@ -62,6 +62,7 @@ class Task:
     its own targets and measures read; `inputs`, `targets` and `predictions` say what each key of a batch and of a
     prediction is (shape, unit). `measure` is the option that says how it is measured; `metrics` what is reported.
     `classes` and `sets` are its sizes: number of classes by scale, and sizes that it sets in place of a scale's own.
+    `presets` are the options that it sets at a scale in place of the protocol's, by scale (docs/mini_world.md says why).
     `recipes` is what its methods train by, where they bring nothing of their own; `shared` are the options that every
     method has on it. `keeps_last`: which of two equally good epochs is selected.
     """
@@ -80,6 +81,7 @@ class Task:
     predictions: Mapping[str, str]
     classes: Mapping[str, int] = field(default_factory=dict)
     sets: Mapping[str, Any] = field(default_factory=dict)
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shared: tuple[str, ...] = ()
     keeps_last: bool = False
     yardsticks: tuple[Yardstick, ...] = ()

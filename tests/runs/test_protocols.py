@@ -12,7 +12,8 @@ from dgsct.runs.protocols import LEDGER, MOST, PROTOCOLS, SUMMARIES, check_proto
 from dgsct.runs.resolve import option_names, options_class
 from dgsct.runs.run import Run
 from dgsct.settings.ledger import Entry, pick
-from dgsct.tasks import TASKS
+from dgsct.settings.scales import SCALES
+from dgsct.tasks import TASKS, get_task
 from dgsct.tasks.ave.options import AveOptions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,9 +154,18 @@ def test_every_option_is_decided_by_somebody(task, protocol):
     assert not left, f"no entry of the ledger says what {protocol} picks on {task} for: {', '.join(left)}"
     assert not decided.keys() & FREE.keys()
     for method in (method for on, method in PAIRS if on == task):
-        run = Run.make(task, method, protocol=protocol)
-        chosen = {name: getattr(run.options, name) for name in wanted & set(option_names(task, method))}
-        assert chosen == {name: run.part.preset.get(name, decided[name]) for name in chosen}
+        for scale in SCALES:
+            run, preset = Run.make(task, method, protocol=protocol, scale=scale), get_task(task).presets.get(scale, {})
+            chosen = {name: getattr(run.options, name) for name in wanted & set(option_names(task, method))}
+            expected = {**decided, **preset, **run.part.preset}
+            assert chosen == {name: expected[name] for name in chosen}
+
+
+def test_the_paper_scale_has_no_presets_and_a_preset_can_be_taken_back():
+    assert not any("paper" in task.presets for task in TASKS.values())
+    mini, back = (Run.make("avs-ms3", "dg-sct", overrides) for overrides in ({}, {"mixup": True}))
+    assert (mini.options.mixup, back.options.mixup, back.setting) == (False, True, "mixup=on")
+    assert Run.make("avs-ms3", "dg-sct", scale="paper").options.mixup
 
 
 def test_what_nobody_need_decide_is_there():

@@ -12,7 +12,7 @@ from dgsct.encoders.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from dgsct.encoders.pvt import Pvt
 from dgsct.encoders.resnet import Resnet
 from dgsct.methods.avsbench import AvsBenchOptions
-from dgsct.models.heads.masks import ASPP, MaskOutput, Segmenter, mask_losses, mask_probabilities
+from dgsct.models.heads.masks import ASPP, MaskOutput, Segmenter, mask_losses, mask_probabilities, trained_on
 from dgsct.models.keys import PublicLayout
 from dgsct.models.keys_avs import baseline_rules
 from dgsct.settings.scales import Scale
@@ -37,13 +37,13 @@ class AvsEncoders(nn.Module):
 class AVSBaseline(nn.Module):
     """AVSBench's model with TPAVI at all four scales (101,320,577 parameters with PVT-v2-b5, 91,400,961 with ResNet-50)."""
 
-    def __init__(self, scale: Scale, options: AvsOptions | AvsBenchOptions) -> None:
+    def __init__(self, task: str, scale: Scale, options: AvsOptions | AvsBenchOptions) -> None:
         super().__init__()
         self.av_weight = options.av_weight
         self.encoders = AvsEncoders(scale, options.visual_backbone)
         dims = getattr(scale, options.visual_backbone).dims
         self.bridges = nn.ModuleList(ASPP(dim, scale.head.width) for dim in dims)
-        self.segmenter = Segmenter(len(dims), scale.head.width, scale.vggish.embed_dim)
+        self.segmenter = Segmenter(len(dims), scale.head.width, scale.vggish.embed_dim, trained_on(task, options.av_weight))
 
     def forward(self, frames: Tensor, vggish: Tensor) -> MaskOutput:
         """Frames [B, T, 3, H, H] in [0, 1], VGGish embeddings [B, T, D] -> masks."""
@@ -77,4 +77,4 @@ PUBLIC = PublicLayout("AVSBench", baseline_rules, _told)
 
 def build(task: str, scale: Scale, options: AvsOptions | AvsBenchOptions) -> AVSBaseline:
     """The model for setting `task`."""
-    return AVSBaseline(scale, options)
+    return AVSBaseline(task, scale, options)

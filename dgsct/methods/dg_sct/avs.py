@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dgsct.encoders.pvt import Pvt
 from dgsct.models.adapter import Form
-from dgsct.models.heads.masks import MaskOutput, PyramidHead, mask_losses, mask_probabilities, unused_bridges
+from dgsct.models.heads.masks import MaskOutput, PyramidHead, mask_losses, mask_probabilities, trained_on, unused_bridges
 from dgsct.models.interaction import DualBackbone
 from dgsct.models.keys import PublicLayout
 from dgsct.models.keys_avs import segmentation_rules
@@ -34,7 +34,7 @@ class DGSCTSegmentation(nn.Module):
         self.backbone = DualBackbone(scale, options, release_order, FORMS[task])
         visual = [scale.swin.embed_dim << i for i in range(len(scale.swin.depths))]
         audio = scale.htsat.embed_dim << (len(scale.htsat.depths) - 1)
-        self.head = PyramidHead(visual, audio, scale.head, options)
+        self.head = PyramidHead(visual, audio, scale.head, options, trained_on(task, options.av_weight))
         # "Combined with the original AVS model" the release builds that model's encoder and bridges, and calls neither.
         self.unused = unused_bridges(visual, scale.pvt.dims, scale.head.width)
         self.unused["pvt"] = Pvt(scale.pvt)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from dgsct.models.heads.masks import MaskOutput, PyramidHead, mask_losses, mask_probabilities
+from dgsct.models.heads.masks import MaskOutput, PyramidHead, mask_losses, mask_probabilities, trained_on
 from dgsct.models.interaction import FrozenEncoders, Pyramid
 from dgsct.settings.scales import Scale
 from dgsct.tasks.avs.options import AvsOptions
@@ -14,14 +14,14 @@ from dgsct.tasks.avs.options import AvsOptions
 class LateFusionSegmentation(nn.Module):
     """Each encoder alone; `modality=visual` or `audio` silences the other stream (its features are zero)."""
 
-    def __init__(self, scale: Scale, options: AvsOptions) -> None:
+    def __init__(self, task: str, scale: Scale, options: AvsOptions) -> None:
         super().__init__()
         self.modality = options.modality
         self.av_weight = options.av_weight
         self.encoders = FrozenEncoders(scale, options)
         visual = [scale.swin.embed_dim << i for i in range(len(scale.swin.depths))]
         audio = scale.htsat.embed_dim << (len(scale.htsat.depths) - 1)
-        self.head = PyramidHead(visual, audio, scale.head, options)
+        self.head = PyramidHead(visual, audio, scale.head, options, trained_on(task, options.av_weight))
 
     def forward(self, frames: Tensor, wave: Tensor | None = None, logmel: Tensor | None = None) -> MaskOutput:
         """Frames [B, T, 3, H, H] in [0, 1]; `wave` [B, T, samples] at 32 kHz, or its compact `logmel` [B, T, F, mel]."""
@@ -45,4 +45,4 @@ class LateFusionSegmentation(nn.Module):
 
 def build(task: str, scale: Scale, options: AvsOptions) -> LateFusionSegmentation:
     """The model for setting `task`."""
-    return LateFusionSegmentation(scale, options)
+    return LateFusionSegmentation(task, scale, options)

@@ -4,7 +4,7 @@ maps of several scales + an audio vector a segment -> TPAVI at each scale -> dec
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +21,19 @@ from dgsct.settings.scales import HeadSizes
 PATCH = 4  # pixels of a frame along a side of the finest map's cell
 
 
+TrainedOn = Literal["first", "all"]
+
+
+def trained_on(task: str, av_weight: float) -> TrainedOn:
+    """Whose masks the training loss sees: those of all frames, or in setting S4, without `audio_visual_loss`, of the first."""
+    return "first" if task == "avs-s4" and not av_weight else "all"
+
+
 class MaskOutput(NamedTuple):
     """What a batch of B clips of T frames gives.
 
-    logits: of the masks, [B, T, H, W]; maps: features behind TPAVI and ReLU, finest scale first, each [B T, C, k, k];
+    logits: of the masks, [B, T, H, W], or [B, 1, H, W] of the first frames where training needs no more;
+    maps: features behind TPAVI and ReLU, finest scale first, each [B T, C, k, k];
     audio: TPAVI's projection of the audio vector at each scale, [B, T, C].
     """
 
@@ -139,10 +148,11 @@ class ASPP(nn.Module):
 
 
 class Segmenter(nn.Module):
-    """TPAVI at every scale, then the decoder."""
+    """TPAVI at every scale, then the decoder; with `trained_on="first"` training decodes the first frame of a clip only."""
 
-    def __init__(self, levels: int, dim: int, audio_dim: int) -> None:
+    def __init__(self, levels: int, dim: int, audio_dim: int, trained_on: TrainedOn) -> None:
         super().__init__()
+        self.trained_on = trained_on
         self.tpavi = nn.ModuleList(TPAVI(dim, audio_dim) for _ in range(levels))
         self.decoder = Decoder(levels, dim)
 
@@ -150,19 +160,24 @@ class Segmenter(nn.Module):
         """Maps [B T, C, k, k], finest first, and the audio vector [B, T, D] -> masks."""
         pairs = [tpavi(x, audio) for tpavi, x in zip(self.tpavi, maps, strict=True)]
         positive = tuple(z.relu() for z, _ in pairs)
-        logits = recompute_needed_rows(self.decoder, positive)
-        return MaskOutput(logits.view(*audio.shape[:2], *logits.shape[1:]), positive, tuple(a for _, a in pairs))
+        decoded = positive
+        if self.training and self.trained_on == "first":
+            decoded = tuple(x[:: audio.shape[1]] for x in positive)
+        logits = recompute_needed_rows(self.decoder, decoded)
+        return MaskOutput(logits.view(len(audio), -1, *logits.shape[1:]), positive, tuple(a for _, a in pairs))
 
 
 class PyramidHead(nn.Module):
     """Two transformers' outputs as DG-SCT brings them to the segmenter: projections, resized maps, temporal attention."""
 
-    def __init__(self, visual_dims: list[int], audio_dim: int, sizes: HeadSizes, options: Options) -> None:
+    def __init__(
+        self, visual_dims: list[int], audio_dim: int, sizes: HeadSizes, options: Options, trained_on: TrainedOn
+    ) -> None:
         super().__init__()
         self.visual = nn.ModuleList(nn.Linear(dim, sizes.width) for dim in visual_dims)
         self.audio = nn.Linear(audio_dim, sizes.audio_hidden)
         self.temporal = PyramidTemporalAttention(len(visual_dims), sizes, options) if options.T else None
-        self.segmenter = Segmenter(len(visual_dims), sizes.width, sizes.audio_hidden)
+        self.segmenter = Segmenter(len(visual_dims), sizes.width, sizes.audio_hidden, trained_on)
 
     def forward(self, pyramid: Pyramid, side: int) -> MaskOutput:
         """Tokens [B T, N_i, C_i] and audio [B, T, C_a] of frames with `side` pixels -> masks of that side.
@@ -198,9 +213,9 @@ def mask_losses(output: MaskOutput, targets: Mapping[str, Tensor], av_weight: fl
     """
     with full_precision(output.logits):
         probability = output.logits.to(torch.promote_types(output.logits.dtype, torch.float32)).sigmoid()
-        masks = targets["masks"].to(probability.dtype)
+        masks = targets["masks"][:, : probability.shape[1]].to(probability.dtype)
         frames = F.binary_cross_entropy(probability, masks, reduction="none").mean(dim=(-2, -1))
-        counted = targets["annotated"].to(frames.dtype)
+        counted = targets["annotated"][:, : probability.shape[1]].to(frames.dtype)
         terms = {"masks": (frames * counted).sum() / counted.sum()}
         if av_weight:
             terms["av"] = av_weight * audio_visual_loss(output)

@@ -30,6 +30,14 @@ _METRICS = declare(
     mask_area={"label": "area of the predicted masks", "remarks": {0.0: _EMPTY}},
 )
 
+
+def _mini(epochs: int, batch_size: int) -> Recipe:
+    """At the full rate from the first step on, one seed in four loses every channel of the decoder's last ReLU that a mask
+    needs, and its masks stay empty."""
+    rates = {"lr": 2.5e-3, "lr_step": 4, "lr_gamma": 0.3, "warmup": 1, "warmup_lr": 1e-3}
+    return Recipe(epochs, epochs, batch_size, threads=1, evaluate_every=3, **rates)
+
+
 _S4 = Task(
     name="avs-s4",
     summary="segmentation of the one sounding object in 5 frames, trained on the first frame's masks (AVSBench S4)",
@@ -40,7 +48,7 @@ _S4 = Task(
     metrics=_METRICS,
     recipes={
         "paper": Recipe(epochs=15, patience=15, batch_size=8, lr=3e-4),
-        "mini": Recipe(6, 6, batch_size=8, lr=2.5e-3, lr_step=5, lr_gamma=0.3, threads=1, evaluate_every=2),
+        "mini": _mini(epochs=6, batch_size=8),
     },
     arrays=("masks", "annotated"),
     inputs={
@@ -54,6 +62,8 @@ _S4 = Task(
         "annotated": "bool [B, 5]: which frames have a mask; of an S4 training clip the first one only",
     },
     predictions={"masks": "float32 [B, 5, H, W] in [0, 1], the probability that a pixel belongs to what sounds"},
+    # So short a training does not average out that half of the sounds are rather another clip's.
+    presets={"mini": {"mixup": False}},
     shared=("f_protocol",),
     yardsticks=(
         Yardstick("all-foreground", "yardstick: every pixel sounds"),
@@ -72,7 +82,7 @@ TASKS = (
         options=Ms3Options,
         recipes={
             "paper": Recipe(epochs=30, patience=30, batch_size=2, lr=1.5e-4),
-            "mini": Recipe(6, 6, batch_size=4, lr=2.5e-3, lr_step=5, lr_gamma=0.3, threads=1, evaluate_every=2),
+            "mini": _mini(epochs=5, batch_size=4),
         },
         sets={"reduction": 2},
     ),

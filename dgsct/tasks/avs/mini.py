@@ -1,10 +1,11 @@
 """Generated AVSBench sets in the data set's own layout: mp4, PNG frames and masks, wav, `AVS.npy`, metadata.
 
-Every look has a sound of its own: sight tells where things are, only sound tells which of them are meant, and when. S4-like
-clips have one thing that sounds all the time; another is silent while it is there, and heard when it is away. In MS3-like
-clips two or three things are there, each of which falls silent for some seconds of its own: the sound of the whole clip
-names them all, only that of a frame tells which of them are meant in it. Masks come from the scene itself. What is on
-screen sounds more often than not: else a method that sees but does not yet hear would do best with empty masks.
+Every look has a sound of its own: sight tells where things are, only sound tells which of them are meant, and when. In
+S4-like clips one thing sounds at a time: some have one thing only, others two, of which the second takes over from the
+first. In MS3-like clips two or three things are there, each of which falls silent for some seconds of its own. So the sound
+of a whole clip names all its things, and only that of a frame tells which of them are meant in it. Masks come from the scene
+itself. What is on screen sounds more often than not: else a method that sees but does not yet hear would do best with empty
+masks.
 """
 
 import io
@@ -44,22 +45,19 @@ SEEN = range(FPS - 1, SEGMENTS * FPS, FPS)  # frames that the preparation takes 
 WHOLE: tuple[Interval, ...] = ((0.0, float(SEGMENTS)),)
 APART = 0.5  # of the image side, between the centres of two things
 TRIES = 200
+ALONE = 0.4  # chance that the thing of an S4-like clip is the only one
 PAUSES = (0.15, 0.25, 0.35, 0.25)  # chances that a thing of an MS3-like clip is silent for none, one, two, three seconds
 
 
 def s4_scene(category: int, rng: np.random.Generator) -> Scene:
-    """One thing that sounds for five seconds, and another that is silent while it is there, and heard when it is not."""
+    """A thing of the category that sounds for five seconds; or two things, of which it sounds first and the other from then
+    on."""
     things = THINGS[S4.name]
     other = int(rng.choice([k for k in range(len(things)) if k != category]))
-    there, away = _there_and_away(rng)
-    return _scene(rng, [(things[category], WHOLE, WHOLE), (things[other], there, away)])
-
-
-def _there_and_away(rng: np.random.Generator) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
-    """The clip's five seconds cut in two, in either order."""
-    cut = float(rng.integers(2, SEGMENTS - 1))
-    first, last = ((0.0, cut),), ((cut, float(SEGMENTS)),)
-    return (first, last) if rng.random() < 0.6 else (last, first)
+    if rng.random() < ALONE:
+        return _scene(rng, [(things[category], WHOLE, WHOLE)])
+    turn = float(rng.integers(1, SEGMENTS))
+    return _scene(rng, [(things[category], WHOLE, ((0.0, turn),)), (things[other], WHOLE, ((turn, float(SEGMENTS)),))])
 
 
 def ms3_scene(rng: np.random.Generator) -> Scene:
