@@ -139,12 +139,19 @@ class ASPP(nn.Module):
             nn.init.normal_(conv.weight, std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[M, dim_in, k, k] -> [M, dim_out, k, k]."""
-        first, *others = self.convs
-        total = first(x)
-        for conv in others:
-            total = total + conv(x)
-        return total
+        """[M, dim_in, k, k] -> [M, dim_out, k, k].
+
+        Where a dilation reaches beyond the map, all taps but the middle one read padding: what is left are 1x1 convolutions,
+        and their sum is one.
+        """
+        within, beyond = [], []
+        for conv in self.convs:
+            (within if conv.dilation[0] < max(x.shape[-2:]) else beyond).append(conv)
+        parts = [conv(x) for conv in within]
+        if beyond:
+            middle, bias = sum(conv.weight[:, :, 1:2, 1:2] for conv in beyond), sum(conv.bias for conv in beyond)
+            parts.append(F.conv2d(x, middle, bias))
+        return sum(parts[1:], parts[0])
 
 
 class Segmenter(nn.Module):
