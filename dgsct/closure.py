@@ -42,14 +42,14 @@ def _path(module: str, root: Path) -> Path | None:
 
 
 def _imports(tree: ast.AST, root: Path) -> set[str]:
-    found: set[str] = set()
+    modules: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names if alias.name.split(".")[0] == PACKAGE)
+            modules.update(alias.name for alias in node.names if alias.name.split(".")[0] == PACKAGE)
         elif isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] == PACKAGE:
-            found.add(str(node.module))
-            found.update(f"{node.module}.{a.name}" for a in node.names if _path(f"{node.module}.{a.name}", root))
-    return found
+            modules.add(str(node.module))
+            modules.update(f"{node.module}.{a.name}" for a in node.names if _path(f"{node.module}.{a.name}", root))
+    return modules
 
 
 def _without_docstrings(tree: ast.AST) -> str:

@@ -15,12 +15,12 @@ BACKEND = "MPLBACKEND"  # a notebook sets it for all that it starts; a name unkn
 
 @contextmanager
 def _without_backend() -> Iterator[None]:
-    said = os.environ.pop(BACKEND, None)
+    backend = os.environ.pop(BACKEND, None)
     try:
         yield
     finally:
-        if said is not None:
-            os.environ[BACKEND] = said
+        if backend is not None:
+            os.environ[BACKEND] = backend
 
 
 try:

@@ -162,10 +162,10 @@ def _by_a_parser(error: RecursionError) -> bool:
 
 def _place(error: OSError | UnicodeError | RecursionError) -> str:
     """The file that an error is about, as the beginning of a sentence; empty where that is not known."""
-    found = getattr(error, "filename", None)
-    if found is None and (not isinstance(error, OSError) or error.errno in UNNAMED):
-        found = _file_in_hand(error.__traceback__) or "the output"
-    return f"{os.fsdecode(found)}: " if isinstance(found, str | bytes | os.PathLike) else ""
+    name = getattr(error, "filename", None)
+    if name is None and (not isinstance(error, OSError) or error.errno in UNNAMED):
+        name = _file_in_hand(error.__traceback__) or "the output"
+    return f"{os.fsdecode(name)}: " if isinstance(name, str | bytes | os.PathLike) else ""
 
 
 def _file_in_hand(trace: TracebackType | None) -> str | Path | None:

@@ -47,8 +47,8 @@ def ask(*command: str, seconds: float = 10.0, env: dict[str, str] | None = None)
         raise
     problem = ""
     if process.returncode:
-        told = (err.strip() or out.strip()).splitlines()
-        problem = f"{command[0]} failed ({told[-1].strip() if told else f'exit code {process.returncode}'})"
+        lines = (err.strip() or out.strip()).splitlines()
+        problem = f"{command[0]} failed ({lines[-1].strip() if lines else f'exit code {process.returncode}'})"
     return Answer(out, err, problem, time.monotonic() - begin)
 
 

@@ -182,13 +182,13 @@ def choose_runs(targets: Sequence[str], experiments: Mapping[str, Experiment], s
     runs: dict[Run, None] = {}
     for target in targets or ["all_tables"]:
         if target in groups or target in experiments:
-            found = all_runs(groups.get(target) or [experiments[target]], settings)
+            chosen = all_runs(groups.get(target) or [experiments[target]], settings)
         elif "/" in target:
-            found = [_run_at(target, settings)]
+            chosen = [_run_at(target, settings)]
         else:
             known = ", ".join([*groups, *experiments])
             raise UsageError(f"unknown target {target!r}; known: {known}, or a run's folder")
-        runs.update(dict.fromkeys(with_parents(found)))
+        runs.update(dict.fromkeys(with_parents(chosen)))
     return list(runs)
 
 
@@ -205,8 +205,8 @@ def splits_of(root: Path, scale: str, task: str) -> tuple[dict[str, int], str]:
     dataset = get_task(task).dataset
     folder = Path(root) / packed_folder(scale, dataset)
     if (folder / "manifest.json").exists():
-        found = read_manifest(folder)["coverage"]
-        return {name: split["present"] for name, split in found.items()}, "the prepared data"
+        coverage = read_manifest(folder)["coverage"]
+        return {name: split["present"] for name, split in coverage.items()}, "the prepared data"
     if get_scale(scale).generated_data:
         return mini_splits(dataset), "the generator's settings"
     return dict(get_set(dataset).published), "the published splits"
@@ -243,8 +243,8 @@ def _where_it_stands(run: Run, root: Path) -> tuple[dict[str, Any], bool]:
         key = run.key(checksums(run, root))
     except DgsctError:  # without data nothing can be gone on from
         return {}, False
-    found = newest_state(folder, key)
-    return found[1] if found else {}, finished(folder, key) is not None
+    newest = newest_state(folder, key)
+    return newest[1] if newest else {}, finished(folder, key) is not None
 
 
 def judge(runs: Sequence[Run], root: Path) -> list[Item]:
@@ -265,15 +265,15 @@ def to_probe(items: Iterable[Item], root: Path, scale: str, exact: bool) -> list
     A record of the same method is enough, a probe must be of this very kind; with `exact` both, and of today's code.
     """
     known, here = _known(root, scale), device_here()
-    found: dict[str, Run] = {}
+    examples: dict[str, Run] = {}
     for item in items:
         if item.work is None or not item.work.steps:
             continue
         near, cost = closest(item.run, known, here), cost_options(item.run)
         same = bool(near) and near[0].cost == cost
         if not (same and near[0].current if exact else same or (near and not near[0].probe)):
-            found.setdefault(repr((item.run.task, item.run.method, cost)), item.run)
-    return list(found.values())
+            examples.setdefault(repr((item.run.task, item.run.method, cost)), item.run)
+    return list(examples.values())
 
 
 def to_count(items: Iterable[Item], root: Path, scale: str) -> list[Run]:

@@ -90,13 +90,13 @@ class Queue:
         """Those of `runs` for which a job is there, with it."""
         self._ask()
         by_comment = {job.comment: job for job in self.jobs}
-        found = {run: job for run in runs if (job := by_comment.get(comment_of(run)))}
+        jobs = {run: job for run in runs if (job := by_comment.get(comment_of(run)))}
         bundles = [(job, self._scripts[job.id]) for job in self.jobs if self._scripts.get(job.id)]
         for run in runs if bundles else ():
             target = re.compile(re.escape(target_of(run)) + r"(?![^\s'\"])")
             if job := next((job for job, script in bundles if target.search(script)), None):
-                found[run] = job
-        return found
+                jobs[run] = job
+        return jobs
 
     def _ask(self) -> None:
         if time.monotonic() < self._next or not shutil.which("squeue"):

@@ -46,8 +46,8 @@ def write_runtimes(root: Path, planned: Mapping[str, tuple[float, str] | None]) 
 def _entries(root: Path) -> dict[str, dict[str, Any]]:
     try:
         noted = json.loads(runtime_file(root).read_text(encoding="utf-8"))
-        found = noted["runs"].items() if noted["schema"] == SCHEMA_VERSION else ()
-        return {folder: entry for folder, entry in found if _usable(entry["seconds"])}
+        entries = noted["runs"].items() if noted["schema"] == SCHEMA_VERSION else ()
+        return {folder: entry for folder, entry in entries if _usable(entry["seconds"])}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 

@@ -89,21 +89,21 @@ class Board:
 
     def look(self) -> Status:
         """Where everything stands now; DgsctError if the results cannot be read."""
-        found = self.watch.look(self.distinct)
-        pace = self.watch.pace(found)
-        rows = [self._row(one, found, pace) for one in self.experiments]
-        together = _counted([s.state for s in found.values()])
-        sums = StatusRow(ALL, "different runs", together, 0, "", pace.rate(found.values()), pace.left(found))
-        running = {run: standing for run, standing in found.items() if standing.state == "running"}
+        standings = self.watch.look(self.distinct)
+        pace = self.watch.pace(standings)
+        rows = [self._row(one, standings, pace) for one in self.experiments]
+        together = _counted([s.state for s in standings.values()])
+        sums = StatusRow(ALL, "different runs", together, 0, "", pace.rate(standings.values()), pace.left(standings))
+        running = {run: standing for run, standing in standings.items() if standing.state == "running"}
         problem = self.queue.problem if self.queue else ""
         notes = (f"what is queued is not known: {problem}",) if problem else ()
         return Status(rows, sums, running, notes)
 
-    def _row(self, one: Experiment, found: Mapping[Run, Standing], pace: Pace) -> StatusRow:
+    def _row(self, one: Experiment, every: Mapping[Run, Standing], pace: Pace) -> StatusRow:
         name, title, planned, command = one.name, one.title, self.planned[one.name], self.commands[one.name]
         if one.kind == "efficiency":
             return StatusRow(name, title, _counted(_efficiency_states(one, self.root)), planned, command)
-        standings = {run: found[run] for run in self.runs[name]}
+        standings = {run: every[run] for run in self.runs[name]}
         counts = _counted([s.state for s in standings.values()])
         return StatusRow(name, title, counts, planned, command, pace.rate(standings.values()), pace.left(standings))
 
@@ -212,12 +212,12 @@ def watch_status(board: Board, interval: float) -> None:
 
 
 def _watch_plainly(board: Board, interval: float) -> None:
-    said = None
+    shown = None
     while True:
         status = board.look()
-        if (state := [row.counts for row in status.rows]) != said:
+        if (state := [row.counts for row in status.rows]) != shown:
             print(f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{plain_status(status)}", flush=True)
-            said = state
+            shown = state
         if status.complete:
             return
         time.sleep(interval)

@@ -97,7 +97,7 @@ def batches(clips: int, batch_size: int) -> int:
 def history(root: Path, scale: str) -> list[Measured]:
     """What the readable records of a scale tell, valid or stale, of any protocol; those in several processes are left out."""
     paths = sorted((Path(root) / "runs" / scale).glob("*/*/*/*/s*/record.json"))
-    return [told for path in paths if (told := _of_record(path)) is not None]
+    return [measured for path in paths if (measured := _of_record(path)) is not None]
 
 
 def _of_record(path: Path) -> Measured | None:
@@ -179,7 +179,7 @@ def _of_probe(entry: Any) -> Measured | None:
 
 def probes(root: Path, scale: str) -> list[Measured]:
     """The probes of a scale that can be read."""
-    return [told for entry in _probe_entries(root, scale) if (told := _of_probe(entry)) is not None]
+    return [measured for entry in _probe_entries(root, scale) if (measured := _of_probe(entry)) is not None]
 
 
 def device_of_plan(scale: str, known: Iterable[Measured]) -> Device:

@@ -90,21 +90,21 @@ class Watch:
         """Every run's standing now; DgsctError if the results cannot be read."""
         runs = list(runs)
         code, shared, now = _code_stamp(), dict[Path, Stamp](), time.time()
-        found: dict[Run, Standing] = {}
+        standings: dict[Run, Standing] = {}
         for run in runs:
             files = _stamps(self.root / run.folder)
             stamp = (code, self._stamps(run, shared), files["record.json"], files["failed.json"])
             known = self._judged.get(run)
             if known is None or known[0] != stamp:
                 known = self._judged[run] = (stamp, self._judge(run))
-            found[run] = known[1]
+            standings[run] = known[1]
             if known[1].state != "ok" and files["lock.json"] and now - files["lock.json"][0] / 1e9 <= STALE_AFTER:
-                found[run] = self._running(run, known[1])
-        waiting = [run for run, standing in found.items() if standing.state not in ("ok", "running")]
+                standings[run] = self._running(run, known[1])
+        waiting = [run for run, standing in standings.items() if standing.state not in ("ok", "running")]
         if self.queue is not None and waiting:
             for run in self.queue.runs(waiting):
-                found[run] = replace(found[run], state="queued")
-        return found
+                standings[run] = replace(standings[run], state="queued")
+        return standings
 
     def pace(self, standings: Mapping[Run, Standing]) -> Pace:
         """The pace of the campaign that these runs are."""
@@ -117,9 +117,9 @@ class Watch:
         state = validity(run, self.root)
         if state.name != "ok" or not state.record or run.kind != "trained":
             return Standing(state.name)  # a yardstick takes seconds, and tells nothing of how long trainings take
-        told = state.record["provenance"]
-        finished = _moment(told.get("finished"))
-        return Standing("ok", _moment(told.get("started")), finished)
+        provenance = state.record["provenance"]
+        finished = _moment(provenance.get("finished"))
+        return Standing("ok", _moment(provenance.get("started")), finished)
 
     def _stamps(self, run: Run, shared: dict[Path, Stamp]) -> tuple[Stamp, ...]:
         """Stamps of what a run starts from; `shared` holds those of this look, as most runs start from the same."""
@@ -152,8 +152,8 @@ class Watch:
             key = run.key(checksums(run, self.root))
         except DgsctError:
             return 0.0, ""
-        told = _json(checkpoint / "state.json")
-        state = told.get("state", told)  # beside checksums, or by itself
+        content = _json(checkpoint / "state.json")
+        state = content.get("state", content)  # beside checksums, or by itself
         if state.get("key") != key:  # what lies there belongs to other code or data: this run has begun anew
             return 0.0, ""
         epochs = run.recipe.epochs
@@ -169,15 +169,15 @@ def _code_stamp() -> tuple[int, int]:
 
 def _stamps(folder: Path) -> dict[str, Stamp]:
     """Times and sizes of a run's files, by one look into its folder."""
-    found: dict[str, Stamp] = dict.fromkeys(WATCHED)
+    stamps: dict[str, Stamp] = dict.fromkeys(WATCHED)
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name in found:
-                    found[entry.name] = _stamp(Path(entry.path))
+                if entry.name in stamps:
+                    stamps[entry.name] = _stamp(Path(entry.path))
     except OSError:  # `validity` says what is wrong with a folder that is there
-        return found
-    return found
+        return stamps
+    return stamps
 
 
 def _stamp(path: Path) -> Stamp:

@@ -42,18 +42,18 @@ FRONT_END_TOLERANCE = 1e-4
 def public_layouts() -> dict[str, PublicLayout]:
     """Every family of public checkpoints, by the module of our model."""
     modules = dict.fromkeys(p.module for m in METHODS.values() for p in m.parts.values() if p.kind != "yardstick")
-    found = ((name, getattr(import_module(name), "PUBLIC", None)) for name in modules)
-    return {name: layout for name, layout in found if layout is not None}
+    declared = ((name, getattr(import_module(name), "PUBLIC", None)) for name in modules)
+    return {name: layout for name, layout in declared if layout is not None}
 
 
-def told_by(tensors: Mapping[str, Tensor]) -> dict[str, str] | None:
+def recognise(tensors: Mapping[str, Tensor]) -> dict[str, str] | None:
     """What the entries of a public checkpoint tell of its run; None for a file of no public layout."""
-    return next((said for layout in public_layouts().values() if (said := layout.told(tensors)) is not None), None)
+    return next((run for layout in public_layouts().values() if (run := layout.recognise(tensors)) is not None), None)
 
 
 def form_of(file: TensorFile) -> str:
     """Which form a whole model's file has: `RELEASE`, `OURS` or `BEST`."""
-    if told_by(file.tensors) is not None:
+    if recognise(file.tensors) is not None:
         return RELEASE
     return BEST if {"key", "epoch"} <= file.metadata.keys() else OURS
 
@@ -65,28 +65,28 @@ def run_of(path: Path, **given: Any) -> tuple[Run, Path]:
     or its run folder says, then what its keys tell, then AVE's release at paper scale.
     """
     path = Path(path)
-    said: dict[str, Any] = {}
+    described: dict[str, Any] = {}
     results = Path("results")
     folder = path.absolute().parent.parent
     if path.parent.name == "checkpoints" and folder.parts[-7:-6] == ("runs",):
-        said, results = Run.from_folder(folder).to_dict(), folder.parents[6]
+        described, results = Run.from_folder(folder).to_dict(), folder.parents[6]
     elif path.suffix == ".safetensors" and path.is_file():
-        said = _said(path)
+        described = _run_in_header(path)
     elif path.is_file():
-        said = told_by(read_tensors(path).tensors) or {}
+        described = recognise(read_tensors(path).tensors) or {}
     given = {name: value for name, value in given.items() if value is not None}
     results = Path(given.pop("results", results))
-    return Run.from_dict({"task": "ave", "method": "dg-sct", "scale": "paper", **said, **given}), results
+    return Run.from_dict({"task": "ave", "method": "dg-sct", "scale": "paper", **described, **given}), results
 
 
-def _said(path: Path) -> dict[str, Any]:
+def _run_in_header(path: Path) -> dict[str, Any]:
     """The run in the header of one of our files; empty where there is none."""
     text = read_tensors(path).metadata.get("run", "{}")
     try:
         return Run.from_dict(json.loads(text)).to_dict() if text != "{}" else {}
     except (ValueError, TypeError, UsageError) as error:
-        told = " ".join(str(error).split())
-        raise DgsctError(f"{path}: its header names no run of this version ({told}); convert the checkpoint again") from error
+        reason = " ".join(str(error).split())
+        raise DgsctError(f"{path}: its header names no run of this version ({reason}); convert the checkpoint again") from error
 
 
 def start_of(run: Run) -> nn.Module:
@@ -179,8 +179,8 @@ def _save(path: Path, write: Any) -> None:
         try:
             write(partial)
         except (SafetensorError, RuntimeError) as error:
-            told = " ".join(str(error).split())[:120]
-            raise DgsctError(f"cannot write {path} ({told}); free space on that disk and start again") from error
+            reason = " ".join(str(error).split())[:120]
+            raise DgsctError(f"cannot write {path} ({reason}); free space on that disk and start again") from error
 
 
 def release_to_ours(path: Path, out: Path, run: Run) -> int:

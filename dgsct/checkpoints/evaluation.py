@@ -35,7 +35,7 @@ class Evaluation:
     details: Any
 
     @property
-    def told(self) -> str:
+    def heading(self) -> str:
         """What was evaluated, in a line."""
         return f"{self.checkpoint.name}: {self.run.task} {self.run.method} ({self.run.setting}, {self.run.scale} scale)"
 
@@ -136,11 +136,11 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
         csv.writer(buffer, lineterminator="\n").writerows(lines)
         write_text_atomic(folder / name, buffer.getvalue())
     try:
-        pictures = details.pictures(evaluation.told, evaluation.metrics)
+        pictures = details.pictures(evaluation.heading, evaluation.metrics)
     except Exception as error:
-        told = str(error) if isinstance(error, DgsctError) else f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, DgsctError) else f"{type(error).__name__}: {error}"
         there = f"numbers and tables are in {folder}; mend that and run the same command again for the pictures"
-        raise DgsctError(f"the pictures were not drawn ({told}); {there}") from error
+        raise DgsctError(f"the pictures were not drawn ({reason}); {there}") from error
     for name, picture in pictures.items():
         write_bytes_atomic(folder / name, picture)
     return [folder / name for name in ("evaluation.json", *tables, *pictures)]

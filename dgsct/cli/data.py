@@ -76,10 +76,10 @@ def weights(
 
         typer.echo("\n".join(expected_keys(keys)))
         return
-    said = read_site(site).weights
+    places = read_site(site).weights
     if fetch:
-        typer.echo(sources.fetch(fetch, said))
-    states = [state_of(name, said, check) for name in sources.WEIGHTS]
+        typer.echo(sources.fetch(fetch, places))
+    states = [state_of(name, places, check) for name in sources.WEIGHTS]
     print_states(states)
     raise typer.Exit(1 if any(state.name == "wrong" for state in states) else 0)
 

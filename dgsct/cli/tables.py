@@ -179,27 +179,27 @@ def cells(
     from dgsct.publish.cells import as_dict, cells_of, frame
     from dgsct.publish.render.json_sidecar import finite
 
-    found = [cell for experiment in chosen.values() for cell in cells_of(experiment, settings, results)]
+    listed = [cell for experiment in chosen.values() for cell in cells_of(experiment, settings, results)]
     if as_json:
-        typer.echo(json.dumps(finite([as_dict(cell) for cell in found]), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(finite([as_dict(cell) for cell in listed]), indent=1, ensure_ascii=False))
     elif as_csv:
-        typer.echo(frame(found).to_csv(index=False, lineterminator="\n"), nl=False)
+        typer.echo(frame(listed).to_csv(index=False, lineterminator="\n"), nl=False)
     else:
-        _print_cells(found)
+        _print_cells(listed)
 
 
-def _print_cells(found: "list[Cell]") -> None:
+def _print_cells(listed: "list[Cell]") -> None:
     """One line a cell; the stamp of its numbers stands above each experiment."""
     from itertools import groupby
 
     from dgsct.publish.render.model import STATE_WORDS, number, printed
 
-    for (name, stamp), group in groupby(found, key=lambda cell: (cell.experiment, cell.stamp)):
+    for (name, stamp), group in groupby(listed, key=lambda cell: (cell.experiment, cell.stamp)):
         typer.echo(f"{name}: {stamp}")
         for cell in group:
             spread = "" if cell.spread is None else f" ± {number(cell.spread)}"
-            said = STATE_WORDS.get(cell.state, cell.state) if cell.mean is None else f"{number(cell.mean)}{spread} {cell.state}"
-            parts = [f"{said} ({cell.n} of {cell.n_wanted})" if cell.n_wanted else said]
+            text = STATE_WORDS.get(cell.state, cell.state) if cell.mean is None else f"{number(cell.mean)}{spread} {cell.state}"
+            parts = [f"{text} ({cell.n} of {cell.n_wanted})" if cell.n_wanted else text]
             parts += [f"printed {printed(cell.published.value)}"] if cell.published else []
             parts += dict.fromkeys(s.reason for s in cell.sources if s.state not in ("ok", "missing"))
             typer.echo(f"  {cell.row:24} {cell.column:12} {'; '.join(parts)}")

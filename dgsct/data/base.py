@@ -158,20 +158,20 @@ class DataSet(ABC):
         """The layout in use and the files of every clip. Without `layout` it is the one with most clips, the first if equal."""
         if layout not in (None, *self.layouts):
             raise UsageError(f"unknown layout {layout!r}; choose one of: {', '.join(self.layouts)}")
-        found = {name: self.sources(root, index, name) for name in ([layout] if layout else self.layouts)}
-        if not any(found.values()):
+        by_layout = {name: self.sources(root, index, name) for name in ([layout] if layout else self.layouts)}
+        if not any(by_layout.values()):
             raise UsageError(self.absent(root, layout))
-        count = {name: sum(source.stamp is not None for source in sources) for name, sources in found.items()}
-        chosen = layout or max((name for name in count if found[name]), key=lambda name: count[name])
+        count = {name: sum(source.stamp is not None for source in sources) for name, sources in by_layout.items()}
+        chosen = layout or max((name for name in count if by_layout[name]), key=lambda name: count[name])
         others = [name for name in count if count[name] and name != chosen]
         if others:
-            told = [f"{n}{' clips' * (not i)} {self.layouts[name]}" for i, (name, n) in enumerate(count.items()) if n]
+            parts = [f"{n}{' clips' * (not i)} {self.layouts[name]}" for i, (name, n) in enumerate(count.items()) if n]
             print(
-                f"{root} has {', '.join(told[:-1])} and {told[-1]}: {chosen} are used "
+                f"{root} has {', '.join(parts[:-1])} and {parts[-1]}: {chosen} are used "
                 f"(--layout {' or '.join(others)} takes the others)",
                 flush=True,
             )
-        return chosen, found[chosen]
+        return chosen, by_layout[chosen]
 
     def source_stamps(self, root: Path) -> list[Any]:
         """What the DAG compares: ids, sizes and times of all layouts' files below `root`; empty if the set is malformed."""
@@ -179,8 +179,8 @@ class DataSet(ABC):
             index = self.read_index(root)
         except DgsctError:
             return []
-        found = [self.sources(root, index, layout) for layout in self.layouts]
-        return [[s.video_id, s.stamp] for sources in found for s in sources]
+        by_layout = [self.sources(root, index, layout) for layout in self.layouts]
+        return [[s.video_id, s.stamp] for sources in by_layout for s in sources]
 
 
 def is_name(text: str) -> bool:
@@ -191,10 +191,10 @@ def is_name(text: str) -> bool:
 def stamp(path: Path) -> list[int] | None:
     """Size in bytes and time of last change in nanoseconds."""
     try:
-        found = os.stat(path)
+        stat = os.stat(path)
     except OSError:
         return None
-    return [found.st_size, found.st_mtime_ns]
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 def compact_frames(sizes: HtsatSizes, tile: int) -> int:

@@ -16,20 +16,20 @@ from dgsct.errors import DgsctError, UsageError
 AGAIN = "prepare the data again (`dgsct prepare`)"
 
 
-def category_names(found: Mapping[str, str], known: Sequence[tuple[str, ...]], listed: Path | None = None) -> tuple[str, ...]:
+def category_names(places: Mapping[str, str], known: Sequence[tuple[str, ...]], listed: Path | None = None) -> tuple[str, ...]:
     """The categories of a set, name by class number.
 
-    `found` maps the names in its annotations to the places where they stand first. They are those of the file `listed` (one
+    `places` maps the names in its annotations to the places where they stand first. They are those of the file `listed` (one
     name a line) where it exists, else those of the first of the `known` lists that has them all. UsageError for a name of
     neither, and for a file that has a known list in another order: every checkpoint counts on that order.
     """
-    fitting = next((order for order in known if set(found) <= set(order)), None)
+    fitting = next((order for order in known if set(places) <= set(order)), None)
     names = read_names(listed) if listed is not None and listed.exists() else fitting
     if names is not None and names != fitting:
         _check_list(names, fitting, known, listed)
-    if names is None or not set(found) <= set(names):
-        every = names if names is not None else _nearest(found, known)
-        name, place = next((name, place) for name, place in found.items() if name not in every)
+    if names is None or not set(places) <= set(names):
+        every = names if names is not None else _nearest(places, known)
+        name, place = next((name, place) for name, place in places.items() if name not in every)
         near = difflib.get_close_matches(name, every, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         needed = f"{listed} has no such line; add it there"
@@ -50,13 +50,13 @@ def _check_list(
             right = f"class {at} is {order[at]!r}, not" if at < len(order) else f"the set has {len(order)} categories, without"
             raise UsageError(f"{listed}, line {at + 1}: {right} {names[at]!r}; {remedy}")
     if fitting and not set(fitting) & set(names):
-        told = f"{listed}, line 1: {names[0]!r} is none of the names in the annotations, such as {fitting[0]!r}"
-        raise UsageError(f"{told}; write the bare names, one a line, or remove the file")
+        problem = f"{listed}, line 1: {names[0]!r} is none of the names in the annotations, such as {fitting[0]!r}"
+        raise UsageError(f"{problem}; write the bare names, one a line, or remove the file")
 
 
-def _nearest(found: Mapping[str, str], known: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+def _nearest(names: Mapping[str, str], known: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """The known list that has most of the names."""
-    return max(known, key=lambda order: len(set(found) & set(order)), default=())
+    return max(known, key=lambda order: len(set(names) & set(order)), default=())
 
 
 def read_names(path: Path) -> tuple[str, ...]:
@@ -75,13 +75,13 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 def check_categories(manifest: Mapping[str, Any], names: tuple[str, ...]) -> None:
     """DgsctError if a prepared set's class numbers do not mean `names`."""
-    found = tuple(manifest["categories"])
-    if found == names:
+    stored = tuple(manifest["categories"])
+    if stored == names:
         return
     what = f"the prepared set {manifest['dataset']!r}"
-    for i, (ours, theirs) in enumerate(zip(names, found, strict=False)):
+    for i, (ours, theirs) in enumerate(zip(names, stored, strict=False)):
         if ours != theirs:
-            told = f"{what} has {theirs!r} as class {i} where scale {manifest['scale']} has {ours!r}"
-            raise DgsctError(f"{told}; correct its annotations or its list of categories, and {AGAIN}")
-    told = f"{what} has {len(found)} categories, scale {manifest['scale']} has {len(names)}"
-    raise DgsctError(f"{told}; give the right set, and {AGAIN}")
+            problem = f"{what} has {theirs!r} as class {i} where scale {manifest['scale']} has {ours!r}"
+            raise DgsctError(f"{problem}; correct its annotations or its list of categories, and {AGAIN}")
+    problem = f"{what} has {len(stored)} categories, scale {manifest['scale']} has {len(names)}"
+    raise DgsctError(f"{problem}; give the right set, and {AGAIN}")

@@ -50,22 +50,22 @@ def absence(path: Path) -> str:
     """That a file is not there, and what lies in its place under another ending."""
     try:
         folder = path.parent.stat()
-        found = _beginnings(path.parent, folder.st_mtime_ns).get(path.stem, ())
+        others = _beginnings(path.parent, folder.st_mtime_ns).get(path.stem, ())
     except OSError:
-        found = ()
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    beside = f" ({', '.join(found[:3])}{more} lies there, which is not read)" if found else ""
+        others = ()
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    beside = f" ({', '.join(others[:3])}{more} lies there, which is not read)" if others else ""
     return f"{path} does not exist{beside}"
 
 
 @lru_cache(maxsize=4)
 def _beginnings(folder: Path, _time: int) -> dict[str, tuple[str, ...]]:
     """The names in a folder by what stands before any of their dots: it is listed once, however many files are missing."""
-    found: dict[str, tuple[str, ...]] = {}
+    by_beginning: dict[str, tuple[str, ...]] = {}
     for name in sorted(entry.name for entry in os.scandir(folder)):
         for dot in (i for i, letter in enumerate(name) if letter == "."):
-            found[name[:dot]] = (*found.get(name[:dot], ()), name)
-    return found
+            by_beginning[name[:dot]] = (*by_beginning.get(name[:dot], ()), name)
+    return by_beginning
 
 
 def missing(path: Path, reason: str = "missing") -> MediaError:
@@ -75,21 +75,21 @@ def missing(path: Path, reason: str = "missing") -> MediaError:
 
 def unreadable(path: Path, error: Any) -> DgsctError:
     """The error of a file that the system does not give: the clip's, unless the machine or its disk is at fault."""
-    told = f"{path} cannot be read ({error.strerror})"
+    problem = f"{path} cannot be read ({error.strerror})"
     if error.errno in MACHINE:
-        return MachineError(f"{told}; look at that disk and at the limits of this machine, and start again to go on")
-    return MediaError("unreadable", f"{told}; check the file and its rights")
+        return MachineError(f"{problem}; look at that disk and at the limits of this machine, and start again to go on")
+    return MediaError("unreadable", f"{problem}; check the file and its rights")
 
 
-def broken(path: Path, told: str) -> DgsctError:
-    """The error of a file that a library breaks at, in the words `told`; or of a disk that does not give it."""
+def broken(path: Path, problem: str) -> DgsctError:
+    """The error of a file that a library breaks at, in the words `problem`; or of a disk that does not give it."""
     try:
         with open(path, "rb") as file:
             while file.read(1 << 20):
                 pass
     except OSError as error:
         return unreadable(path, error)
-    return MediaError("unreadable", told)
+    return MediaError("unreadable", problem)
 
 
 def open_media(path: Path) -> Any:
@@ -114,8 +114,8 @@ def open_media(path: Path) -> Any:
     except (av.FFmpegError, ValueError) as error:
         if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
             raise unreadable(path, error) from error
-        if told := _other(path):
-            raise MediaError("unreadable", f"{path} {told[0]}; {told[1]}") from error
+        if fault := _other(path):
+            raise MediaError("unreadable", f"{path} {fault[0]}; {fault[1]}") from error
         raise broken(path, f"{path} cannot be opened as a video ({error}); download it again") from error
 
 
@@ -135,7 +135,7 @@ def _cut_off(path: Path, size: int) -> str | None:
 
     A decoder conceals missing data, and would show an interrupted download as a shorter clip.
     """
-    found: set[bytes] = set()
+    kinds: set[bytes] = set()
     position = 0
     with open(path, "rb") as file:
         while position < size:
@@ -143,9 +143,9 @@ def _cut_off(path: Path, size: int) -> str | None:
             header = file.read(16)
             kind = header[4:8]
             if not position and header[:4] == b"RIFF":
-                said = int.from_bytes(header[4:8], "little") + 8
+                declared = int.from_bytes(header[4:8], "little") + 8
                 # Who writes to a pipe does not know the length and says the largest, or none.
-                return f"it has {size} of {said} bytes" if size < said < 0xFFFFFF00 else None
+                return f"it has {size} of {declared} bytes" if size < declared < 0xFFFFFF00 else None
             if not position and kind not in MP4_FIRST_BOXES:
                 return None
             length = int.from_bytes(header[:4], "big")
@@ -154,12 +154,12 @@ def _cut_off(path: Path, size: int) -> str | None:
             elif length == 0:
                 length = size - position
             if length < 8 or position + length > size:
-                if {b"moov", b"mdat"} <= found and kind not in (b"moof", b"mdat"):
+                if {b"moov", b"mdat"} <= kinds and kind not in (b"moof", b"mdat"):
                     return None  # junk behind a whole clip
                 return f"it ends at byte {size}, within the part that starts at byte {position}"
-            found.add(kind)
+            kinds.add(kind)
             position += length
-    return None if b"moov" in found else "its index, the moov box, is missing"
+    return None if b"moov" in kinds else "its index, the moov box, is missing"
 
 
 def file_bytes(path: Path, absent: str) -> bytes:

@@ -63,11 +63,11 @@ def read_facts(folder: Path) -> dict[str, Any]:
         facts = json.loads(path.read_text(encoding="utf-8"))
         if facts["schema"] != SCHEMA_VERSION or len(facts["ids"]) != facts["array"]["shape"][0]:
             raise ValueError("another version")
-        said = features_folder(facts["scale"], facts["dataset"], facts["extractor"])
+        place = features_folder(facts["scale"], facts["dataset"], facts["extractor"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DgsctError(f"{path} is missing or unreadable ({error}); make it with `snakemake {path}`") from None
-    if path.parent.parts[-len(said.parts) :] != said.parts:
-        raise DgsctError(f"{path} describes {said}; delete {folder} and make it again")
+    if path.parent.parts[-len(place.parts) :] != place.parts:
+        raise DgsctError(f"{path} describes {place}; delete {folder} and make it again")
     return facts
 
 
@@ -78,8 +78,8 @@ def open_features(folder: Path) -> Features:
         array = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise DgsctError(f"{path} is missing or damaged ({error}); delete {folder} and make it again") from error
-    said = facts["array"]
-    if list(array.shape) != said["shape"] or str(array.dtype) != said["dtype"]:
+    declared = facts["array"]
+    if list(array.shape) != declared["shape"] or str(array.dtype) != declared["dtype"]:
         raise DgsctError(f"{path} holds another array than its features.json says; delete {folder} and make it again")
     return Features(array, {name: i for i, name in enumerate(facts["ids"])}, facts)
 
@@ -100,5 +100,5 @@ def write_features(folder: Path, features: Iterable[np.ndarray], ids: Sequence[s
                 raise ValueError(f"the features of {name} have the shape {one.shape}, others {first.shape}")
             array[i] = one
         array.flush()
-    said = {"dtype": str(array.dtype), "shape": list(array.shape), "sha256": sha256_file(folder / "features.npy")}
-    write_json_atomic(folder / "features.json", {"schema": SCHEMA_VERSION, **facts, "ids": list(ids), "array": said})
+    described = {"dtype": str(array.dtype), "shape": list(array.shape), "sha256": sha256_file(folder / "features.npy")}
+    write_json_atomic(folder / "features.json", {"schema": SCHEMA_VERSION, **facts, "ids": list(ids), "array": described})

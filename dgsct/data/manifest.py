@@ -48,11 +48,11 @@ def check_usable(
     """
     for name, indices in index.splits.items():
         clips = dict.fromkeys(index.rows[i].video_id for i in indices)
-        found = Counter(status[clip] for clip in clips)
-        if found and not found["ready"]:
-            told = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in found.most_common())
-            main = next(clip for clip in clips if status[clip] == found.most_common(1)[0][0])
-            example, start = problem(main), f"no clip of split {name!r} is usable ({told})"
+        counts = Counter(status[clip] for clip in clips)
+        if counts and not counts["ready"]:
+            summary = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in counts.most_common())
+            main = next(clip for clip in clips if status[clip] == counts.most_common(1)[0][0])
+            example, start = problem(main), f"no clip of split {name!r} is usable ({summary})"
             if status[main] == "missing":
                 start += f"; put {data_set.media_place(root, layout)}"
             raise DgsctError(f"{start}; for example {example}" if example else start)

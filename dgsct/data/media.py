@@ -174,11 +174,11 @@ class Media:
                     if all(track.full for track in tracks):
                         break
             except (av.FFmpegError, ValueError, IndexError) as error:
-                told = f"{self.path} has sound that cannot be decoded ({error}); download it again"
-                raise broken(self.path, told) from error
+                problem = f"{self.path} has sound that cannot be decoded ({error}); download it again"
+                raise broken(self.path, problem) from error
         if not tracks[0].heard:
-            told = f"{self.path} has an audio stream without a single sample; replace it by a clip with sound"
-            raise MediaError("no_audio", told)
+            problem = f"{self.path} has an audio stream without a single sample; replace it by a clip with sound"
+            raise MediaError("no_audio", problem)
         waves = [track.wave() for track in tracks]
         if not all(np.isfinite(wave).all() for wave in waves):
             raise MediaError("unreadable", f"{self.path} has sound with numbers that are not finite; make it again")
@@ -194,21 +194,21 @@ class Media:
     def _late(self, what: str, seconds: float) -> None:
         self.notes["late"] = {**self.notes.get("late", {}), what: round(seconds, 2)}
 
-    def told(self, seconds: int, rate: int) -> dict[str, Any]:
+    def all_notes(self, seconds: int, rate: int) -> dict[str, Any]:
         """All notes of a clip that should be `seconds` long at a sampling rate: beside those on times `short`, `long` and
         `wrong_rate` (the report of docs/odd_files.md).
         """
         timeline = self.timeline
         lengths = {} if timeline.picture is None else {"video": round(timeline.end, 2)}
         lengths["sound"] = round(timeline.ends, 2)
-        found: dict[str, Any] = {}
+        notes: dict[str, Any] = {}
         if min(lengths.values()) < seconds - TOLERANCE:
-            found["short"] = lengths
+            notes["short"] = lengths
         if max(lengths.values()) > seconds + 1:
-            found["long"] = lengths
+            notes["long"] = lengths
         if self.timeline.sampling != rate:
-            found["wrong_rate"] = self.timeline.sampling
-        return {**found, **self.notes}
+            notes["wrong_rate"] = self.timeline.sampling
+        return {**notes, **self.notes}
 
 
 def _with_frames(timeline: Timeline, times: Sequence[float | None]) -> Timeline:

@@ -38,11 +38,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise DgsctError(f"{path} cannot be read ({error}); {AGAIN}") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA_VERSION:
-        found = manifest.get("schema") if isinstance(manifest, dict) else None
-        raise DgsctError(f"{path} has schema {found}, this version reads {SCHEMA_VERSION}; {AGAIN}")
+        schema = manifest.get("schema") if isinstance(manifest, dict) else None
+        raise DgsctError(f"{path} has schema {schema}, this version reads {SCHEMA_VERSION}; {AGAIN}")
     bad = [name for name, kind in FIELDS.items() if not isinstance(manifest.get(name), kind)]
     if not bad:
-        bad += [f"arrays.{name}.axis" for name, said in manifest["arrays"].items() if said.get("axis") not in (CLIP, ROW)]
+        bad += [f"arrays.{name}.axis" for name, entry in manifest["arrays"].items() if entry.get("axis") not in (CLIP, ROW)]
     if bad:
         raise DgsctError(f"{path} lacks {bad[0]!r} or has it in another form; {AGAIN}")
     return manifest
@@ -53,8 +53,8 @@ def arrays_checksum(manifest: dict[str, Any], names: Iterable[str]) -> str:
     arrays = manifest["arrays"]
     if absent := sorted(set(names) - arrays.keys()):
         raise DgsctError(f"the prepared set {manifest['dataset']!r} has no array {absent[0]!r}; {AGAIN}")
-    said = {name: arrays[name] for name in sorted(set(names))}
-    return sha256_json({**{name: manifest.get(name) for name in DECIDING}, "arrays": said})
+    declared = {name: arrays[name] for name in sorted(set(names))}
+    return sha256_json({**{name: manifest.get(name) for name in DECIDING}, "arrays": declared})
 
 
 class Packed:
@@ -67,11 +67,11 @@ class Packed:
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         """Map the arrays of `folder`; `open` is the way in."""
         self.manifest = manifest
-        self.arrays = {name: _map(Path(folder) / f"{name}.npy", said) for name, said in manifest["arrays"].items()}
+        self.arrays = {name: _map(Path(folder) / f"{name}.npy", declared) for name, declared in manifest["arrays"].items()}
         media = [-1 if row["media"] is None else row["media"] for row in manifest["rows"]]
         self.media_of_row = np.array(media, dtype=np.int64)
         count = {
-            axis: {len(self.arrays[n]) for n, said in manifest["arrays"].items() if said["axis"] == axis}
+            axis: {len(self.arrays[n]) for n, declared in manifest["arrays"].items() if declared["axis"] == axis}
             for axis in (CLIP, ROW)
         }
         fits = count[ROW] <= {len(media)} and len(count[CLIP]) == 1
@@ -112,6 +112,6 @@ def _map(path: Path, described: dict[str, Any]) -> np.ndarray:
     except (OSError, ValueError, EOFError) as error:
         raise DgsctError(f"{path} is missing or damaged ({error}); {AGAIN}") from error
     if list(array.shape) != described["shape"] or str(array.dtype) != described["dtype"]:
-        found, said = f"{array.dtype} {list(array.shape)}", f"{described['dtype']} {described['shape']}"
-        raise DgsctError(f"{path} holds {found} where its manifest says {said}; {AGAIN}")
+        held, declared = f"{array.dtype} {list(array.shape)}", f"{described['dtype']} {described['shape']}"
+        raise DgsctError(f"{path} holds {held} where its manifest says {declared}; {AGAIN}")
     return array

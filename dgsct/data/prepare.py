@@ -138,8 +138,8 @@ def _check_room(out: Path, folder: Path, clip_bytes: int, layout: str, sources: 
     free = shutil.disk_usage(folder).free
     print(f"{present} of {len(sources)} clips are there ({layout}); {_size(need)} of disk, {_size(free)} are free", flush=True)
     if need - already > free:
-        told = f"preparing needs {_size(need - already)} more on the disk of {out}, of which {_size(free)} are free"
-        raise DgsctError(f"{told}; free space or give another folder")
+        problem = f"preparing needs {_size(need - already)} more on the disk of {out}, of which {_size(free)} are free"
+        raise DgsctError(f"{problem}; free space or give another folder")
 
 
 def _decode(decoder: str, scale: Scale, source: Source) -> Clip:
@@ -147,8 +147,8 @@ def _decode(decoder: str, scale: Scale, source: Source) -> Clip:
     try:
         return import_module(decoder).decode_clip(source, scale)
     except (ValueError, ArithmeticError, LookupError, RuntimeError) as error:
-        told = " ".join(str(error).split())[:200]
-        problem = f"{source.video_id} cannot be decoded ({type(error).__name__}: {told}); get its files again"
+        reason = " ".join(str(error).split())[:200]
+        problem = f"{source.video_id} cannot be decoded ({type(error).__name__}: {reason}); get its files again"
         return Clip(status="unreadable", problem=problem)
 
 
@@ -186,8 +186,8 @@ def _decode_all(
     if progress:
         seconds = time.monotonic() - begin
         rate = len(todo) / seconds
-        told = f"{len(todo)} clips in {_duration(seconds)}: {rate:.1f} clips/s, {rate / jobs:.1f} clips/s per process"
-        print(told, flush=True)
+        summary = f"{len(todo)} clips in {_duration(seconds)}: {rate:.1f} clips/s, {rate / jobs:.1f} clips/s per process"
+        print(summary, flush=True)
 
 
 def _stopped(writer: PackedWriter, sources: list[Source]) -> Stopped:
@@ -215,12 +215,12 @@ def _say(data_set: DataSet, manifest: dict[str, Any], entries: list[dict[str, An
     for problem in reversed(problems.values()):
         print(f"left out, for example: {problem}")
     words = {**data_set.statuses, **data_set.notes}
-    found = {kind: of for kind, of in manifest["report"].items() if of["count"] or kind == "ready"}
-    for kind, of in found.items():
+    kinds = {kind: of for kind, of in manifest["report"].items() if of["count"] or kind == "ready"}
+    for kind, of in kinds.items():
         ids = "" if kind == "ready" else ", ".join(of["ids"][:SHOWN]) + (", ..." if of["count"] > SHOWN else "")
         mark = "note: " if kind in data_set.notes else ""
-        told = f"  {mark + kind.replace('_', ' '):<17}{of['count']:>6}"
-        print(f"{told}  {words[kind]}: {ids}" if ids else told)
+        line = f"  {mark + kind.replace('_', ' '):<17}{of['count']:>6}"
+        print(f"{line}  {words[kind]}: {ids}" if ids else line)
     for split, of in manifest["coverage"].items():
         print(f"{split}: {of['present']} of {of['total']} annotated clips are present", flush=True)
 

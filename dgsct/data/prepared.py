@@ -59,8 +59,8 @@ class Prepared(Rows):
         data = cls(packed, {name: open_features(place) for name, place in places.items()})
         for split, rows in packed.splits.items():
             if len(rows) and not len(data.splits[split]):
-                told = ", ".join(map(str, places.values()))
-                raise DgsctError(f"no clip of the split {split!r} in {folder} has features in {told}; make them again")
+                folders = ", ".join(map(str, places.values()))
+                raise DgsctError(f"no clip of the split {split!r} in {folder} has features in {folders}; make them again")
         return data
 
     def _with_features(self, rows: np.ndarray) -> np.ndarray:

@@ -18,12 +18,12 @@ def check_splits(ids: Sequence[str], splits: Mapping[str, Iterable[int]], where:
     `ids` are the clip ids of all annotation rows; `where` and `remedy` say which set, and what to do.
     """
     clips = {name: {ids[row] for row in rows} for name, rows in splits.items()}
-    for name, found in clips.items():
-        if not found:
+    for name, held in clips.items():
+        if not held:
             raise UsageError(f"{where} holds no clip of split {name!r}; {remedy}")
-        if name != TRAIN and found <= clips.get(TRAIN, set()):
-            told = f"all {len(found)} clips of the split {name!r} are training clips, too"
-            raise UsageError(f"{where}: {told}, so that nothing could be measured by it; {remedy}")
+        if name != TRAIN and held <= clips.get(TRAIN, set()):
+            problem = f"all {len(held)} clips of the split {name!r} are training clips, too"
+            raise UsageError(f"{where}: {problem}, so that nothing could be measured by it; {remedy}")
 
 
 def remarks(index: Index) -> list[str]:
@@ -31,7 +31,7 @@ def remarks(index: Index) -> list[str]:
     lines = [row.line() for row in index.rows]
     ids = [row.video_id for row in index.rows]
     splits = {name: np.asarray(some).tolist() for name, some in index.splits.items()}
-    found = [_told(_twice(lines), "annotation row stands there more than once", "annotation rows stand there more than once")]
+    odd = [_counted(_twice(lines), "annotation row stands there more than once", "annotation rows stand there more than once")]
     rows: dict[str, list[int]] = defaultdict(list)
     for i, name in enumerate(ids):
         rows[name].append(i)
@@ -41,12 +41,12 @@ def remarks(index: Index) -> list[str]:
         if any(index.contradict(index.rows[a], index.rows[b]) for a, b in combinations(some, 2))
     ]
     one, many = (f"{who} annotation rows that contradict each other" for who in ("clip has", "clips have"))
-    found.append(_told(against, one, many))
+    odd.append(_counted(against, one, many))
     for name, some in splits.items():
         twice = [ids[i] for i in _twice(some)]
         one, many = (f"{who} more than once in the split {name!r}" for who in ("row stands", "rows stand"))
-        found.append(_told(twice, one, many))
-    return [*index.remarks, *(line for line in found if line), *overlaps(ids, splits)]
+        odd.append(_counted(twice, one, many))
+    return [*index.remarks, *(line for line in odd if line), *overlaps(ids, splits)]
 
 
 def overlaps(ids: Sequence[str], splits: Mapping[str, Iterable[int]]) -> list[str]:
@@ -56,7 +56,7 @@ def overlaps(ids: Sequence[str], splits: Mapping[str, Iterable[int]]) -> list[st
     for (first, ours), (second, theirs) in combinations(clips.items(), 2):
         both = [name for name in dict.fromkeys(ids) if name in ours and name in theirs]
         one, many = (f"{who} in the splits {first!r} and {second!r}" for who in ("clip lies", "clips lie"))
-        lines.append(_told(both, one, many))
+        lines.append(_counted(both, one, many))
     return [line for line in lines if line]
 
 
@@ -64,7 +64,7 @@ def _twice(things: Iterable) -> list:
     return [thing for thing, count in Counter(things).items() if count > 1]
 
 
-def _told(examples: Sequence[str], one: str, many: str) -> str:
+def _counted(examples: Sequence[str], one: str, many: str) -> str:
     if not examples:
         return ""
     return f"{len(examples)} {one if len(examples) == 1 else many}, for example {examples[0]}"

@@ -186,13 +186,13 @@ class _Packets:
         return starts, starts + lengths
 
 
-def _pace(starts: np.ndarray, ends: np.ndarray, said: float) -> float:
+def _pace(starts: np.ndarray, ends: np.ndarray, declared: float) -> float:
     """Frames a second: as the stream says, unless its frames take less or more time than that."""
     seconds = float(ends[-1] - starts[0]) if len(starts) else 0.0
     if seconds <= 0:
-        return said
-    found = len(starts) / seconds
-    return said if abs(found - said) < 0.1 * found else found
+        return declared
+    measured = len(starts) / seconds
+    return declared if abs(measured - declared) < 0.1 * measured else measured
 
 
 def _origin(picture: list[float], sound: list[float]) -> float:

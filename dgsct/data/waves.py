@@ -40,11 +40,11 @@ def as_wave(wave: np.ndarray, seconds: int, rate: int, where: str, again: str) -
         # A full scale would have to be guessed, and objects would be code.
         raise MediaError("unreadable", f"{where} holds {wave.dtype} instead of floats in [-1, 1]; {again}")
     if wave.size != samples:
-        told = f"{where} holds {wave.size} samples instead of {samples}, so its sampling rate is not known"
-        raise MediaError("wrong_length", f"{told}; {again}")
+        problem = f"{where} holds {wave.size} samples instead of {samples}, so its sampling rate is not known"
+        raise MediaError("wrong_length", f"{problem}; {again}")
     if wave.squeeze().shape not in ((samples,), (seconds, rate)):
-        told = f"{where} has the shape {list(wave.shape)} instead of [{samples}] or [{seconds}, {rate}]"
-        raise MediaError("wrong_length", f"{told}, so its channels and its sampling rate are not known; {again}")
+        problem = f"{where} has the shape {list(wave.shape)} instead of [{samples}] or [{seconds}, {rate}]"
+        raise MediaError("wrong_length", f"{problem}, so its channels and its sampling rate are not known; {again}")
     if not np.isfinite(wave).all():
         raise MediaError("unreadable", f"{where} holds numbers that are not finite; {again}")
     if strange := strange_numbers(wave):
@@ -55,10 +55,10 @@ def as_wave(wave: np.ndarray, seconds: int, rate: int, where: str, again: str) -
 def strange_numbers(wave: np.ndarray) -> str:
     """Why finite numbers are no sound in [-1, 1], as a part of a sentence; empty where they may be one."""
     low, high = float(wave.min(initial=0.0)), float(wave.max(initial=0.0))
-    found = f"holds numbers from {low:.6g} to {high:.6g}"
+    problem = f"holds numbers from {low:.6g} to {high:.6g}"
     peak = max(-low, high)
     if peak > LOUDEST or (peak >= 1 and np.array_equal(wave, np.round(wave))):
-        return f"{found}, as a sound file's integers are, instead of floats in [-1, 1]"
+        return f"{problem}, as a sound file's integers are, instead of floats in [-1, 1]"
     if peak and not float(wave.min()) < 0 < float(wave.max()):
-        return f"{found} on one side of zero, where a sound swings around it"
+        return f"{problem} on one side of zero, where a sound swings around it"
     return ""

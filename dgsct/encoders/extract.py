@@ -146,28 +146,28 @@ def _imported(
     """Features [T, ...] from public files: as they are, or from what the encoder reads (`input_shape`); of one T all."""
     length = input_shape[0] if input_shape else None
     for feature in features:
-        found = read_public(feature)
-        length = length or (len(found) if found.ndim else 1)
-        if found.shape == (length, *extraction.shape):
-            _plausible(feature, found, known.name)
-            yield found
-        elif found.shape == input_shape:
-            _plausible(feature, found, known.reads)
-            yield extraction(found[None])[0]
+        array = read_public(feature)
+        length = length or (len(array) if array.ndim else 1)
+        if array.shape == (length, *extraction.shape):
+            _plausible(feature, array, known.name)
+            yield array
+        elif array.shape == input_shape:
+            _plausible(feature, array, known.reads)
+            yield extraction(array[None])[0]
         else:
             wanted = f"{[length, *extraction.shape]}" + (f" or {list(input_shape)}" if input_shape else "")
-            told = f"{feature.path} holds an array {list(found.shape)} where {wanted} is needed"
-            raise DgsctError(f"{told}; take it from the archive again")
+            problem = f"{feature.path} holds an array {list(array.shape)} where {wanted} is needed"
+            raise DgsctError(f"{problem}; take it from the archive again")
 
 
-def _plausible(feature: PublicFeature, found: np.ndarray, name: str | None) -> None:
+def _plausible(feature: PublicFeature, array: np.ndarray, name: str | None) -> None:
     """DgsctError unless the numbers lie where those of such an array do."""
     wanted = RANGES.get(name or "")
-    low, high = float(found.min()), float(found.max())
+    low, high = float(array.min()), float(array.max())
     if wanted and not (wanted.low <= low and high <= wanted.high):
-        told = f"{feature.path} holds numbers from {low:.6g} to {high:.6g}"
+        problem = f"{feature.path} holds numbers from {low:.6g} to {high:.6g}"
         between = f"{wanted.what} lie between {wanted.low:.2f} and {wanted.high:g}"
-        raise DgsctError(f"{told}, but {between}; give the public files of these features")
+        raise DgsctError(f"{problem}, but {between}; give the public files of these features")
 
 
 def read_public(feature: PublicFeature) -> np.ndarray:
@@ -179,26 +179,26 @@ def read_public(feature: PublicFeature) -> np.ndarray:
     try:
         match path.suffix:
             case ".npy":
-                found: Any = np.load(path, allow_pickle=False)
+                array: Any = np.load(path, allow_pickle=False)
             case ".h5" | ".hdf5":
                 import h5py
 
                 with h5py.File(path) as file:
-                    found = np.asarray(file[feature.key][feature.row])
+                    array = np.asarray(file[feature.key][feature.row])
             case _:
-                found = _Harmless(io.BytesIO(path.read_bytes())).load().detach().numpy()
-        if found.dtype.kind != "f":
-            raise ValueError(f"{found.dtype} instead of floats")
+                array = _Harmless(io.BytesIO(path.read_bytes())).load().detach().numpy()
+        if array.dtype.kind != "f":
+            raise ValueError(f"{array.dtype} instead of floats")
         with np.errstate(over="ignore"):
-            found = found.astype(np.float32)
-        if not found.size or not np.isfinite(found).all():
-            raise ValueError("numbers that are not finite in float32" if found.size else "no numbers")
-        return found
+            array = array.astype(np.float32)
+        if not array.size or not np.isfinite(array).all():
+            raise ValueError("numbers that are not finite in float32" if array.size else "no numbers")
+        return array
     except (
         OSError, ValueError, EOFError, KeyError, IndexError, AttributeError, TypeError, RuntimeError, pickle.UnpicklingError,
     ) as error:  # fmt: skip
-        told = " ".join(str(error).split())[:200]
-        raise DgsctError(f"{path} is no readable feature file ({told}); take it from the archive again") from error
+        reason = " ".join(str(error).split())[:200]
+        raise DgsctError(f"{path} is no readable feature file ({reason}); take it from the archive again") from error
 
 
 class _Harmless(pickle.Unpickler):

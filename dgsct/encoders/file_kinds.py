@@ -18,8 +18,8 @@ NO_CHECKPOINTS = ((b"\x89HDF", "an HDF5 file"), (b"\x93NUMPY", "a NumPy array"),
 
 def format_of(path: Path) -> str:
     """In which of the four formats a checkpoint file is; DgsctError says what it is instead."""
-    if (said := strange(path)) is not None:
-        raise DgsctError(f"{path} {said[0]}; {said[1]}")
+    if (fault := strange(path)) is not None:
+        raise DgsctError(f"{path} {fault[0]}; {fault[1]}")
     head = _head(path)
     if _safetensors(head):
         return SAFETENSORS
@@ -79,5 +79,5 @@ def _strange_zip(members: Sequence[zipfile.ZipInfo]) -> tuple[str, str] | None:
         return "is a TorchScript archive, which holds a program", f"where you trust it, save its weights alone: {saved}"
     if not names or "data.pkl" in leaves:
         return None
-    told = ", ".join(repr(name) for name in names[:NAMED]) + (" and more" if len(names) > NAMED else "")
-    return f"is a zip archive of {told}", "unpack it, and give the checkpoint that is in it"
+    listed = ", ".join(repr(name) for name in names[:NAMED]) + (" and more" if len(names) > NAMED else "")
+    return f"is a zip archive of {listed}", "unpack it, and give the checkpoint that is in it"

@@ -19,11 +19,11 @@ def instead(folder: Path, stems: Sequence[str], accepted: Sequence[str]) -> str:
     if not folder.is_dir():
         return ", which is a file" if folder.exists() else ", which does not exist"
     names = _listed(folder)
-    found = [name for name in names if _alike(name, stems)]
-    found += [f"{name}/{inner}" for name in names for inner in _listed(folder / name) if inner in accepted]
-    found = found or [name for name in names if name in HUB]
-    told = [f"{name!r} there {_what(folder, name, accepted)}" for name in found[:MOST]]
-    return f", but {', and '.join(told)}" if told else ""
+    candidates = [name for name in names if _alike(name, stems)]
+    candidates += [f"{name}/{inner}" for name in names for inner in _listed(folder / name) if inner in accepted]
+    candidates = candidates or [name for name in names if name in HUB]
+    clauses = [f"{name!r} there {_what(folder, name, accepted)}" for name in candidates[:MOST]]
+    return f", but {', and '.join(clauses)}" if clauses else ""
 
 
 def _listed(folder: Path) -> list[str]:
@@ -52,8 +52,8 @@ def _what(folder: Path, name: str, accepted: Sequence[str]) -> str:
         return "is a link to what does not exist"
     if path.suffix.lower() in UNFINISHED:
         return "is a download that did not finish"
-    if (said := strange(path)) is not None:
-        return f"{said[0]} ({said[1]})"
+    if (fault := strange(path)) is not None:
+        return f"{fault[0]} ({fault[1]})"
     if path.name in accepted:
         return "is one folder deeper (move it up)"
     return "has another name (rename it if it is this file)"

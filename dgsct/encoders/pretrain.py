@@ -100,8 +100,8 @@ def pretrain(encoder: str) -> tuple[nn.Module, dict[str, Any]]:
         with torch.no_grad():
             logits = torch.cat([model(chunk) for chunk in inputs[test].split(100)])
         precision = _average_precision(logits, labels[test])
-        told = f"{encoder} epoch {epoch + 1}/{its.EPOCHS}  loss {total / count:.4f}  held-out mAP {precision:.3f}"
-        print(told, flush=True)
+        line = f"{encoder} epoch {epoch + 1}/{its.EPOCHS}  loss {total / count:.4f}  held-out mAP {precision:.3f}"
+        print(line, flush=True)
     return model.encoder, {"encoder": encoder, "scale": "mini", "examples": EXAMPLES, "held_out_map": round(precision, 4)}
 
 

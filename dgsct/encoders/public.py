@@ -72,8 +72,8 @@ def drop_recomputable(path: Path, encoder: str, sizes: Any, given: dict[str, Ten
     if wrong:
         more = f", like {len(wrong) - 1} more" if len(wrong) > 1 else ""
         stored, ours = given[wrong[0]], computed[wrong[0]]
-        told = f"{wrong[0]!r} ({form(stored)}) is not what the windows give ({form(ours)}){more}"
-        raise DgsctError(f"{path}: {told}: {_other_windows(wrong[0], stored, ours)}")
+        problem = f"{wrong[0]!r} ({form(stored)}) is not what the windows give ({form(ours)}){more}"
+        raise DgsctError(f"{path}: {problem}: {_other_windows(wrong[0], stored, ours)}")
     return {key: tensor for key, tensor in given.items() if key not in computed}
 
 
@@ -93,8 +93,8 @@ def _other_windows(key: str, stored: Tensor, ours: Tensor) -> str:
         stored = stored.reshape(ours.shape)
         places = (~torch.isclose(stored, ours, rtol=0, atol=1e-5)).nonzero()
         first = tuple(places[0].tolist())
-        told = f"{len(places)} of its {ours.numel()} numbers differ, the first at {list(first)}"
-        return f"{told}: {stored[first].item():g} instead of {ours[first].item():g}; give an unedited public file"
+        problem = f"{len(places)} of its {ours.numel()} numbers differ, the first at {list(first)}"
+        return f"{problem}: {stored[first].item():g} instead of {ours[first].item():g}; give an unedited public file"
     if stored.dtype != ours.dtype:
         return "its numbers are of another kind; give the file as it was published"
     sides = [_window(key, one) for one in (stored, ours)]

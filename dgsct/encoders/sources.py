@@ -134,10 +134,10 @@ def get_weights(encoder: str) -> PublicWeights:
 
 @dataclass(frozen=True)
 class Place:
-    """Where one file is looked for: a folder, or the file itself, and who said so."""
+    """Where one file is looked for: a folder, or the file itself, and what names it (`given_by`)."""
 
     path: Path
-    said_by: str
+    given_by: str
     is_file: bool = False
 
     def find(self, weights: PublicWeights) -> Path | None:
@@ -164,12 +164,12 @@ def remedy(encoder: str, site: Any = None) -> str:
     """What to do about a file that is not there, as the rest of a sentence; what lies there instead is named."""
     weights, place = get_weights(encoder), place_of(encoder, site)
     if place.is_file:
-        said = strange(place.path) if os.path.lexists(place.path) else None
-        what = said[0] if said else "does not exist"
+        fault = strange(place.path) if os.path.lexists(place.path) else None
+        what = fault[0] if fault else "does not exist"
         return f"{place.path} {what}; correct weights.{encoder} in the site file ({weights.page})"
     return (
         f"no {weights.usual} (or another name that `dgsct weights` lists) in the folder {place.path} "
-        f"({place.said_by}){instead(place.path, weights.stems, weights.file_names)}; "
+        f"({place.given_by}){instead(place.path, weights.stems, weights.file_names)}; "
         f"get it from {weights.page} and put it there, or name your folder in {VARIABLE} or in the site file"
     )
 
@@ -184,8 +184,8 @@ def fetch(encoder: str, site: Any = None) -> Path:
         raise UsageError(
             f"weights.{encoder} of the site file names one file, {place.path}; put it there by hand ({weights.page})"
         )
-    if found := place.find(weights):
-        return found
+    if path := place.find(weights):
+        return path
     repository, name = weights.hub
     target = place.path / weights.usual
     partial = place.path / ".download"
@@ -196,8 +196,8 @@ def fetch(encoder: str, site: Any = None) -> Path:
         logging.set_verbosity_error()  # it reports each of its own retries
         os.replace(hf_hub_download(repository, name, local_dir=partial), target)
     except Exception as error:  # whatever network, hub or disk say, the way out is the same
-        told = " ".join(str(error).split())[:120]
-        raise DgsctError(f"cannot fetch {weights.name} ({type(error).__name__}: {told}); {by_hand}") from error
+        reason = " ".join(str(error).split())[:120]
+        raise DgsctError(f"cannot fetch {weights.name} ({type(error).__name__}: {reason}); {by_hand}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         with contextlib.suppress(OSError):

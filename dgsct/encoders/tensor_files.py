@@ -61,8 +61,8 @@ def read_tensors(path: Path) -> TensorFile:
 
 def damaged(path: Path, error: Exception) -> DgsctError:
     """The sentence about a file that its own format's reader could not read."""
-    told = " ".join(str(error).split())[:120]
-    return DgsctError(f"{path} is truncated or damaged ({told}); get it again")
+    reason = " ".join(str(error).split())[:120]
+    return DgsctError(f"{path} is truncated or damaged ({reason}); get it again")
 
 
 def _torch_file(path: Path, mmap: bool) -> Any:

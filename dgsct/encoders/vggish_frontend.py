@@ -42,5 +42,5 @@ def examples(wave: np.ndarray, count: int) -> np.ndarray:
     magnitude = np.abs(np.fft.rfft(windows * hann, FFT))
     mel = np.log(magnitude @ mel_weights() + OFFSET)
     whole = min(len(mel) // FRAMES, count)
-    found = mel[: whole * FRAMES].reshape(whole, 1, FRAMES, BANDS)
-    return np.concatenate([found, *[found[-1:]] * (count - whole)]).astype(np.float32)
+    spectrograms = mel[: whole * FRAMES].reshape(whole, 1, FRAMES, BANDS)
+    return np.concatenate([spectrograms, *[spectrograms[-1:]] * (count - whole)]).astype(np.float32)

@@ -45,8 +45,8 @@ def encoder_state(root: Path, scale: str, encoder: str, expected: dict[str, Tens
     except DgsctError:
         raise
     except Exception as error:  # whatever a damaged file leads to, making it again is the remedy
-        told = " ".join(str(error).split())
-        raise DgsctError(f"encoder weights {path} cannot be read ({told}); delete the file and make it again") from error
+        reason = " ".join(str(error).split())
+        raise DgsctError(f"encoder weights {path} cannot be read ({reason}); delete the file and make it again") from error
     for key in sorted(expected.keys() | state.keys()):
         ours, theirs = expected.get(key), state.get(key)
         if ours is None or theirs is None or (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):

@@ -53,8 +53,8 @@ class Repeat:
             "curve": lambda record: [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in record["curve"]],
             UNITS: lambda record: record["units"],
         }
-        found = [name for name, (first, second) in self.metrics.items() if not same_bits(first, second)]
-        return found + [name for name, part in parts.items() if not same_bits(part(self.record), part(self.repeat))]
+        names = [name for name, (first, second) in self.metrics.items() if not same_bits(first, second)]
+        return names + [name for name, part in parts.items() if not same_bits(part(self.record), part(self.repeat))]
 
     @property
     def equal(self) -> bool:

@@ -79,12 +79,12 @@ def newest_checkpoint(folder: Path, key: str) -> tuple[tuple[Path, dict[str, Any
     MachineError if the disk does not give the files.
     """
     notices: list[str] = []
-    found = None
+    newest = None
     for leftover in folder.glob(".*"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
-            state = _verified(path, key) if found is None else {}
+            state = _verified(path, key) if newest is None else {}
         except Damaged as damage:
             notices.append(f"checkpoint {path.name} is damaged ({damage}) and was deleted")
             state = None
@@ -92,9 +92,9 @@ def newest_checkpoint(folder: Path, key: str) -> tuple[tuple[Path, dict[str, Any
             raise MachineError(f"{path} cannot be read ({error.strerror}); start again when the disk answers") from error
         if state is None:
             shutil.rmtree(path, ignore_errors=True)
-        elif found is None:
-            found = (path, state)
-    return found, notices
+        elif newest is None:
+            newest = (path, state)
+    return newest, notices
 
 
 def newest_state(folder: Path, key: str) -> tuple[Path, dict[str, Any]] | None:
@@ -109,14 +109,14 @@ def newest_state(folder: Path, key: str) -> tuple[Path, dict[str, Any]] | None:
 
 def _verified(path: Path, key: str) -> dict[str, Any] | None:
     """The state of an intact checkpoint, None for one of another key; Damaged says what is wrong."""
-    told = _unsealed(path / "state.json")
-    if told["state"].get("key") != key:
+    content = _unsealed(path / "state.json")
+    if content["state"].get("key") != key:
         return None
-    for name, checksum in told["files"].items():
+    for name, checksum in content["files"].items():
         with _damage(name):
             if sha256_file(path / name) != checksum:
                 raise Damaged(f"{name} is not what was written")
-    return told["state"]
+    return content["state"]
 
 
 def save_best(folder: Path, weights: dict[str, Any], key: str, epoch: int, units: Units) -> str:
@@ -126,9 +126,9 @@ def save_best(folder: Path, weights: dict[str, Any], key: str, epoch: int, units
     """
     from safetensors.torch import save
 
-    tensors, told = {k: t.contiguous() for k, t in weights.items()}, {"key": key, "epoch": str(epoch)}
-    told["tensors_sha256"] = _digest(save(tensors))
-    content = save(tensors, {**told, "sha256": _digest(save(tensors, told))})
+    tensors, metadata = {k: t.contiguous() for k, t in weights.items()}, {"key": key, "epoch": str(epoch)}
+    metadata["tensors_sha256"] = _digest(save(tensors))
+    content = save(tensors, {**metadata, "sha256": _digest(save(tensors, metadata))})
     checksum = write_units(folder / UNITS, units)
     write_bytes_atomic(folder / "best.safetensors", content)
     return checksum
@@ -147,16 +147,16 @@ def best_weights(path: Path) -> dict[str, Any]:
 
 def check_best(path: Path) -> str:
     """The checksum of a run's best weights; DgsctError if they are not what was written."""
-    said = None
+    checksum = None
     try:
         content = path.read_bytes()
-        said = json.loads(content[8 : 8 + _header(content)])["__metadata__"]["sha256"]
-        good = said == _digest(content)
+        checksum = json.loads(content[8 : 8 + _header(content)])["__metadata__"]["sha256"]
+        good = checksum == _digest(content)
     except (ValueError, KeyError, TypeError, struct.error):
         good = False
     if not good:
         raise DgsctError(f"{path} is damaged; delete that folder and the record beside it, and train the run again")
-    return str(said)
+    return str(checksum)
 
 
 def _header(content: bytes) -> int:
@@ -212,8 +212,8 @@ def _unsealed(path: Path) -> dict[str, Any]:
     """What `_sealed` was given; Damaged if the file is not what was written."""
     with _damage(path.name):
         value = json.loads(path.read_text())
-        said = value.pop("sha256")
-        if sha256_json(value) != said:
+        checksum = value.pop("sha256")
+        if sha256_json(value) != checksum:
             raise Damaged(f"{path.name} is not what was written")
         return value
 

@@ -75,13 +75,13 @@ def _trained(
     if (outcome := _ended(run, root, key)) is not None:
         return outcome
     training = Training(run, root, key, stop, execution)
-    told = training.resume()
+    notice = training.resume()
     p, recipe = training.progress, training.recipe
     earlier = p.wall
     steps = recipe.epochs * recipe.steps(len(training.view.splits["train"]))
     with display(str(run.folder), steps, p.step, show=training.accelerator.is_main_process) as show:
-        if told:
-            show.say(told)
+        if notice:
+            show.say(notice)
         while not training.over:
             training.train_epoch(show)
             p.wall = earlier + time.time() - started
@@ -284,8 +284,8 @@ def _measured(run: Run, result: dict[str, Any]) -> None:
     """DgsctError where the number that tables show is none: there is nothing to record then."""
     value = result["metrics"].get(run.reported)
     if value is None or not math.isfinite(value):
-        told = f"{run.folder}: {run.reported} is {value}, which is no number"
-        raise DgsctError(f"{told}; look at the prepared set's splits with `dgsct doctor`")
+        problem = f"{run.folder}: {run.reported} is {value}, which is no number"
+        raise DgsctError(f"{problem}; look at the prepared set's splits with `dgsct doctor`")
 
 
 def _record(run: Run, key: str, parts: dict[str, str], result: dict[str, Any]) -> dict[str, Any]:

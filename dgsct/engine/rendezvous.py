@@ -29,8 +29,8 @@ def own_folder() -> Path:
         folder = Path(tempfile.gettempdir(), f"dgsct-{os.getuid()}")
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-        found = folder.stat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o077:
+        stat = folder.stat()
+    if stat.st_uid != os.getuid() or stat.st_mode & 0o077:
         raise MachineError(f"{folder} belongs to somebody else or is open to others; remove it or set TMPDIR")
     return folder
 

@@ -36,7 +36,7 @@ class RunLock:
         self._over = threading.Event()
 
     def __enter__(self) -> "RunLock":
-        told = False
+        announced = False
         while not self._try():
             owner = self._read() or {}
             who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
@@ -45,9 +45,9 @@ class RunLock:
                     f"{self.path} says that this run is being trained by {who}; wait for it, or delete the file if that "
                     "process is gone"
                 )
-            if not told:
+            if not announced:
                 print(f"{who} trains this run ({self.path}); waiting for it", flush=True)
-                told = True
+                announced = True
             time.sleep(1.0)
             if not self.wait():
                 raise Stopped(f"stopped while {who} trains this run ({self.path}); start it again to go on")

@@ -79,7 +79,7 @@ def _intact(target: Path, manifest: dict[str, Any]) -> bool:
     try:
         if noted == _stamps(target, manifest):
             return True
-        good = all(_checksum(target / f"{name}.npy") == said["sha256"] for name, said in manifest["arrays"].items())
+        good = all(_checksum(target / f"{name}.npy") == declared["sha256"] for name, declared in manifest["arrays"].items())
         good = good and sha256_json(read_manifest(target)) == sha256_json(manifest)
     except (OSError, ValueError, DgsctError):
         return False
@@ -114,9 +114,9 @@ def _copy(folder: Path, target: Path, manifest: dict[str, Any], asked_to_stop: C
                 while piece := source.read(PIECE):
                     copy.write(piece)
                     _go_on(asked_to_stop)
-        for name, said in manifest["arrays"].items():
-            if _checksum(partial / f"{name}.npy") != said["sha256"]:
-                if _checksum(folder / f"{name}.npy") != said["sha256"]:
+        for name, declared in manifest["arrays"].items():
+            if _checksum(partial / f"{name}.npy") != declared["sha256"]:
+                if _checksum(folder / f"{name}.npy") != declared["sha256"]:
                     raise DgsctError(f"{folder / name}.npy is not what its manifest says; {AGAIN}")
                 raise MachineError(f"{name}.npy did not arrive as it was")
         write_json_atomic(partial / "verified.json", _stamps(partial, manifest))

@@ -58,7 +58,7 @@ def make_world(root: Path) -> Path:
 
 
 @dataclass
-class Told:
+class Counts:
     """What happened: rounds that ended, starts of processes, signals by name, damaged checkpoints."""
 
     rounds: int = 0
@@ -79,7 +79,7 @@ class Soak:
 
     def __init__(self, folder: Path, runs: Sequence[Run], luck: random.Random, say: Callable[[str], object]) -> None:
         self.folder, self.runs, self.luck, self.say = folder, runs, luck, say
-        self.told = Told()
+        self.counts = Counts()
         self.token = uuid.uuid4().hex
         (folder / "tmp").mkdir()
         path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
@@ -100,19 +100,19 @@ class Soak:
         python = [sys.executable, "-m"]
         one = [[*python, "dgsct.cli", "bundle", *folders, "--jobs", "2"]]
         each = [[*python, "dgsct.engine.worker", "train", folder] for folder in folders]
-        self.told.starts += 1
+        self.counts.starts += 1
         with open(root / "soak.log", "ab") as log:
             kept = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "env": self.env}
             return [subprocess.Popen(command, **kept) for command in (one if bundled else each)]
 
     def victims(self) -> list[int]:
         """Numbers of the living processes that this soak has started, directly or not."""
-        mark, found = f"{TOKEN}={self.token}".encode(), []
+        mark, numbers = f"{TOKEN}={self.token}".encode(), []
         for path in Path("/proc").glob("[0-9]*/environ"):
             with suppress(OSError):
                 if mark in path.read_bytes().split(b"\0"):
-                    found.append(int(path.parent.name))
-        return sorted(found)
+                    numbers.append(int(path.parent.name))
+        return sorted(numbers)
 
     def hit(self) -> None:
         """A signal for one of them."""
@@ -121,7 +121,7 @@ class Soak:
             number = self.luck.choice(SIGNALS)
             with suppress(ProcessLookupError):
                 os.kill(self.luck.choice(victims), number)
-                self.told.signals[number.name] += 1
+                self.counts.signals[number.name] += 1
 
     def damage(self, root: Path) -> None:
         """Take an end or a bit from a file of a newest checkpoint that has one before it; nobody trains meanwhile."""
@@ -136,7 +136,7 @@ class Soak:
             else:
                 content[self.luck.randrange(len(content))] ^= 1 << self.luck.randrange(8)
             path.write_bytes(bytes(content))
-            self.told.damaged += 1
+            self.counts.damaged += 1
 
     def round(self, root: Path, hits: int) -> None:
         """The runs from nothing to their records, with so many hits on the way."""
@@ -200,7 +200,7 @@ def outcome(path: Path) -> Any:
 
 def soak(
     minutes: float, seed: int = 0, runs: Sequence[Run] = RUNS, hits: int = 12, say: Callable[[str], object] = print
-) -> Told:
+) -> Counts:
     """Rounds of `runs` with about `hits` signals each until `minutes` are over, at least one; all must end as undisturbed.
 
     DgsctError names what differs, and the folder with all of it is kept.
@@ -212,13 +212,13 @@ def soak(
     try:
         reference = this.clone("reference")
         this.round(reference, hits=0)
-        while not this.told.rounds or time.monotonic() < over:
-            root = this.clone(f"round-{this.told.rounds + 1}")
+        while not this.counts.rounds or time.monotonic() < over:
+            root = this.clone(f"round-{this.counts.rounds + 1}")
             this.round(root, hits)
             this.end()  # an idle server; trainers are done
             this.compare(root, reference)
-            this.told.rounds += 1
-            say(str(this.told))
+            this.counts.rounds += 1
+            say(str(this.counts))
             shutil.rmtree(root)
         good = True
     finally:
@@ -227,4 +227,4 @@ def soak(
             shutil.rmtree(folder)
         else:
             say(f"kept for a look: {folder}")
-    return this.told
+    return this.counts

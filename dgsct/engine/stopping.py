@@ -15,8 +15,8 @@ def deadline(budget_minutes: float | None) -> float | None:
     Slurm says the latter from version 23.02 on (SLURM_JOB_END_TIME); before that the budget must be that of the allocation.
     """
     ends = [] if budget_minutes is None else [time.time() + 60 * budget_minutes]
-    said = os.environ.get("SLURM_JOB_END_TIME", "")
-    return min([*ends, *([float(said)] if said.isdigit() else [])], default=None)
+    end = os.environ.get("SLURM_JOB_END_TIME", "")
+    return min([*ends, *([float(end)] if end.isdigit() else [])], default=None)
 
 
 class StopRequest:

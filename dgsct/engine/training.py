@@ -91,8 +91,8 @@ def start_model(run: Run, root: Path) -> Model:
         try:
             cast(StartsFromAnother, model).start_from(name, best_weights(path))
         except (ValueError, RuntimeError, KeyError) as error:
-            told = " ".join(str(error).split())
-            raise DgsctError(f"{path} does not fit {run.method} on {run.task} ({told}); train that run again") from None
+            reason = " ".join(str(error).split())
+            raise DgsctError(f"{path} does not fit {run.method} on {run.task} ({reason}); train that run again") from None
     return model.to(DTYPES[run.recipe.dtype])
 
 
@@ -189,16 +189,16 @@ class Training:
 
         Where none is left the run begins anew.
         """
-        folder, found, notices = self.folder / "checkpoints", None, []
+        folder, newest, notices = self.folder / "checkpoints", None, []
         if self.accelerator.is_main_process:
-            found, notices = newest_checkpoint(folder, self.key)
+            newest, notices = newest_checkpoint(folder, self.key)
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
-            found = newest_state(folder, self.key)
-        told = "".join(f"{notice}; " for notice in notices)
-        if found is None:
-            return f"{told}there is no other: the run begins anew" if told else ""
-        path, state = found
+            newest = newest_state(folder, self.key)
+        prefix = "".join(f"{notice}; " for notice in notices)
+        if newest is None:
+            return f"{prefix}there is no other: the run begins anew" if prefix else ""
+        path, state = newest
         try:
             self.accelerator.load_state(str(path))
         except Exception as error:  # it is what was written, so this process or machine cannot take it
@@ -210,7 +210,7 @@ class Training:
         self.progress.resumed += 1
         # Where an epoch's steps were done before the stop, its schedule moves now; torch would warn of a wrong order.
         self.schedule.optimizer._opt_called = self.progress.step > 0
-        return f"{told}resumed at epoch {self.progress.epoch + 1}, batch {self.progress.batch}"
+        return f"{prefix}resumed at epoch {self.progress.epoch + 1}, batch {self.progress.batch}"
 
     def save(self) -> None:
         """A checkpoint of the present moment."""
@@ -311,17 +311,17 @@ class Training:
         p, last = self.progress, self.progress.epoch + 1 >= self.recipe.epochs
         lr = self.schedule.get_last_lr()[0]
         metrics: dict[str, dict[str, float]] = {}
-        told = ""
+        scored = ""
         if self.recipe.evaluates(p.epoch):
             metrics = self._select(last)
             score = metrics[self.options.selection][self.run.reported]
             best = f" (best {p.best:.2f} at {p.best_epoch})" if p.best_epoch else ""
-            told = f"  {self.options.selection} {score:.2f}{best}"
+            scored = f"  {self.options.selection} {score:.2f}{best}"
         batches = max(p.batch, 1)
         terms = {name: value / batches for name, value in p.loss.items()}
         entry = {"epoch": p.epoch + 1, "loss": sum(terms.values()), "loss_terms": terms, "lr": lr, "seconds": p.seconds}
         p.curve.append({**entry, "metrics": metrics})
-        show.say(f"epoch {p.epoch + 1}/{self.recipe.epochs}  loss {entry['loss']:.4f}{told}  {p.seconds:.1f} s")
+        show.say(f"epoch {p.epoch + 1}/{self.recipe.epochs}  loss {entry['loss']:.4f}{scored}  {p.seconds:.1f} s")
         if self.recipe.lr_per == "epoch":
             self.schedule.step()
         p.epoch, p.batch, p.loss, p.seconds = p.epoch + 1, 0, {}, 0.0

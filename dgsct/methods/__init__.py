@@ -15,14 +15,14 @@ FAMILIES: tuple[str, ...] = ("dg_sct", "late_fusion", "linear_probe", "avsbench"
 
 def _yardsticks() -> list[Method]:
     """Every task's yardsticks; one of the same name on several tasks is one method."""
-    found: dict[str, Method] = {}
+    methods: dict[str, Method] = {}
     for task in TASKS.values():
         for one in task.yardsticks:
             part = Part(f"dgsct.tasks.{task.folder}.yardsticks", kind="yardstick")
-            before = found.get(one.name)
+            before = methods.get(one.name)
             parts = {**(before.parts if before else {}), task.name: part}
-            found[one.name] = Method(one.name, one.summary, parts, one.sees_test_labels)
-    return list(found.values())
+            methods[one.name] = Method(one.name, one.summary, parts, one.sees_test_labels)
+    return list(methods.values())
 
 
 METHODS: dict[str, Method] = {

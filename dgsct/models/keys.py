@@ -122,13 +122,13 @@ Rules = Callable[[list[str], int], Iterator[tuple[str, str, Layout]]]
 class PublicLayout(NamedTuple):
     """A family of public checkpoints, declared as `PUBLIC` in the module of the model that they are of.
 
-    `rules` map its keys to ours; `told(keys)` says what a file's entries tell of its run (task, method), None where they are
-    not of this family.
+    `rules` map its keys to ours; `recognise(tensors)` gives what a file's entries tell of its run (task, method), None where
+    they are not of this family.
     """
 
     title: str
     rules: Rules
-    told: Callable[[Mapping[str, Tensor]], dict[str, str] | None]
+    recognise: Callable[[Mapping[str, Tensor]], dict[str, str] | None]
 
 
 def encoder_rule(key: str, adapters: dict[str, tuple[str, Layout]]) -> tuple[str, str, Layout]:

@@ -301,7 +301,7 @@ def bounded_by(task: str, metric: str) -> str:
 
 def measured_how(task: str, options: Options) -> str:
     """Half a sentence on how a task is measured in a run with these options."""
-    return TASKS[task].measured(TASKS[task].metric("reported", options)).told
+    return TASKS[task].measured(TASKS[task].metric("reported", options)).how
 
 
 # Columns of `frame`; text is None where there is none.

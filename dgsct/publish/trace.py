@@ -205,11 +205,11 @@ def how_measured(cell: Cell) -> str:
     if cell.task not in TASKS or not cell.runs or cell.metric is None:
         return ""
     run = cell.runs[0]
-    told = TASKS[cell.task].measured(cell.metric).told or label_of(cell.task, cell.metric)
+    how = TASKS[cell.task].measured(cell.metric).how or label_of(cell.task, cell.metric)
     if run.kind != "trained":
-        return f"{told}; nothing is trained"
+        return f"{how}; nothing is trained"
     split = {"test": "test", "val": "validation"}[run.options.selection]
-    return f"{told}; epoch chosen on the {split} split"
+    return f"{how}; epoch chosen on the {split} split"
 
 
 def trace_json(traced: Trace) -> dict[str, Any]:

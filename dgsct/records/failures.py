@@ -91,11 +91,11 @@ def failed_record(run: Run, key: str, parts: dict[str, str], error: BaseExceptio
 
 def read_failed_record(path: Path) -> dict[str, Any] | None:
     """A failed record, or None where there is another one or none."""
-    found = _json_or_none(Path(path))
-    failed = found.get("failed") if isinstance(found, dict) else None
-    good = isinstance(failed, dict) and isinstance(failed.get("error"), str) and isinstance(found.get("key"), str)
-    good = good and isinstance(found.get("key_parts"), dict) and "plan" in found["key_parts"]
-    return found if good else None
+    record = _json_or_none(Path(path))
+    failed = record.get("failed") if isinstance(record, dict) else None
+    good = isinstance(failed, dict) and isinstance(failed.get("error"), str) and isinstance(record.get("key"), str)
+    good = good and isinstance(record.get("key_parts"), dict) and "plan" in record["key_parts"]
+    return record if good else None
 
 
 def given_up(path: Path, record: dict[str, Any]) -> GivenUp:

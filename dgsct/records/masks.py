@@ -56,9 +56,9 @@ def write_masks(results: Path, run: Run, predicted: PredictedMasks) -> Path:
 def read_masks(path: Path) -> PredictedMasks:
     """The masks in a file; DgsctError if it is not there or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as found:
-            masks = np.unpackbits(found["masks"], axis=-1, count=int(found["width"])).astype(bool)
-            return PredictedMasks(str(found["key"]), tuple(map(str, found["names"])), found["iou"], found["objects"], masks)
+        with np.load(path, allow_pickle=False) as file:
+            masks = np.unpackbits(file["masks"], axis=-1, count=int(file["width"])).astype(bool)
+            return PredictedMasks(str(file["key"]), tuple(map(str, file["names"])), file["iou"], file["objects"], masks)
     except FileNotFoundError:
         raise DgsctError(f"{path} does not exist; run `snakemake {path}` to make it") from None
     except Exception as error:  # zipfile, zlib and numpy have their own words for a damaged file
@@ -72,8 +72,8 @@ def masks_state(run: Run, root: Path) -> State:
     if not path.exists():
         return State("missing", reason="not predicted yet")
     try:
-        with np.load(path, allow_pickle=False) as found:
-            key = str(found["key"])
+        with np.load(path, allow_pickle=False) as file:
+            key = str(file["key"])
     except Exception:  # see `read_masks`
         return State("corrupt", reason=f"{path} is damaged")
     holds = known is not None and key == known["key"] and (record.name == "ok" or record.given_up)

@@ -53,9 +53,9 @@ def _measured(run: Run, units: Units, path: Path) -> dict[str, float]:
     try:
         return get_task(run.task).measure_all(units)
     except (KeyError, IndexError, ValueError, TypeError) as error:
-        told = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
         raise DgsctError(
-            f"what {path.with_name(NAME)} holds is too little for today's metrics ({told}); run it again"
+            f"what {path.with_name(NAME)} holds is too little for today's metrics ({reason}); run it again"
         ) from error
 
 

@@ -146,11 +146,11 @@ def _changed(before: dict[str, str], now: dict[str, str]) -> str:
     """What differs, in words: `the run's description or code and the data (ave)`."""
     words = {"data": "the data", "encoders": "the encoder", "features": "the features", "runs": "the weights of its parent"}
 
-    def told(name: str) -> str:
+    def described(name: str) -> str:
         kind, _, which = name.partition("/")
         return "the run's description or code" if name == PLAN else f"{words[kind]} ({which})"
 
-    return " and ".join(told(name) for name in now if before.get(name) != now[name]) or "the key"
+    return " and ".join(described(name) for name in now if before.get(name) != now[name]) or "the key"
 
 
 def efficiency_key(method: str, scale: str = "paper") -> str:

@@ -82,7 +82,7 @@ def inputs_of(run: Run, root: Path) -> tuple[Input, ...]:
     root = Path(root)
     manifest = packed_folder(run.scale, run.dataset) / "manifest.json"
     remedy = f"make it with `snakemake {root / manifest}`, or from your own copy with `dgsct prepare {run.dataset} ROOT"
-    found = [
+    inputs = [
         _input(
             f"data/{run.dataset}",
             manifest,
@@ -92,36 +92,36 @@ def inputs_of(run: Run, root: Path) -> tuple[Input, ...]:
     ]
     for extractor in features_of(run):
         folder = features_folder(run.scale, run.dataset, extractor)
-        told = f"{root / folder} is missing or unreadable; make it with `snakemake {root / folder / 'features.json'}`"
-        found.append(
+        problem = f"{root / folder} is missing or unreadable; make it with `snakemake {root / folder / 'features.json'}`"
+        inputs.append(
             _input(
                 f"features/{run.dataset}/{extractor}",
                 folder / "features.json",
                 lambda folder=folder: facts_checksum(read_facts(root / folder)),
-                told,
+                problem,
             )
         )
     for encoder in run.part.encoders:
         path = encoder_path(run.scale, encoder)
-        told = f"run `snakemake {root / path}`, or `dgsct convert {encoder} FILE {root / path} --scale {run.scale}`"
-        found.append(
+        commands = f"run `snakemake {root / path}`, or `dgsct convert {encoder} FILE {root / path} --scale {run.scale}`"
+        inputs.append(
             _input(
                 f"encoders/{encoder}",
                 path,
                 lambda path=path: _json((root / path).with_suffix(".json"))["sha256"],
-                f"encoder weights {root / path} are missing; {told}",
+                f"encoder weights {root / path} are missing; {commands}",
             )
         )
-    return (*found, *(_weights_of(name, parent, root) for name, parent in run.parents.items()))
+    return (*inputs, *(_weights_of(name, parent, root) for name, parent in run.parents.items()))
 
 
 def checksums(run: Run, root: Path) -> dict[str, str]:
     """Checksums of all inputs by name; DgsctError says which one is missing, and what makes it."""
-    found = inputs_of(run, root)
-    for one in found:
+    inputs = inputs_of(run, root)
+    for one in inputs:
         if one.checksum is None:
             raise DgsctError(one.problem)
-    return {one.name: str(one.checksum) for one in found}
+    return {one.name: str(one.checksum) for one in inputs}
 
 
 def _input(name: str, path: Path, checksum: Any, problem: str) -> Input:
@@ -153,10 +153,10 @@ def _weights_of(name: str, parent: Run, root: Path) -> Input:
     except (OSError, ValueError, RecursionError):
         return Input(name, path, problem=f"the best weights of {folder} are missing; make them {make}")
     if isinstance(record, dict) and "failed" in record:
-        told = f"{folder}, from whose best weights it starts, is given up; mend what it says, then `dgsct retry {folder}`"
-        return Input(name, path, problem=told, given_up=True)
-    told = f"the best weights of {folder} are gone, or not those of its record; delete that folder and make it again {make}"
-    return _input(name, path, lambda: _tensors_checksum(folder / BEST, record["key"]), told)
+        problem = f"{folder}, from whose best weights it starts, is given up; mend what it says, then `dgsct retry {folder}`"
+        return Input(name, path, problem=problem, given_up=True)
+    problem = f"the best weights of {folder} are gone, or not those of its record; delete that folder and make it again {make}"
+    return _input(name, path, lambda: _tensors_checksum(folder / BEST, record["key"]), problem)
 
 
 def _tensors_checksum(path: Path, key: str) -> str:
@@ -167,15 +167,15 @@ def _tensors_checksum(path: Path, key: str) -> str:
         length = int.from_bytes(file.read(8), "little")
         if not 0 < length < 1 << 27:
             raise ValueError("no header")
-        said = json.loads(file.read(length))["__metadata__"]
-    if said["key"] != key:
+        metadata = json.loads(file.read(length))["__metadata__"]
+    if metadata["key"] != key:
         raise ValueError("another training's")
-    return said["tensors_sha256"]
+    return metadata["tensors_sha256"]
 
 
 def with_parents(runs: Iterable[Run]) -> list[Run]:
     """Runs and all that they start from, at any depth: each once, a parent before its children."""
-    found: dict[Run, None] = {}
+    ordered: dict[Run, None] = {}
     for run in runs:
-        found.update(dict.fromkeys([*with_parents(run.parents.values()), run]))
-    return list(found)
+        ordered.update(dict.fromkeys([*with_parents(run.parents.values()), run]))
+    return list(ordered)

@@ -39,9 +39,9 @@ def check_protocol(name: str) -> str:
 def option_values(protocol: str, task: str) -> dict[str, Any]:
     """Option name -> value that `protocol` sets for `task`: by the entry that names the task, else by one for all tasks."""
     check_protocol(protocol)
-    found = [entry for entry in LEDGER if entry.option is not None and entry.holds(task)]
-    found.sort(key=lambda entry: entry.tasks is not None)
-    return {entry.option: entry.values[protocol] for entry in found}
+    switches = [entry for entry in LEDGER if entry.option is not None and entry.holds(task)]
+    switches.sort(key=lambda entry: entry.tasks is not None)
+    return {entry.option: entry.values[protocol] for entry in switches}
 
 
 def _tasks(entry: Entry) -> str:
@@ -96,13 +96,13 @@ def ledger_markdown() -> str:
 def _entry(e: Entry) -> list[str]:
     """The lines of an entry; its table of switches has what each protocol picks."""
     title = e.topic if e.tasks is None else f"{e.topic} ({_tasks(e)})"
-    said = {"paper": e.paper, "release": e.release, "effect": e.effect, "here": e.note.removeprefix(SAME)}
+    texts = {"paper": e.paper, "release": e.release, "effect": e.effect, "here": e.note.removeprefix(SAME)}
     return [
         f'<a id="{e.id}"></a>',
         f"### {title}",
         f"`{e.option}`; {e.where}." if e.option else f"{e.where[0].upper()}{e.where[1:]}.",
         "",
-        *(f"- {name}: {text}" for name, text in said.items() if text not in ("", "–", "not stated", "not described", "none")),
+        *(f"- {name}: {text}" for name, text in texts.items() if text not in ("", "–", "not stated", "not described", "none")),
         "",
     ]
 

@@ -22,6 +22,6 @@ def runs_with_needed_weights(experiments: Iterable[Experiment], settings: Settin
     return frozenset((*masks, *parents))
 
 
-def keep_of(run: Run, said: str, needed: Collection[Run]) -> str:
-    """What stays of `run` where a site says `said` (`weights` or `record`)."""
-    return "weights" if run in needed else said
+def keep_of(run: Run, keep: str, needed: Collection[Run]) -> str:
+    """What stays of `run` where a site says `keep` (`weights` or `record`)."""
+    return "weights" if run in needed else keep

@@ -151,12 +151,12 @@ class Run:
     @cached_property
     def parents(self) -> dict[str, "Run"]:
         """The runs whose best weights it starts from, by name."""
-        found = {}
+        parents = {}
         for parent in self.part.parents(self.options):
             known = option_names(parent.task, parent.method)
             shared = {n: v for n, v in self.overrides if n in parent.options and n in known}
-            found[parent.name] = Run.make(parent.task, parent.method, shared, self.protocol, self.scale, self.seed)
-        return found
+            parents[parent.name] = Run.make(parent.task, parent.method, shared, self.protocol, self.scale, self.seed)
+        return parents
 
     def build(self, meta: bool = False, **options: Any) -> "nn.Module":
         """Its model with random weights, or on the meta device for keys and shapes only.

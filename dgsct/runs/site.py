@@ -117,8 +117,8 @@ class Site(_Part):
         for name in features:
             dataset, _, extractor = name.partition("/")
             if dataset not in HOMES or extractor not in EXTRACTORS:
-                told = f"it must be DATASET/FEATURES: one of {', '.join(HOMES)} and one of {', '.join(EXTRACTORS)}"
-                raise ValueError(f"unknown key features.{name}; {told}")
+                form = f"it must be DATASET/FEATURES: one of {', '.join(HOMES)} and one of {', '.join(EXTRACTORS)}"
+                raise ValueError(f"unknown key features.{name}; {form}")
         return features
 
     @field_validator("runs")
@@ -136,9 +136,9 @@ class Site(_Part):
 
     def key(self, run: Run, name: str) -> str:
         """Where the file says, or would say, how much of the resource `name` a full-size run asks for: `run.minutes`."""
-        said = [part for part, resources in self._layers(run) if part and getattr(resources, name) is not None]
+        places = [part for part, resources in self._layers(run) if part and getattr(resources, name) is not None]
         everywhere = name in Running.model_fields and run.kind != "yardstick"
-        return f"{said[-1] if said else 'run' if everywhere else f'runs.{run.task}/{run.method}'}.{name}"
+        return f"{places[-1] if places else 'run' if everywhere else f'runs.{run.task}/{run.method}'}.{name}"
 
     def _layers(self, run: Run) -> Iterator[tuple[str, Resources]]:
         runs = {pattern: Resources(**asked.model_dump()) for pattern, asked in self.runs.items()}
@@ -196,8 +196,8 @@ def read_site(path: Path | None = None) -> Site:
     try:
         value = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        told = " ".join(str(error).split())
-        raise UsageError(f"{file}: the site file cannot be read ({told}); see workflow/config/site.yaml") from None
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{file}: the site file cannot be read ({reason}); see workflow/config/site.yaml") from None
     if not isinstance(value, dict):
         raise UsageError(f"{file}: the site file must hold `name: value` lines; see workflow/config/site.yaml")
     try:

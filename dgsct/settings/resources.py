@@ -57,8 +57,8 @@ def matching(patterns: Iterable[str], task: str, method: str) -> list[str]:
 
     A method's name says more than a task's. Of equals the one that is written later comes later.
     """
-    found = [p for p in patterns if all(map(fnmatchcase, (task, method), halves(p)))]
-    return sorted(found, key=lambda p: tuple(_particular(part) for part in reversed(halves(p))))
+    fitting = [p for p in patterns if all(map(fnmatchcase, (task, method), halves(p)))]
+    return sorted(fitting, key=lambda p: tuple(_particular(part) for part in reversed(halves(p))))
 
 
 def layers(
@@ -85,10 +85,10 @@ def layers(
             yield f"runs.{pattern}", runs[pattern]
 
 
-def resolve(kind: str, gpus: int, said: Iterable[tuple[str, Resources]]) -> Resources:
-    """What a run of `kind` asks for by what `layers` gives; `gpus` is the scale's number, where nobody names one."""
+def resolve(kind: str, gpus: int, given: Iterable[tuple[str, Resources]]) -> Resources:
+    """What a run of `kind` asks for by what `layers` gives (`given`); `gpus` is the scale's number, where nobody names one."""
     asked = Resources(gpus=gpus)
-    for _, resources in said:
+    for _, resources in given:
         asked = resources.over(asked)
     most = MOST_GPUS.get(kind, asked.gpus)
     return Resources(asked.cpus, asked.mem_mb, asked.minutes, min(asked.gpus, most))

@@ -22,7 +22,7 @@ class Metric:
     the number can be at all.
     `called`: the names under which experiments ask for it, as long as the run's options are among those of `when`
     (`reported` is the one that selects epochs). `bounded_by` names the metric whose `_lower` and `_upper` bound it over all
-    annotated clips where some are absent. `told` says in half a sentence how it is measured. `remarks`: values of this metric
+    annotated clips where some are absent. `how` says in half a sentence how it is measured. `remarks`: values of this metric
     that readers of a trained run's other numbers must know of, each with the sentence that tables print below them.
     """
 
@@ -35,7 +35,7 @@ class Metric:
     called: tuple[str, ...] = ()
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     bounded_by: str | None = None
-    told: str = ""
+    how: str = ""
     remarks: Mapping[float, str] = field(default_factory=dict)
 
     def from_units(self, units: "Units") -> float | None:
@@ -47,6 +47,6 @@ class Metric:
         return name in self.called and all(getattr(options, option) in values for option, values in self.when.items())
 
 
-def declare(measures: str, **said: Mapping[str, Any]) -> tuple[Metric, ...]:
-    """A task's metrics: `measures` is the module that computes them, `said` what is said of each."""
-    return tuple(Metric(name, measures=measures, **facts) for name, facts in said.items())
+def declare(measures: str, **metrics: Mapping[str, Any]) -> tuple[Metric, ...]:
+    """A task's metrics: `measures` is the module that computes them, `metrics` what is declared of each."""
+    return tuple(Metric(name, measures=measures, **facts) for name, facts in metrics.items())

@@ -12,10 +12,10 @@ from dgsct.checkpoints.convert import (
     checkpoint_state,
     load_checkpoint,
     ours_to_release,
+    recognise,
     release_to_ours,
     run_of,
     start_of,
-    told_by,
 )
 from dgsct.encoders.public import module_of, stored_buffers
 from dgsct.encoders.tensor_files import read_tensors
@@ -52,7 +52,7 @@ def test_entries_of_the_release_at_full_size(task):
     public = to_public(state, 2, segmentation_rules)
     buffers = sum(len(stored_buffers(encoder, getattr(PAPER, encoder))) for encoder in ("swin", "htsat"))
     assert len(public) + buffers == 3867
-    assert told_by(public) == {"task": task, "method": "dg-sct"}
+    assert recognise(public) == {"task": task, "method": "dg-sct"}
     groups = Counter(key.split(".")[0] for key in public)
     assert [groups[f"{kind}_adapter_blocks_{place}"] for kind in ("vis", "audio") for place in ("p1", "p2")] == [
         348,
@@ -93,7 +93,7 @@ def test_entries_of_avsbench_at_full_size(method, entries, parameters):
         model = avsbench.build("avs-ms3", PAPER, resolve_options("avs-ms3", method, "release", {}))
     public = to_public(model.state_dict(), 1, baseline_rules)
     assert len(public) == entries
-    assert told_by(public) == {"task": "avs-s4", "method": method}  # both settings are one network
+    assert recognise(public) == {"task": "avs-s4", "method": method}  # both settings are one network
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     assert sum(t.numel() for key, t in public.items() if not key.endswith(buffers)) == parameters
     assert all(p.requires_grad for p in model.parameters())  # VGGish, which is not, is no part of it

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import dgsct.methods
-from dgsct.checkpoints.convert import BEST, OURS, RELEASE, form_of, public_layouts, run_of, told_by
+from dgsct.checkpoints.convert import BEST, OURS, RELEASE, form_of, public_layouts, recognise, run_of
 from dgsct.data.units import Units
 from dgsct.encoders.tensor_files import read_tensors
 from dgsct.engine.checkpoint import save_best
@@ -66,9 +66,9 @@ def test_a_file_is_of_its_family_and_of_no_other(tmp_path, family, at_mini_scale
     entries, tiny, title, said = FAMILIES[family]
     path = write(tmp_path / "public.pth", entries(MINI if at_mini_scale else tiny))
     tensors = read_tensors(path).tensors
-    found = {layout.title: layout.told(tensors) for layout in public_layouts().values()}
+    found = {layout.title: layout.recognise(tensors) for layout in public_layouts().values()}
     assert found == {**dict.fromkeys(found), title: said}
-    assert told_by(tensors) == said
+    assert recognise(tensors) == said
     assert form_of(read_tensors(path)) == RELEASE
     assert run_of(path, scale="mini")[0] == Run.make(**said)
 
@@ -85,7 +85,7 @@ def test_a_run_s_best_weights_are_of_no_public_family(tmp_path, task, method):
     folder = tmp_path / run.folder / "checkpoints"
     save_best(folder, weights, "key", 1, Units({}, ()))
     file = read_tensors(folder / "best.safetensors")
-    assert (told_by(file.tensors), form_of(file)) == (None, BEST)
+    assert (recognise(file.tensors), form_of(file)) == (None, BEST)
     assert run_of(folder / "best.safetensors") == (run, tmp_path)
     save_file(model.state_dict(), tmp_path / "ours.safetensors")
     assert form_of(read_tensors(tmp_path / "ours.safetensors")) == OURS
@@ -93,5 +93,5 @@ def test_a_run_s_best_weights_are_of_no_public_family(tmp_path, task, method):
 
 @pytest.mark.parametrize("encoder", ["swin", "htsat", "pvt", "resnet50", "vggish"])
 def test_an_encoder_alone_is_of_no_family(encoder):
-    assert told_by(encoder_entries(encoder, TINY)) is None
-    assert told_by({"module.weight": torch.ones(1)}) is None
+    assert recognise(encoder_entries(encoder, TINY)) is None
+    assert recognise({"module.weight": torch.ones(1)}) is None

@@ -130,7 +130,7 @@ def test_reported_is_a_metric_under_every_way_of_measuring(name):
             meant = [metric for metric in task.metrics if metric.meant(called, options)]
             assert len(meant) == 1, (called, value)
             assert task.metric(called, options) == meant[0].name
-        assert task.measured(task.metric("reported", options)).told  # tables say how a number is measured
+        assert task.measured(task.metric("reported", options)).how  # tables say how a number is measured
     for metric in task.metrics:
         for option, values in metric.when.items():
             assert [task.options.parse(option, value) for value in values] == list(values)

@@ -70,7 +70,7 @@ def test_notes_say_by_how_much(tmp_path):
         media = Media.open(write_clip(tmp_path / name, *args, **how))
         media.frames(lambda total, _: sampled_indices(total))
         media.sound([RATE], 10)
-        return media.told(10, RATE)
+        return media.all_notes(10, RATE)
 
     late = noted("late.mp4", steady(25, 2), [(0, 10)])
     assert late == {"late": {"video": 2.0}}

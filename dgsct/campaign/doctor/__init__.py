@@ -87,24 +87,24 @@ def examine(checks: Sequence[Check]) -> Iterator[tuple[str, Finding]]:
     A check that hangs (a disk that does not answer) is left behind in a thread that keeps nobody from ending.
     """
     for check in checks:
-        found: list[Finding] = []
-        thread = threading.Thread(target=_gather, args=(check, found), daemon=True)
+        findings: list[Finding] = []
+        thread = threading.Thread(target=_gather, args=(check, findings), daemon=True)
         thread.start()
         thread.join(check.seconds)
         late = thread.is_alive()
-        for finding in list(found):
+        for finding in list(findings):
             yield check.area, finding
         if late:
             remedy = "look at the disk or the program that it waits for, and start again"
             yield check.area, Finding("error", f"this check was given up after {check.seconds:g} s", remedy)
 
 
-def _gather(check: Check, found: list[Finding]) -> None:
+def _gather(check: Check, findings: list[Finding]) -> None:
     try:
         for finding in check.find():
-            found.append(finding)
+            findings.append(finding)
     except DgsctError as error:
-        found.append(Finding("error", str(error)))
+        findings.append(Finding("error", str(error)))
     except Exception as error:  # a check that breaks must not hide the others
-        told = " ".join(str(error).split())
-        found.append(Finding("error", f"this could not be checked ({type(error).__name__}: {told})", "report it as a bug"))
+        reason = " ".join(str(error).split())
+        findings.append(Finding("error", f"this could not be checked ({type(error).__name__}: {reason})", "report it as a bug"))

@@ -127,10 +127,10 @@ def requests(campaign: Campaign) -> list[Request]:
     for run in campaign.runs:
         alike.setdefault(campaign.site.resources(run), []).append(run)
     several = sum(any(run.kind == "trained" for run in runs) for runs in alike.values()) > 1
-    found = []
+    of_runs = []
     for asked, runs in alike.items():
         gpus = int(train.get("gpu", asked.gpus))
-        found.append(
+        of_runs.append(
             Request(
                 _what(runs, several),
                 (site.gpu_partition if gpus else None) or site.partition,
@@ -146,7 +146,7 @@ def requests(campaign: Campaign) -> list[Request]:
     rest = Request(
         "another job", site.partition, 1, _megabytes(other.get("mem_mb")), _minutes(other.get("runtime")), 0, None, flags
     )
-    return [*found, rest]
+    return [*of_runs, rest]
 
 
 def _what(runs: list[Run], several: bool) -> str:
@@ -242,17 +242,17 @@ def commands_of_jobs(campaign: Campaign) -> Iterator[Finding]:
     names = " and ".join(f"slurm.{name}" for name in ("before", "python") if name in site)
     version = answer.out.split()[-1:]
     if answer.problem or not version:
-        said = answer.problem.removeprefix("bash failed ").strip("()") or "they say nothing"
+        reason = answer.problem.removeprefix("bash failed ").strip("()") or "they say nothing"
         remedy = f"{names} in {campaign.own_site}; nothing to do if that works on the nodes alone"
-        yield Finding("warning", f"jobs' commands, tried here, do not import dgsct and torch: {said}", remedy)
+        yield Finding("warning", f"jobs' commands, tried here, do not import dgsct and torch: {reason}", remedy)
     else:
         yield Finding("ok", f"with {names} jobs import dgsct and torch {version[0]}, as tried here")
 
 
 def _partitions(text: str) -> dict[str, dict[str, str]]:
     """`scontrol show partition -o` by name; {} if it says nothing that is understood."""
-    found = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in text.splitlines()]
-    return {one["PartitionName"]: one for one in found if "PartitionName" in one}
+    entries = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in text.splitlines()]
+    return {one["PartitionName"]: one for one in entries if "PartitionName" in one}
 
 
 def _would_run(request: Request, partitions: dict[str, dict[str, str]], campaign: Campaign) -> Iterator[Finding]:
@@ -274,9 +274,9 @@ def _would_run(request: Request, partitions: dict[str, dict[str, str]], campaign
     if answer.problem.endswith(f"in {SUBMIT_SECONDS:g} s"):
         yield Finding("warning", f"{request.words}: {answer.problem} whether it would take it", "try again later")
     elif answer.problem:
-        said = (answer.err.strip() or answer.problem).splitlines()[-1].removeprefix("allocation failure: ")
+        reason = (answer.err.strip() or answer.problem).splitlines()[-1].removeprefix("allocation failure: ")
         remedy = f"slurm.account, partition, qos in {file}; sacctmgr show assoc user=$USER"
-        yield Finding("error", f"{request.words}: Slurm would refuse it: {said}", remedy)
+        yield Finding("error", f"{request.words}: Slurm would refuse it: {reason}", remedy)
     else:
         yield Finding("ok", f"{request.words}: partition {name} would take it")
 
@@ -303,10 +303,10 @@ def _limits(request: Request, name: str, partition: dict[str, str], file: Any) -
 
 def minutes_of(text: str) -> int | None:
     """Slurm's time (`1-12:00:00`, `30:00`, `90`) in whole minutes; None for no limit or what is no time."""
-    told = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
-    if told is None:
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
+    if match is None:
         return None
-    days, *rest = told.groups()
+    days, *rest = match.groups()
     parts = [int(part) for part in rest if part is not None]
     if days is not None:
         hours, minutes = (*parts, 0)[:2]
@@ -326,8 +326,8 @@ def _nodes(text: str) -> list[Nodes]:
 def gpus_of(gres: str, wanted: str | None) -> int:
     """GPUs in a node's generic resources (`gpu:a100:4(S:0-1),lscratch:1`), of the name or `name:type` that is wanted."""
     name, _, kind = (wanted or "gpu").partition(":")
-    found = re.findall(r"(\w+)(?::([\w.-]*[A-Za-z][\w.-]*))?:(\d+)(?:\([^)]*\))?(?:,|$)", gres)
-    return sum(int(count) for its, its_kind, count in found if its == name and (not kind or its_kind == kind))
+    entries = re.findall(r"(\w+)(?::([\w.-]*[A-Za-z][\w.-]*))?:(\d+)(?:\([^)]*\))?(?:,|$)", gres)
+    return sum(int(count) for its, its_kind, count in entries if its == name and (not kind or its_kind == kind))
 
 
 def _fits(request: Request, nodes: Nodes) -> bool:

@@ -29,11 +29,11 @@ def software() -> Iterator[Finding]:
     needed = [one for one in wanted if one.marker is None or any(one.marker.evaluate({"extra": name}) for name in EXTRAS)]
     bad = 0
     for one in needed:
-        found = installed(one.name)
-        if found is None or not one.specifier.contains(found, prereleases=True):
+        version = installed(one.name)
+        if version is None or not one.specifier.contains(version, prereleases=True):
             bad += 1
-            said = "is not installed" if found is None else f"{found} is installed"
-            yield Finding("error", f"{one.name} {said}, {one.specifier} is needed", f"pip install '{one.name}{one.specifier}'")
+            state = "is not installed" if version is None else f"{version} is installed"
+            yield Finding("error", f"{one.name} {state}, {one.specifier} is needed", f"pip install '{one.name}{one.specifier}'")
     if not bad:
         named = ("snakemake", "snakemake-executor-plugin-slurm", "snakemake-executor-plugin-slurm-jobstep")
         shown = ", ".join(f"{name} {installed(name)}" for name in named)
@@ -45,16 +45,16 @@ def software() -> Iterator[Finding]:
         yield Finding("warning", "pdflatex is not installed: all_tables leaves out report.pdf", "texlive-latex-recommended")
 
 
-def torch_family(found: dict[str, str | None]) -> Iterator[Finding]:
-    """Whether torch, torchvision and torchaudio are of one release and one build; `found` are their versions."""
-    if not (torch := found["torch"]):
+def torch_family(versions: dict[str, str | None]) -> Iterator[Finding]:
+    """Whether torch, torchvision and torchaudio are of one release and one build; `versions` are their versions."""
+    if not (torch := versions["torch"]):
         return  # among the packages that are missing
     series, build = Version(torch).release[:2], Version(torch).local
     fitting = {"torchvision": (0, series[1] + 15), "torchaudio": series}
     pip = "pip install " + " ".join(f"'{name}=={number}.*'" for name, number in TESTED.items())
     bad = False
     for name, release in fitting.items():
-        if not (other := found[name]):
+        if not (other := versions[name]):
             continue
         number = Version(other)
         if number.release[:2] != release:
@@ -65,7 +65,7 @@ def torch_family(found: dict[str, str | None]) -> Iterator[Finding]:
             bad = True
             yield Finding("error", f"{name} {other} is of another build than torch {torch}", pip)
     if not bad:
-        together = ", ".join(f"{name} {number}" for name, number in found.items() if number)
+        together = ", ".join(f"{name} {number}" for name, number in versions.items() if number)
         tested = ".".join(map(str, series)) == TESTED["torch"]
         level, remedy = ("ok", "") if tested else ("warning", f"the tests ran with torch {TESTED['torch']}: {pip}")
         yield Finding(level, together, remedy)
@@ -77,8 +77,8 @@ def cuda_build() -> str | None:
     if spec is None or spec.origin is None:
         return None
     text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
-    told = re.search(r"^cuda\b[^=]*=\s*['\"]([\d.]+)['\"]", text, re.M)
-    return told.group(1) if told else None
+    match = re.search(r"^cuda\b[^=]*=\s*['\"]([\d.]+)['\"]", text, re.M)
+    return match.group(1) if match else None
 
 
 def gpu(campaign: Campaign) -> Iterator[Finding]:
@@ -100,8 +100,8 @@ def gpu(campaign: Campaign) -> Iterator[Finding]:
         return
     if answer.problem or not cards:
         level = "warning" if campaign.on_slurm or not wanted else "error"
-        told = answer.problem or "nvidia-smi lists no GPU"
-        yield Finding(level, told, "look at the driver: nvidia-smi must list the GPUs")
+        problem = answer.problem or "nvidia-smi lists no GPU"
+        yield Finding(level, problem, "look at the driver: nvidia-smi must list the GPUs")
         return
     for card in dict.fromkeys(cards):
         yield Finding("ok", f"{cards.count(card)} x {card}")
@@ -111,15 +111,15 @@ def gpu(campaign: Campaign) -> Iterator[Finding]:
 
 
 def _driver(text: str, build: str | None) -> Iterator[Finding]:
-    told = re.search(r"CUDA Version:\s*(\d+)\.(\d+)", text)
+    match = re.search(r"CUDA Version:\s*(\d+)\.(\d+)", text)
     if build is None:
         return
-    if told is None:
+    if match is None:
         yield Finding("warning", "nvidia-smi does not say which CUDA its driver serves", f"it must be {build} or newer")
         return
-    serves = f"{told.group(1)}.{told.group(2)}"
-    if int(told.group(1)) < int(build.split(".")[0]):
-        remedy = f"a newer driver, or a torch built for CUDA {told.group(1)}"
+    serves = f"{match.group(1)}.{match.group(2)}"
+    if int(match.group(1)) < int(build.split(".")[0]):
+        remedy = f"a newer driver, or a torch built for CUDA {match.group(1)}"
         yield Finding("error", f"the driver serves CUDA {serves} at most, torch is built for {build}", remedy)
     else:
         yield Finding("ok", f"the driver serves CUDA {serves}, torch is built for {build}")

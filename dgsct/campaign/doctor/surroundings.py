@@ -35,18 +35,18 @@ def surroundings() -> Iterator[Finding]:
 
 def temporary_files() -> Iterator[Finding]:
     """Whether files and a socket can be made where short runs meet their server."""
-    said = os.environ.get("TMPDIR")
+    chosen = os.environ.get("TMPDIR")
     try:
         folder = meet()
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(1 << 16))
             file.flush()
     except (OSError, MachineError) as error:
-        told = str(error).removesuffix(f"; {REMEDY}")
-        yield Finding("error", f"runs cannot meet their server: {told}", REMEDY)
+        reason = str(error).removesuffix(f"; {REMEDY}")
+        yield Finding("error", f"runs cannot meet their server: {reason}", REMEDY)
         return
-    if said and os.path.realpath(said) != os.path.realpath(folder.parent):
-        yield Finding("warning", f"TMPDIR ({said}) takes no files, so that {folder.parent} is used", REMEDY)
+    if chosen and os.path.realpath(chosen) != os.path.realpath(folder.parent):
+        yield Finding("warning", f"TMPDIR ({chosen}) takes no files, so that {folder.parent} is used", REMEDY)
     yield Finding("ok", f"temporary files and sockets in {folder}")
 
 
@@ -76,6 +76,6 @@ def pictures() -> Finding:
     """Whether a figure can be drawn."""
     answer = ask(sys.executable, "-c", DRAW, seconds=DRAW_SECONDS)
     if answer.problem:
-        said = answer.problem.removeprefix(sys.executable).strip()
-        return Finding("error", f"no figure can be drawn: {said}", "pip install -e '.[harness]'")
+        reason = answer.problem.removeprefix(sys.executable).strip()
+        return Finding("error", f"no figure can be drawn: {reason}", "pip install -e '.[harness]'")
     return Finding("ok", "figures can be drawn")

@@ -125,14 +125,14 @@ def weights(campaign: Campaign, read_all: bool) -> Iterator[Finding]:
 def _encoder(name: str, path: Path, read_all: bool) -> Finding:
     again = f"delete {path} and {path.with_suffix('.json').name}; the DAG makes both again"
     try:
-        said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["sha256"]
+        checksum = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return Finding("error", f"{name}: {path.with_suffix('.json')} is missing or damaged", again)
     count = path.stat().st_size
     if count > READ_AT_MOST and not read_all:
         return Finding("ok", f"{name}: {size(count)}; checksum not compared (--checksums does)")
     with open(path, "rb") as file:
-        good = hashlib.file_digest(file, "sha256").hexdigest() == said
+        good = hashlib.file_digest(file, "sha256").hexdigest() == checksum
     return Finding("ok", f"{name}: checksum right") if good else Finding("error", f"{name}: {path} is damaged", again)
 
 

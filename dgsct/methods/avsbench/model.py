@@ -64,7 +64,7 @@ class AVSBaseline(nn.Module):
         self.load_state_dict(dict(weights))
 
 
-def _told(tensors: Mapping[str, Tensor]) -> dict[str, str] | None:
+def _recognise(tensors: Mapping[str, Tensor]) -> dict[str, str] | None:
     """The two settings are one network, so that a file cannot tell them apart."""
     if any("adapter_blocks" in key for key in tensors) or not any(key.startswith("tpavi_b1.") for key in tensors):
         return None
@@ -72,7 +72,7 @@ def _told(tensors: Mapping[str, Tensor]) -> dict[str, str] | None:
     return {"task": "avs-s4", "method": "avs-r50" if resnet else "avs-pvt"}
 
 
-PUBLIC = PublicLayout("AVSBench", baseline_rules, _told)
+PUBLIC = PublicLayout("AVSBench", baseline_rules, _recognise)
 
 
 def build(task: str, scale: Scale, options: AvsOptions | AvsBenchOptions) -> AVSBaseline:

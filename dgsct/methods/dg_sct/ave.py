@@ -48,11 +48,11 @@ class DGSCT(nn.Module):
         return {"segments": decode(output)}
 
 
-def _told(tensors: Mapping[str, Tensor]) -> dict[str, str] | None:
+def _recognise(tensors: Mapping[str, Tensor]) -> dict[str, str] | None:
     return {"task": "ave", "method": "dg-sct"} if any(key.startswith("CMBS.") for key in tensors) else None
 
 
-PUBLIC = PublicLayout("the AVE release", ave_rules, _told)
+PUBLIC = PublicLayout("the AVE release", ave_rules, _recognise)
 
 
 def build(task: str, scale: Scale, options: AveOptions, release_order: bool = False) -> DGSCT:

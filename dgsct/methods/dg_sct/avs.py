@@ -53,7 +53,7 @@ class DGSCTSegmentation(nn.Module):
         return {"masks": mask_probabilities(output)}
 
 
-def _told(tensors: Mapping[str, Tensor]) -> dict[str, str] | None:
+def _recognise(tensors: Mapping[str, Tensor]) -> dict[str, str] | None:
     """The settings differ in the reduction of their adapters."""
     down, tokens = (tensors.get(f"vis_adapter_blocks_p1.0.{name}") for name in ("down_sampler.weight", "my_tokens"))
     if not any(key.startswith("tpavi_b1.") for key in tensors) or down is None or tokens is None or tokens.dim() < 2:
@@ -61,7 +61,7 @@ def _told(tensors: Mapping[str, Tensor]) -> dict[str, str] | None:
     return {"task": "avs-ms3" if tokens.shape[1] == 2 * down.shape[0] else "avs-s4", "method": "dg-sct"}
 
 
-PUBLIC = PublicLayout("the AVS release", segmentation_rules, _told)
+PUBLIC = PublicLayout("the AVS release", segmentation_rules, _recognise)
 
 
 def build(task: str, scale: Scale, options: AvsOptions, release_order: bool = False) -> DGSCTSegmentation:

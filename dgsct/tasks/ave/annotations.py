@@ -110,10 +110,10 @@ def read_index(root: Path) -> AveIndex:
     path = root / ANNOTATIONS
     rows = read_annotations(path)
     splits = {split: read_split(root, split, rows) for split in SPLIT_FILES}
-    found = {row.category: f"{path}, the row of {row.video_id}" for row in reversed(rows)}
-    names = category_names(found, (AVE, GENERATED), root / "categories.txt")
-    told = tuple(line for split, order in splits.items() if (line := _against_text(root, split, rows, order)))
-    return AveIndex(rows, names, splits, told)
+    places = {row.category: f"{path}, the row of {row.video_id}" for row in reversed(rows)}
+    names = category_names(places, (AVE, GENERATED), root / "categories.txt")
+    differences = tuple(line for split, order in splits.items() if (line := _against_text(root, split, rows, order)))
+    return AveIndex(rows, names, splits, differences)
 
 
 def _against_text(root: Path, split: str, rows: tuple[Row, ...], order: np.ndarray) -> str:
@@ -122,11 +122,11 @@ def _against_text(root: Path, split: str, rows: tuple[Row, ...], order: np.ndarr
     if not (text.exists() and file.exists()):
         return ""
     try:
-        said = Counter(read_annotations(text))
+        listed = Counter(read_annotations(text))
     except DgsctError as error:
         return f"{file} counts, {text} beside it cannot be compared: {error}"
     counts = Counter(rows[i] for i in order)
-    differ = (said - counts).total() + (counts - said).total()
+    differ = (listed - counts).total() + (counts - listed).total()
     return f"{file} counts: {differ} of its rows and of {text} are not in both" if differ else ""
 
 
@@ -181,8 +181,8 @@ def _read_order(path: Path, count: int) -> np.ndarray:
         read.dtype.kind == "f" and bool(np.isfinite(read).all() and (read == np.floor(read)).all())
     )
     if not whole or read.ndim != 1:
-        told = f"{path} holds {read.dtype} {list(read.shape)} in place of row numbers [n]"
-        raise UsageError(f"{told}; put the public file there")
+        problem = f"{path} holds {read.dtype} {list(read.shape)} in place of row numbers [n]"
+        raise UsageError(f"{problem}; put the public file there")
     order = read.astype(np.int64)
     if not len(order):
         raise UsageError(f"{path} holds no row; put the public file there")

@@ -46,7 +46,7 @@ def _read_video(source: AveSource, rate: int) -> tuple[Any, np.ndarray, dict[str
     media = Media.open(source.picture)
     images = media.frames(lambda total, _: sampled_indices(total, SEGMENTS))
     (wave,) = media.sound([rate], SEGMENTS)
-    return images, np.pad(wave, (0, rate * SEGMENTS - len(wave))), media.told(SEGMENTS, rate)
+    return images, np.pad(wave, (0, rate * SEGMENTS - len(wave))), media.all_notes(SEGMENTS, rate)
 
 
 def _read_release(source: AveSource, sound: Path, rate: int) -> tuple[Any, np.ndarray, dict[str, Any]]:

@@ -61,9 +61,9 @@ class Details:
             "confusion.csv": [["true \\ predicted", *names], *matrix],
         }
 
-    def pictures(self, told: str, metrics: dict[str, float]) -> dict[str, bytes]:
-        """PNG files by name; `told` says what was evaluated."""
-        return {"confusion.png": confusion_picture(self, told, metrics)}
+    def pictures(self, heading: str, metrics: dict[str, float]) -> dict[str, bytes]:
+        """PNG files by name; `heading` says what was evaluated."""
+        return {"confusion.png": confusion_picture(self, heading, metrics)}
 
 
 def details(manifest: dict[str, Any], units: Units) -> Details:
@@ -83,7 +83,7 @@ def confusion_matrix(predicted: np.ndarray, labels: np.ndarray, classes: int) ->
     return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
 
 
-def confusion_picture(details: Details, told: str, metrics: dict[str, float]) -> bytes:
+def confusion_picture(details: Details, heading: str, metrics: dict[str, float]) -> bytes:
     """PNG of the confusion matrix: colours are percent of the true class's segments, numbers from 1 % on."""
     from dgsct.drawing import FONT, plain, plt, sns
 
@@ -105,7 +105,7 @@ def confusion_picture(details: Details, told: str, metrics: dict[str, float]) ->
         axes.set_xlabel("predicted")
         axes.set_ylabel("true (segments in the test split)")
         numbers = "   ".join(f"{name} {metrics[name]:.2f} %" for name in ("acc_exact", "acc_batch8"))
-        axes.set_title(f"{told}\n{numbers}", fontsize=10, loc="left")
+        axes.set_title(f"{heading}\n{numbers}", fontsize=10, loc="left")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight", metadata={"Software": None})
         plt.close(figure)

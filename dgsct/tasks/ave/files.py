@@ -96,8 +96,8 @@ class Ave(DataSet):
         names = tuple(manifest["categories"])
         rows = [Row(row["category"], row["id"], "", row["start"], row["end"]) for row in manifest["rows"]]
         if strange := [row for row in rows if row.category not in names]:
-            told = f"the row of {strange[0].video_id} has the category {strange[0].category!r}"
-            raise DgsctError(f"the prepared set {self.name!r}: {told}, which is none of its list; {AGAIN}")
+            problem = f"the row of {strange[0].video_id} has the category {strange[0].category!r}"
+            raise DgsctError(f"the prepared set {self.name!r}: {problem}, which is none of its list; {AGAIN}")
         if not np.array_equal(AveIndex(tuple(rows), names, {}).labels, arrays["labels"]):
             raise DgsctError(f"the prepared set {self.name!r}: its labels are not those of its rows; {AGAIN}")
 

@@ -12,8 +12,8 @@ def read_jpgs(source: AveSource) -> list[np.ndarray]:
     """The ten sampled frames of a folder, each [H, W, 3] uint8 RGB; MediaError names what is wrong."""
     folder = source.picture
     if not source.frames:
-        told = f"{folder} holds no frame named NNNNNNNN.jpg{_others(folder)}"
-        raise MediaError("no_video", f"{told}; extract the clip's frames again")
+        problem = f"{folder} holds no frame named NNNNNNNN.jpg{_others(folder)}"
+        raise MediaError("no_video", f"{problem}; extract the clip's frames again")
     if source.gap:
         raise MediaError("truncated", f"{folder} lacks frames (their numbers are not 1 to n); extract them again")
     read = {name: _read_jpg(folder / name) for name in dict.fromkeys(source.frames)}

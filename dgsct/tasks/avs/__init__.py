@@ -19,11 +19,11 @@ _IOU = {"label": "mIoU", "called": ("reported", "miou"), "bounded_by": "miou"}
 _FSCORE = {"label": "F-score", "called": ("fscore",)}
 _METRICS = declare(
     "dgsct.tasks.avs.measures",
-    miou={**_IOU, "when": {"f_protocol": ("clip", "frame")}, "told": _HOW["frame"]},
-    miou_batch4={**_IOU, "when": {"f_protocol": ("batch4",)}, "told": _HOW["batch4"]},
-    fscore_batch4={**_FSCORE, "when": {"f_protocol": ("batch4",)}, "told": _HOW["batch4"]},
-    fscore_clip={**_FSCORE, "when": {"f_protocol": ("clip",)}, "told": _HOW["clip"]},
-    fscore_frame={**_FSCORE, "when": {"f_protocol": ("frame",)}, "told": _HOW["frame"]},
+    miou={**_IOU, "when": {"f_protocol": ("clip", "frame")}, "how": _HOW["frame"]},
+    miou_batch4={**_IOU, "when": {"f_protocol": ("batch4",)}, "how": _HOW["batch4"]},
+    fscore_batch4={**_FSCORE, "when": {"f_protocol": ("batch4",)}, "how": _HOW["batch4"]},
+    fscore_clip={**_FSCORE, "when": {"f_protocol": ("clip",)}, "how": _HOW["clip"]},
+    fscore_frame={**_FSCORE, "when": {"f_protocol": ("frame",)}, "how": _HOW["frame"]},
     miou_lower={"label": "mIoU, at least"},
     miou_upper={"label": "mIoU, at most"},
     miou_unseen_ids={"label": "mIoU, unseen videos"},

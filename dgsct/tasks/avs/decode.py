@@ -75,8 +75,8 @@ def frame_indices(total: int, fps: float, start: int) -> list[int]:
     seconds, rate = SEGMENTS if start <= SEGMENTS else 2 * SEGMENTS - start, fps
     if abs(fps - round(fps)) < WHOLE * fps:
         rate = round(fps)
-    found = [min(int(second * rate + 15 / 16 * rate), total - 1) for second in range(seconds)]
-    return found + found[-1:] * (SEGMENTS - seconds)
+    frames = [min(int(second * rate + 15 / 16 * rate), total - 1) for second in range(seconds)]
+    return frames + frames[-1:] * (SEGMENTS - seconds)
 
 
 def resize(images: np.ndarray, side: int) -> np.ndarray:
@@ -92,7 +92,7 @@ def _of_video(source: AvsSource, rate: int) -> tuple[np.ndarray, np.ndarray, np.
     media = Media.open(Path(str(source.video)))
     images = media.frames(lambda total, fps: frame_indices(total, fps, source.start))
     wave, speech = media.sound([rate, SPEECH_RATE], SEGMENTS)
-    return images, wave, speech, media.told(SEGMENTS, rate)
+    return images, wave, speech, media.all_notes(SEGMENTS, rate)
 
 
 def _of_files(source: AvsSource, rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -103,7 +103,7 @@ def _of_files(source: AvsSource, rate: int) -> tuple[np.ndarray, np.ndarray, np.
         if source.speech:
             media = Media.open(source.speech)
             (speech,) = media.sound([SPEECH_RATE], SEGMENTS)
-            return images, wave, speech, media.told(SEGMENTS, SPEECH_RATE)
+            return images, wave, speech, media.all_notes(SEGMENTS, SPEECH_RATE)
         from torchaudio.functional import resample
 
         return images, wave, resample(torch.from_numpy(wave), rate, SPEECH_RATE).numpy(), {"no_wav": True}
@@ -111,15 +111,15 @@ def _of_files(source: AvsSource, rate: int) -> tuple[np.ndarray, np.ndarray, np.
         raise ValueError(f"{source.video_id} has no sound in any layout")
     media = Media.open(source.speech)
     wave, speech = media.sound([rate, SPEECH_RATE], SEGMENTS)
-    return images, wave, speech, media.told(SEGMENTS, SPEECH_RATE)
+    return images, wave, speech, media.all_notes(SEGMENTS, SPEECH_RATE)
 
 
 def _packed_wave(path: Path, key: str, rate: int) -> np.ndarray:
     """One clip's sound out of an `AVS.npy`: [samples] float32."""
-    found = _waves(path, path.stat().st_mtime_ns if path.exists() else 0)
-    if key not in found:
+    sounds = _waves(path, path.stat().st_mtime_ns if path.exists() else 0)
+    if key not in sounds:
         raise MediaError("no_audio", f"{path} has no sound named {key!r}; make that file again with all its clips")
-    return as_wave(np.asarray(found[key]), SEGMENTS, rate, f"{path}: {key!r}", "make it again")
+    return as_wave(np.asarray(sounds[key]), SEGMENTS, rate, f"{path}: {key!r}", "make it again")
 
 
 @lru_cache(maxsize=1)
@@ -130,14 +130,14 @@ def _waves(path: Path, _time: int) -> dict[str, Any]:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         _, _, dtype = read(file)
-        found = _Harmless(file).load() if dtype.hasobject else None
-        found = found.item() if isinstance(found, np.ndarray) and found.shape == () else found
+        sounds = _Harmless(file).load() if dtype.hasobject else None
+        sounds = sounds.item() if isinstance(sounds, np.ndarray) and sounds.shape == () else sounds
     except (ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, pickle.UnpicklingError) as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise MediaError("unreadable", f"{path} is no readable AVS.npy ({told}); make it again") from error
-    if not isinstance(found, dict):
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise MediaError("unreadable", f"{path} is no readable AVS.npy ({reason}); make it again") from error
+    if not isinstance(sounds, dict):
         raise MediaError("unreadable", f"{path} holds no dict of sounds; make it again")
-    return found
+    return sounds
 
 
 class _Harmless(pickle.Unpickler):
@@ -173,8 +173,8 @@ def _rgbs(paths: Sequence[Path]) -> np.ndarray:
         images.append(np.asarray(image.convert("RGB")))
         if images[-1].shape != images[0].shape:
             (h, w, _), (height, width, _) = images[-1].shape, images[0].shape
-            told = f"{path} is {w} x {h} pixels, the clip's first frame {width} x {height}"
-            raise MediaError("unreadable", f"{told}; {AGAIN}")
+            problem = f"{path} is {w} x {h} pixels, the clip's first frame {width} x {height}"
+            raise MediaError("unreadable", f"{problem}; {AGAIN}")
     return np.stack(images)
 
 
@@ -184,8 +184,8 @@ def _masks(source: AvsSource, side: int) -> np.ndarray:
     for mask, path in zip(masks, source.masks, strict=False):
         image = _open_image(path, "no_mask", "wrong_mask")
         if image.size != (side, side):
-            told = f"{path} is {image.size[0]} x {image.size[1]} pixels, the set's masks are {side} x {side}"
-            raise MediaError("wrong_mask", f"{told}; {AGAIN}")
+            problem = f"{path} is {image.size[0]} x {image.size[1]} pixels, the set's masks are {side} x {side}"
+            raise MediaError("wrong_mask", f"{problem}; {AGAIN}")
         if "A" in image.getbands() and len(set(image.getchannel("A").getextrema())) > 1:
             raise MediaError("wrong_mask", f"{path} has an alpha channel that is not the same everywhere; {AGAIN}")
         mask[:] = binary_mask(image, source.grey, path)
@@ -201,11 +201,11 @@ def binary_mask(image: Image.Image, grey: bool, path: Path) -> np.ndarray:
     try:
         read = np.asarray(image.convert("P")) / 255 if grey else np.asarray(image.convert("1"))
     except ValueError as error:
-        told = f"{path} cannot be read as the release does (a picture of mode {image.mode})"
-        raise MediaError("wrong_mask", f"{told}; take the masks of AVSBench-object") from error
+        problem = f"{path} cannot be read as the release does (a picture of mode {image.mode})"
+        raise MediaError("wrong_mask", f"{problem}; take the masks of AVSBench-object") from error
     differs = int((read != mask).sum())
     if differs:
         values = ", ".join(f"{value:.4g}" for value in np.unique(np.asarray(read, dtype=float))[:3])
-        told = f"{path} is not black and white: the release would read {values} ... ({differs} pixels are neither 0 nor 1)"
-        raise MediaError("wrong_mask", f"{told}; take the masks of AVSBench-object")
+        problem = f"{path} is not black and white: the release would read {values} ... ({differs} pixels are neither 0 nor 1)"
+        raise MediaError("wrong_mask", f"{problem}; take the masks of AVSBench-object")
     return mask

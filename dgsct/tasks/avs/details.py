@@ -53,7 +53,7 @@ class Details:
         heads = ["clip", "category", "frames_with_object", "miou", "fscore"]
         return {"per_clip.csv": [heads, *(list(asdict(c).values()) for c in self.clips)]}
 
-    def pictures(self, told: str, metrics: dict[str, float]) -> dict[str, bytes]:
+    def pictures(self, heading: str, metrics: dict[str, float]) -> dict[str, bytes]:
         """None."""
         return {}
 

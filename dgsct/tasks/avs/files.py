@@ -56,8 +56,8 @@ class AvsRow:
 
     def fields(self) -> dict[str, Any]:
         """The row as it stands in the manifest; MS3 has neither category nor start."""
-        told = {"category": self.category, "start": self.start} if self.category else {}
-        return {"id": self.video_id, **told, "annotated": self.annotated}
+        optional = {"category": self.category, "start": self.start} if self.category else {}
+        return {"id": self.video_id, **optional, "annotated": self.annotated}
 
 
 @dataclass(frozen=True)
@@ -138,21 +138,21 @@ class AvsBench(DataSet):
         rows = tuple(self._row(path, number, values) for number, values in _table(path, columns))
         if not rows:
             raise UsageError(f"{path} holds no clip; put the data set's own file there")
-        told = ()
+        repeats = ()
         if repeated := len(rows) - len(set(rows)):
             example = next(row for row, count in Counter(rows).items() if count > 1)
-            told = (f"{repeated} rows of {path} repeat another and are read once, for example {example.line()}",)
+            repeats = (f"{repeated} rows of {path} repeat another and are read once, for example {example.line()}",)
             rows = tuple(dict.fromkeys(rows))
         names = Counter(row.video_id for row in rows)
         if twice := [name for name, count in names.items() if count > 1]:
             where = " and ".join(row.line() for row in rows if row.video_id == twice[0])
             more = f", and {len(twice) - 1} more do" if len(twice) > 1 else ""
             raise UsageError(f"{path}: the clip {twice[0]!r} occurs twice ({where}){more}; keep one row of each")
-        found = {row.category: str(path) for row in rows if row.category}
-        categories = category_names(found, (AVSBENCH, GENERATED)) if found else ()
+        places = {row.category: str(path) for row in rows if row.category}
+        categories = category_names(places, (AVSBENCH, GENERATED)) if places else ()
         splits = {s: np.array([i for i, row in enumerate(rows) if row.split == s], dtype=np.int64) for s in SPLITS}
         check_splits([row.video_id for row in rows], splits, str(path), "put the data set's own file there")
-        return AvsIndex(rows, categories, splits, told)
+        return AvsIndex(rows, categories, splits, repeats)
 
     def _row(self, path: Path, number: int, values: tuple[str, ...]) -> AvsRow:
         where = f"{path}, line {number}"
@@ -176,8 +176,8 @@ class AvsBench(DataSet):
         if not (self.media(root) / KNOWN_BY[layout]).is_dir():
             return []
         stamped = cache(stamp)
-        found = [self._source(root, row, layout, stamped) for row in index.rows]
-        return sorted(found, key=lambda source: str(source.wave)) if layout == "frames" else found
+        sources = [self._source(root, row, layout, stamped) for row in index.rows]
+        return sorted(sources, key=lambda source: str(source.wave)) if layout == "frames" else sources
 
     def paths(self, root: Path, row: AvsRow, kind: str) -> list[Path]:
         """The files of a clip below one folder of the tree: one, or the five frames, or the masks of annotated frames."""
@@ -259,8 +259,8 @@ class AvsBench(DataSet):
     def public_features(self, root: Path, extractor: str) -> dict[str, PublicFeature]:
         """`audio_log_mel/.../NAME.pkl`: VGGish's input, as the archive has it."""
         folder = self.media(root) / "audio_log_mel"
-        found = [Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names]
-        pickles = sorted(path for path in found if path.suffix == ".pkl" and extractor == "vggish")
+        files = [Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names]
+        pickles = sorted(path for path in files if path.suffix == ".pkl" and extractor == "vggish")
         return {path.stem: PublicFeature(path) for path in pickles}
 
 
@@ -291,7 +291,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> list[tuple[int, tuple[str, .
     if "split" not in header or len(header) < len(columns):
         raise UsageError(f"{path} has the header {','.join(header)!r}; it must be {','.join(columns)!r}")
     place = header.index("split")
-    found = []
+    rows = []
     for number, line in enumerate(lines[1:], 2):
         if not line:
             continue
@@ -299,8 +299,8 @@ def _table(path: Path, columns: tuple[str, ...]) -> list[tuple[int, tuple[str, .
             raise UsageError(f"{path}, line {number}: {len(line)} values where the header has {len(header)}; correct the row")
         values = [value.strip() for value in line]
         split = values.pop(place)
-        found.append((number, (*values[: len(columns) - 1], split)))
-    return found
+        rows.append((number, (*values[: len(columns) - 1], split)))
+    return rows
 
 
 def _name(name: str, where: str) -> str:
