@@ -78,7 +78,9 @@ def segmentation_entries(task: str, scale: Scale, seed: int = 0) -> dict[str, Te
 def baseline_entries(method: str, scale: Scale) -> dict[str, Tensor]:
     """AVSBench's state dict, without VGGish: 1,190 entries with PVT-v2-b5, 630 with ResNet-50."""
     with torch.device("meta"):
-        shapes = to_public(AVSBaseline("avs-s4", scale, resolve_options("avs-s4", method, "release", {})).state_dict(), 1, baseline_rules)
+        shapes = to_public(
+            AVSBaseline("avs-s4", scale, resolve_options("avs-s4", method, "release", {})).state_dict(), 1, baseline_rules
+        )
     return drawn(shapes)
 
 
