@@ -6,7 +6,17 @@ from avs_golden import assert_begins, cosines, load_filled, sines
 from torch import Tensor
 
 from dgsct.encoders.public_keys import SAME
-from dgsct.models.heads.masks import ASPP, TPAVI, Decoder, Fusion, MaskOutput, audio_visual_loss, mask_losses
+from dgsct.models.heads.masks import (
+    ASPP,
+    TPAVI,
+    Decoder,
+    Fusion,
+    MaskOutput,
+    Segmenter,
+    audio_visual_loss,
+    mask_losses,
+    trained_on,
+)
 from dgsct.models.keys_avs import fusion_keys, tpavi_keys
 
 
@@ -78,6 +88,34 @@ def test_aspp_golden_values():
     with torch.device("meta"):
         assert sum(p.numel() for dim in (64, 128, 320, 512) for p in ASPP(dim, 256).parameters()) == 9_441_280
         assert sum(p.numel() for dim in (256, 512, 1024, 2048) for p in ASPP(dim, 256).parameters()) == 35_393_536
+
+
+@pytest.mark.parametrize("side", [1, 2, 7, 14, 20])
+def test_aspp_is_the_sum_of_its_convolutions_whatever_reads_only_padding(side):
+    module, x = ASPP(3, 4).double(), sines((2, 3, side, side), 0.3).double()
+    grads = []
+    for total in (module(x), sum(conv(x) for conv in module.convs)):
+        module.zero_grad()
+        total.square().sum().backward()
+        grads.append([total.detach(), *(p.grad.clone() for p in module.parameters())])
+    for ours, plain in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, plain)
+
+
+def test_training_on_first_frames_decodes_only_them_to_the_same_loss_and_gradients():
+    maps, audio = [sines((10, 8, 8 >> i, 8 >> i), 0.1) for i in range(2)], sines((2, 5, 6), 0.2)
+    targets = {"masks": (sines((2, 5, 32, 32), 0.7) > 0).float(), "annotated": torch.arange(5).expand(2, 5) == 0}
+    every, first = (Segmenter(2, 8, 6, trained_on(task, 0.0)).double() for task in ("avs-ms3", "avs-s4"))
+    first.load_state_dict(every.state_dict())
+    outputs = [segmenter.train()(maps, audio) for segmenter in (every, first)]
+    assert [output.logits.shape for output in outputs] == [(2, 5, 32, 32), (2, 1, 32, 32)]
+    losses = [mask_losses(output, targets, 0.0)["masks"] for output in outputs]
+    torch.stack(losses).sum().backward()
+    torch.testing.assert_close(losses[0], losses[1])
+    for ours, plain in zip(first.parameters(), every.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, plain.grad)
+    assert first.eval()(maps, audio).logits.shape == (2, 5, 32, 32)
+    assert trained_on("avs-s4", 0.5) == "all"  # whose loss between sound and image looks at every frame
 
 
 def output_and_masks() -> tuple[MaskOutput, Tensor]:
