@@ -9,6 +9,7 @@ from dgsct.publish.render import Cell, Column, Row, Table
 from dgsct.publish.render.model import number
 from dgsct.runs.experiments import Experiment, Settings
 from dgsct.runs.protocols import option_values
+from dgsct.runs.run import format_value
 from dgsct.settings.scales import get_scale
 from dgsct.tasks import TASKS
 
@@ -153,14 +154,21 @@ def _in_reading_order(table: Table) -> Table:
 
 
 def _measured_how(experiment: Experiment, settings: Settings) -> str:
-    """How the protocol selects and reports what is measured here; the published numbers are read the same way."""
-    how = []
+    """How the protocol selects and reports what is measured here; the published numbers are read the same way. And what a task
+    sets at this scale in place of the protocol's."""
+    how, presets = [], {}
     for task in dict.fromkeys(c.task for c in experiment.columns if c.task in TASKS):
         options = TASKS[str(task)].options()
         chosen = {n: v for n, v in option_values(settings.protocol, str(task)).items() if n in options.names()}
         options = options.replace(**chosen)
+        here = TASKS[str(task)].presets.get(settings.scale, {})
+        presets |= {name: value for name, value in here.items() if getattr(options, name) != value}
         split = {"test": "test split, as in the release", "val": "validation split"}[options.selection]
         how.append(f"{measured_how(str(task), options)}, at the best epoch on the {split}")
+    how += [
+        f"at {settings.scale} scale {name}={format_value(value)} in place of the protocol's value"
+        for name, value in presets.items()
+    ]
     return f"protocol {settings.protocol}: {'; '.join(dict.fromkeys(how))}" if how else ""
 
 
