@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from release_model import ReleaseModel, tiled
 from release_segmentation import RELEASES
 
 from dgsct.encoders.frontend import log_mel_compact
+from dgsct.encoders.weights import encoder_file, load_encoders, publish
 from dgsct.engine.recipe import build_optimizer
 from dgsct.engine.worker import HEAP
 from dgsct.runs.run import Run
@@ -53,6 +55,8 @@ class Step:
             for name, p in self.model.named_parameters():
                 if re.search(r"gate(_\w+)?$|norm[12]|tpavi.*(batch_norm|W_z\.1)\.weight", name):
                     p.fill_(0.5)
+        if not reference:
+            as_a_run_loads(self.model, run, mapped=not self.low)
         if self.low:
             self.model.backbone.encoders.store_as(torch.bfloat16)
         self.optimizer = build_optimizer(self.model, run.recipe)
@@ -75,6 +79,14 @@ class Step:
     @torch.no_grad()
     def evaluate(self) -> float:
         return sum(t.sum().item() for t in tree_leaves(self.forward()))
+
+
+def as_a_run_loads(model: torch.nn.Module, run: Run, mapped: bool) -> None:
+    """The encoders' weights through their files, as a run's training starts."""
+    with TemporaryDirectory() as folder:
+        for name, encoder in model.backbone.encoders.named_children():
+            publish(encoder_file(Path(folder), run.scale, name), encoder, {})
+        load_encoders(model, run.scale, Path(folder), mapped)
 
 
 def random_clips(run: Run, clips: int, whole_wave: bool) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

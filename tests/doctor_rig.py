@@ -21,6 +21,14 @@ SITE = {
     "slurm": {"partition": None, "account": None},
 }
 
+# Slurm's commands with nothing to say, by name: shell scripts.
+QUIET = {"sinfo": "echo 'gpu*'", "squeue": "true", "scontrol": "true", "sbatch": "true", "scancel": "true", "srun": "true"}
+
+
+def smi(card: str, cuda: str) -> str:
+    """A `nvidia-smi` that lists one card, and says without options which CUDA its driver serves."""
+    return f"case $1 in --*) echo '{card}';; *) echo 'NVIDIA-SMI 550.1  Driver Version: 550.1  CUDA Version: {cuda}';; esac"
+
 
 @dataclass(frozen=True)
 class Told:

@@ -16,15 +16,19 @@ def encoder_file(root: Path, scale: str, encoder: str) -> Path:
     return root / "encoders" / scale / f"{encoder}.safetensors"
 
 
-def load_encoders(model: nn.Module, scale: str, root: Path) -> None:
+def load_encoders(model: nn.Module, scale: str, root: Path, mapped: bool = True) -> None:
     """Load the encoders of `model`: of every module named `encoders` each child, by its name.
 
+    With `mapped` the weights of a frozen encoder are the file's own pages, each private to the process once it is written:
+    what no pass reads (such as a classification head) takes no memory. Without, or where it is trained, they are copies.
     DgsctError if a file is missing, is not the one that its JSON describes, or does not fit: keys, shapes and dtypes.
     """
     holders = [module for name, module in model.named_modules() if name.split(".")[-1] == "encoders"]
     for holder in holders:
         for encoder, module in holder.named_children():
-            module.load_state_dict(encoder_state(root, scale, encoder, module.state_dict()))
+            state = encoder_state(root, scale, encoder, module.state_dict())
+            frozen = not any(p.requires_grad for p in module.parameters())
+            module.load_state_dict(state, assign=mapped and frozen)
 
 
 def encoder_state(root: Path, scale: str, encoder: str, expected: dict[str, Tensor]) -> dict[str, Tensor]:

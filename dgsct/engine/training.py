@@ -85,7 +85,8 @@ def start_model(run: Run, root: Path) -> Model:
     """The run's model as its training starts: random weights by its seed, its encoders' files, its parents' best weights."""
     seed_everything(run.seed)
     model: Any = run.build()
-    load_encoders(model, run.scale, root)
+    # In bfloat16 frozen weights are copied anyway, and what they were copied from would stay.
+    load_encoders(model, run.scale, root, mapped=run.options.precision == "fp32")
     for name, parent in run.parents.items():
         path = root / parent.folder / BEST
         try:
@@ -167,16 +168,13 @@ class Training:
         optimizer = build_optimizer(model, self.recipe)
         self.schedule = build_schedule(optimizer, self.recipe, self.recipe.steps(len(self.view.splits["train"])))
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        # The model without accelerate's wrapper; found once, as that walks through all modules.
+        self.plain: Any = self.accelerator.unwrap_model(self.model)
         self.accelerator.register_for_checkpointing(self.schedule)
         self.frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
         self.accelerator.register_save_state_pre_hook(lambda _m, weights, _d: _drop_frozen(weights, self.frozen))
         self.accelerator.register_load_state_pre_hook(lambda models, folder: _load_partial(models, folder, self.frozen))
         self.progress = Progress(key)
-
-    @property
-    def plain(self) -> Any:
-        """The model without accelerate's wrapper."""
-        return self.accelerator.unwrap_model(self.model)
 
     @property
     def over(self) -> bool:

@@ -16,6 +16,7 @@ from dgsct.errors import DgsctError, UsageError
 from dgsct.models.interaction import FrozenEncoders
 from dgsct.settings.scales import MINI, PAPER
 from dgsct.tasks.ave.options import AveOptions as Options
+from dgsct.tasks.avs.options import S4Options
 
 
 class Holder(torch.nn.Module):
@@ -39,6 +40,41 @@ def test_what_was_published_is_loaded(root):
     again = encoder_file(root, "mini", "copy")
     publish(again, model.encoders.swin, {"encoder": "swin"})
     assert again.read_bytes() == encoder_file(root, "mini", "swin").read_bytes()
+
+
+def kept_mapped(root) -> set[str]:
+    """Which encoders' files this process has mapped."""
+    with open("/proc/self/maps") as maps:
+        return {
+            encoder
+            for line in maps
+            for encoder in ("swin", "htsat")
+            if line.strip().endswith(f"{root}/encoders/mini/{encoder}.safetensors")
+        }
+
+
+@pytest.mark.parametrize(("options", "mapped", "expected"), [
+    ({}, True, {"swin", "htsat"}), ({"audio_encoder": "trained"}, True, {"swin"}), ({}, False, set()),
+])  # fmt: skip
+def test_a_frozen_encoder_is_the_files_own_pages(root, options, mapped, expected):
+    model = torch.nn.Module()
+    model.encoders = FrozenEncoders(MINI, S4Options(**options) if options else Options())
+    load_encoders(model, "mini", root, mapped)
+    assert kept_mapped(root) == expected
+
+
+def test_what_is_written_to_a_mapped_encoder_stays_in_its_process(root):
+    before, model = encoder_file(root, "mini", "htsat").read_bytes(), Holder()
+    load_encoders(model, "mini", root)
+    model.train()
+    model.encoders.htsat(torch.randn(4, 32000) * 0.1, 10)  # moves the statistics of bn0
+    with torch.no_grad():
+        model.encoders.htsat.bn0.weight += 1
+    assert encoder_file(root, "mini", "htsat").read_bytes() == before
+    other = Holder()
+    load_encoders(other, "mini", root)
+    assert not torch.equal(other.encoders.htsat.bn0.running_mean, model.encoders.htsat.bn0.running_mean)
+    assert torch.equal(other.encoders.htsat.bn0.weight + 1, model.encoders.htsat.bn0.weight)
 
 
 def broken(root, state) -> None:

@@ -195,7 +195,9 @@ class PyramidHead(nn.Module):
         for i, (tokens, project) in enumerate(zip(pyramid.visual, self.visual, strict=True)):
             cells, wanted = round(tokens.shape[1] ** 0.5), side // PATCH >> i
             x = project(tokens).transpose(1, 2).unflatten(2, (cells, cells))
-            maps.append(F.interpolate(x, size=(wanted, wanted), mode="bicubic", align_corners=False))
+            if cells != wanted:  # else the same values, at a price
+                x = F.interpolate(x, size=(wanted, wanted), mode="bicubic", align_corners=False)
+            maps.append(x)
         audio = self.audio(pyramid.audio)
         if self.temporal is not None:
             maps, audio = self.temporal(maps, audio)
