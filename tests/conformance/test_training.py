@@ -50,7 +50,7 @@ def training(monkeypatch, tmp_path):
         return views[run]
 
     monkeypatch.setattr(engine, "open_view", open_view)
-    monkeypatch.setattr(engine, "load_encoders", lambda *_: None)
+    monkeypatch.setattr(engine, "load_encoders", lambda *_, **__: None)
     return lambda run: Training(run, tmp_path, "0" * 64)
 
 
