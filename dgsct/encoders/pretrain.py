@@ -21,10 +21,8 @@ from dgsct.encoders.weights import publish
 from dgsct.errors import exit_code
 
 SEED = 7
-EXAMPLES = 2200
+EXAMPLES = 1800
 HELD_OUT = 200
-BATCH = 32
-LR = 3e-3
 SHARPNESS = 4.0  # of the smooth maximum over places; the mean at 0, the maximum at infinity
 
 
@@ -32,6 +30,8 @@ class Pretraining(Protocol):
     """What a module of `dgsct.encoders.mini` has."""
 
     EPOCHS: int
+    BATCH: int
+    LR: float  # at its highest
 
     def examples(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
         """Inputs [count, ...] of the encoder, and labels 0 or 1, float32 [count, classes]."""
@@ -83,13 +83,13 @@ def pretrain(encoder: str) -> tuple[nn.Module, dict[str, Any]]:
     model = Classifier(its.places, *its.build(), labels.shape[1])
     train, test = slice(0, EXAMPLES - HELD_OUT), slice(EXAMPLES - HELD_OUT, None)
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=LR, weight_decay=0.01)
-    steps = its.EPOCHS * (EXAMPLES - HELD_OUT) // BATCH
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=steps + its.EPOCHS)
+    optimizer = torch.optim.AdamW(parameters, lr=its.LR, weight_decay=0.01)
+    steps = its.EPOCHS * ((EXAMPLES - HELD_OUT) // its.BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, its.LR, total_steps=steps + its.EPOCHS)
     for epoch in range(its.EPOCHS):
         model.train()
         total, count = 0.0, 0
-        for batch in torch.randperm(EXAMPLES - HELD_OUT).split(BATCH):
+        for batch in torch.randperm(EXAMPLES - HELD_OUT).split(its.BATCH):
             loss = F.binary_cross_entropy_with_logits(model(inputs[train][batch]), labels[train][batch])
             optimizer.zero_grad()
             loss.backward()

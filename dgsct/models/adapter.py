@@ -8,7 +8,7 @@ Stream x [B, N_x, C] is adapted under the guidance of stream y [B, N_y, C_y]:
     bottleneck  Omega = g LN(BN(U relu(BN(D LN(x2)))))                     grouped, reduction 8, gate g = 0 at the start
 
 The gates start at zero in the release, so that a fresh adapter is silent and leaves the frozen encoders as they are
-(`Scale.gate` may say otherwise). That is the form for AVE;
+(`Scale.gate` and `inner_gate` may say otherwise). That is the form for AVE;
 the release of another task builds the prompt or the bottleneck in another way (`Form`).
 """
 

@@ -57,12 +57,13 @@ class AdapterPair(nn.Module):
     ) -> None:
         super().__init__()
         sizes = (scale.num_tokens, scale.reduction, scale.groups)
+        gate = scale.gate if form.bottleneck == "normed" else scale.inner_gate
 
         def adapter(own: tuple[int, int], other: tuple[int, int], there: bool, gated: bool) -> nn.Module:
             if not there and form.off == "absent":
                 return NoAdapter()
             own_options = options if there else replace(options, S=False, C=False)
-            return Adapter(own, other, *sizes, own_options, order, form, gated, scale.gate)
+            return Adapter(own, other, *sizes, own_options, order, form, gated, gate)
 
         self.a2v = adapter(visual, audio, options.A2V, gated=True)
         self.v2a = adapter(audio, visual, options.V2A, gated=False)

@@ -101,8 +101,9 @@ class Scale:
     """One scale: the sizes of encoders, adapters and heads, and how its runs are started.
 
     `classes` is the number of classes of the task that it was made for (`dgsct.tasks.Task.at`), which may also set sizes of
-    its own in place of the common ones. `gate` is how much an adapter adds to its stream as training starts: nothing in the
-    release, whose gates have thousands of updates to open; a mini run has a hundred, and starts with them ajar.
+    its own in place of the common ones. `gate` is how much an adapter adds to its stream as training starts, `inner_gate` the
+    same where the gate lies inside the last norm: nothing in the release, whose gates have thousands of updates to open; a mini
+    run has a hundred, and starts with them ajar.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Scale:
     generated_data: bool
     short_runs: bool
     gate: float = 0.0
+    inner_gate: float = 0.0
     gpus: int = 1
     pvt: PvtSizes = PvtSizes((64, 128, 320, 512), (1, 2, 5, 8), (3, 6, 40, 3))
     resnet50: ResnetSizes = ResnetSizes((3, 4, 6, 3))
@@ -140,11 +142,12 @@ MINI = Scale(
     name="mini",
     swin=SwinSizes(32, 4, 24, (2, 1), (1, 2), 4, 8),
     htsat=HtsatSizes(32000, 256, 1280, 16, 50.0, 14000.0, 64, 8, 24, (1, 1), (1, 2), 4, 8, time_stripe=16, mel_stripe=2),
-    head=HeadSizes(visual_hidden=64, audio_hidden=64, width=64, feed_forward=128, num_heads=4),
+    head=HeadSizes(visual_hidden=64, audio_hidden=64, width=48, feed_forward=128, num_heads=4),
     num_tokens=4,
     reduction=4,
     groups=2,
     gate=0.2,
+    inner_gate=0.5,
     frame_size=32,
     generated_data=True,
     short_runs=True,

@@ -120,10 +120,10 @@ def test_a_running_run_tells_how_far_its_newest_checkpoint_is(training, tmp_path
     assert watch.look([run])[run].words == ""
     write_json_atomic(folder / "step-00000030/state.json", {"key": key, "epoch": 3, "batch": 0, "step": 30})
     at = watch.look([run])[run]
-    assert at.words == "epoch 4/10, step 30"
-    assert at.share == pytest.approx(0.3)
+    assert at.words == "epoch 4/9, step 30"
+    assert at.share == pytest.approx(1 / 3)
     write_json_atomic(folder / "step-00000040/state.json", {"key": key, "epoch": 4, "batch": 0, "step": 40})
-    assert watch.look([run])[run].words == "epoch 5/10, step 40"
+    assert watch.look([run])[run].words == "epoch 5/9, step 40"
 
 
 def test_a_checkpoint_of_other_code_tells_nothing(training, tmp_path):
@@ -178,8 +178,8 @@ def test_before_anything_is_finished_the_plan_tells_how_long_it_takes(training, 
     write_runtimes(tmp_path, {r.folder.as_posix(): (1000.0, "a probe") for r in (run, other)})
     watch = Watch(tmp_path)
     found = watch.look([run, other])
-    # Half of one run and all of the other, one after another.
-    assert watch.pace(found).left(found) == pytest.approx(1500)
+    # Four epochs of nine of one run and all of the other, one after another.
+    assert watch.pace(found).left(found) == pytest.approx(1000 * 4 / 9 + 1000)
 
 
 def test_looking_again_at_400_runs_takes_less_than_half_a_second(tmp_path):

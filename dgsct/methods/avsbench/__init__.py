@@ -36,7 +36,7 @@ def _recipes(mini_epochs: int, paper_epochs: int) -> dict[str, Recipe]:
     softly = {"warmup": 1, "warmup_lr": 3e-4, "clip_norm": 0.5}
     return {
         "paper": Recipe(paper_epochs, paper_epochs, batch_size=4, lr=1e-4),
-        "mini": Recipe(mini_epochs, mini_epochs, batch_size=4, lr=1e-3, threads=1, evaluate_every=4, **softly),
+        "mini": Recipe(mini_epochs, mini_epochs, batch_size=4, lr=1e-3, threads=1, evaluate_every=3, **softly),
     }
 
 
@@ -49,7 +49,7 @@ def _method(name: str, summary: str, encoder: str, trainable: dict[str, int]) ->
         inputs=("frames", "features/vggish"),
         encoders=(encoder,),
         sizes=(encoder, "vggish", "head"),
-        recipes=_recipes(8, 15),
+        recipes=_recipes(5, 15),
         trainable=trainable,
     )
     ms3 = replace(s4, options=(*s4.options, "start"), parents=_on_s4(name), recipes=_recipes(6, 30))
@@ -61,12 +61,12 @@ METHODS = (
         "avs-pvt",
         "the AVSBench baseline: PVT-v2-b5, trained whole, with VGGish features, TPAVI and a decoder",
         "pvt",
-        {"paper": 101_320_577, "mini": 1_196_145},
+        {"paper": 101_320_577, "mini": 822_549},
     ),
     _method(
         "avs-r50",
         "the AVSBench baseline on ResNet-50",
         "resnet50",
-        {"paper": 91_400_961, "mini": 3_879_985},
+        {"paper": 91_400_961, "mini": 3_036_373},
     ),
 )

@@ -39,7 +39,7 @@ TASKS = (
         ),
         recipes={
             "paper": Recipe(epochs=50, patience=20, batch_size=8, lr=5e-4, lr_step=3, lr_gamma=0.35),
-            "mini": Recipe(10, 10, batch_size=8, lr=4e-3, schedule="cosine", threads=1, evaluate_every=2),
+            "mini": Recipe(9, 9, batch_size=8, lr=4e-3, schedule="cosine", threads=1, evaluate_every=5),
         },
         arrays=("labels",),
         inputs={

@@ -31,11 +31,11 @@ _METRICS = declare(
 )
 
 
-def _mini(epochs: int, batch_size: int) -> Recipe:
+def mini_recipe(epochs: int, batch_size: int, lr: float) -> Recipe:
     """At the full rate from the first step on, some seeds lose every channel of the decoder's last ReLU that a mask needs,
     and their masks stay empty."""
-    rates = {"lr": 2.5e-3, "lr_step": 4, "lr_gamma": 0.3, "warmup": 1, "warmup_lr": 1e-3}
-    return Recipe(epochs, epochs, batch_size, threads=1, evaluate_every=3, **rates)
+    rates = {"lr": lr, "lr_step": 4, "lr_gamma": 0.3, "warmup": 1, "warmup_lr": 1e-3}
+    return Recipe(epochs, epochs, batch_size, threads=1, evaluate_every=epochs, **rates)
 
 
 _S4 = Task(
@@ -48,7 +48,7 @@ _S4 = Task(
     metrics=_METRICS,
     recipes={
         "paper": Recipe(epochs=15, patience=15, batch_size=8, lr=3e-4),
-        "mini": _mini(epochs=6, batch_size=8),
+        "mini": mini_recipe(epochs=6, batch_size=10, lr=3e-3),
     },
     arrays=("masks", "annotated"),
     inputs={
@@ -82,7 +82,7 @@ TASKS = (
         options=Ms3Options,
         recipes={
             "paper": Recipe(epochs=30, patience=30, batch_size=2, lr=1.5e-4),
-            "mini": _mini(epochs=5, batch_size=4),
+            "mini": mini_recipe(epochs=5, batch_size=5, lr=3e-3),
         },
         sets={"reduction": 2},
     ),

