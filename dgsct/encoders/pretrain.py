@@ -21,7 +21,7 @@ from dgsct.encoders.weights import publish
 from dgsct.errors import exit_code
 
 SEED = 7
-EXAMPLES = 1800
+EXAMPLES = 1600
 HELD_OUT = 200
 SHARPNESS = 4.0  # of the smooth maximum over places; the mean at 0, the maximum at infinity
 

@@ -113,7 +113,7 @@ def test_tile_by_hand(root, tile):
     assert seen.shape == by_hand.shape == (20, tile * 25 + 1, 16)
     torch.testing.assert_close(seen, by_hand, rtol=1e-5, atol=2e-3)
     tokens = run.plain.backbone.encoders.audio_tokens(audio)
-    assert tokens.shape[1:] == stage_shapes(4, 24, 3)[0]
+    assert tokens.shape[1:] == stage_shapes(8, 24, 3)[0]
 
 
 def test_frozen_encoders_in_eval_mode_are_those_of_evaluation(root):

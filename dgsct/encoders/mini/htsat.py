@@ -9,7 +9,7 @@ from dgsct.encoders.frontend import log_mel_compact
 from dgsct.encoders.htsat import HTSAT
 from dgsct.settings.scales import MINI
 
-EPOCHS, BATCH, LR = 3, 16, 6e-3
+EPOCHS, BATCH, LR = 2, 16, 8e-3
 SOUNDS = (HUM, CHIRP, HISS, CLICKS, BELL, WHISTLE)
 TILE = 10
 CHUNK = 200  # seconds analysed at once

@@ -8,7 +8,7 @@ from dgsct.encoders.examples import normalised, stills
 from dgsct.encoders.pvt import Pvt
 from dgsct.settings.scales import MINI
 
-EPOCHS, BATCH, LR = 3, 16, 6e-3
+EPOCHS, BATCH, LR = 4, 32, 6e-3
 LOOKS = (DISC, SQUARE, TRIANGLE, RING, CROSS, BOW)
 SIDE = 32  # pixels, as the frames of mini AVSBench: a number of its own, as the key of these weights knows no other's sizes
 

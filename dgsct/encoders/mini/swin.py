@@ -8,7 +8,7 @@ from dgsct.encoders.examples import normalised, stills
 from dgsct.encoders.swin import SwinV2
 from dgsct.settings.scales import MINI
 
-EPOCHS, BATCH, LR = 5, 32, 3e-3
+EPOCHS, BATCH, LR = 5, 32, 4e-3
 LOOKS = (DISC, SQUARE, TRIANGLE, RING, CROSS, BOW)
 
 

@@ -10,7 +10,7 @@ from dgsct.encoders.vggish_frontend import SAMPLE_RATE
 from dgsct.encoders.vggish_frontend import examples as log_mel
 from dgsct.settings.scales import MINI
 
-EPOCHS, BATCH, LR = 2, 16, 6e-3
+EPOCHS, BATCH, LR = 2, 16, 8e-3
 SOUNDS = (HUM, CHIRP, HISS, CLICKS, BELL, WHISTLE)
 FINER = 2  # the sounds reach beyond 8 kHz: made at twice the rate, of which two samples each are averaged
 

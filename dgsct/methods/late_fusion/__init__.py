@@ -29,7 +29,7 @@ METHODS = (
                 **_ON_BOTH,
             ),
             "avs-s4": _S4,
-            "avs-ms3": replace(_S4, recipes={"mini": mini_recipe(epochs=3, batch_size=4, lr=2.5e-3)}),
+            "avs-ms3": replace(_S4, recipes={"mini": mini_recipe(epochs=3, batch_size=5, lr=2.5e-3)}),
         },
     ),
 )

@@ -9,7 +9,7 @@ from dgsct.settings.recipe import Recipe
 
 RECIPES = {
     "paper": Recipe(epochs=50, patience=20, batch_size=8, lr=2e-3, schedule="cosine"),
-    "mini": Recipe(epochs=10, patience=10, batch_size=8, lr=2e-2, schedule="cosine", threads=1, evaluate_every=5),
+    "mini": Recipe(epochs=8, patience=8, batch_size=8, lr=2e-2, schedule="cosine", threads=1, evaluate_every=8),
 }
 
 METHODS = (

@@ -39,7 +39,7 @@ TASKS = (
         ),
         recipes={
             "paper": Recipe(epochs=50, patience=20, batch_size=8, lr=5e-4, lr_step=3, lr_gamma=0.35),
-            "mini": Recipe(9, 9, batch_size=8, lr=4e-3, schedule="cosine", threads=1, evaluate_every=5),
+            "mini": Recipe(9, 9, batch_size=8, lr=3e-3, lr_step=7, lr_gamma=0.2, threads=1, evaluate_every=9),
         },
         arrays=("labels",),
         inputs={

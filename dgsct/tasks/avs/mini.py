@@ -31,7 +31,7 @@ from dgsct.tasks.avs.categories import GENERATED as CATEGORIES
 from dgsct.tasks.avs.files import MS3, S4, SEGMENTS, SPEECH_RATE, SPLITS, AvsBench, AvsIndex, AvsRow, write_metadata
 
 SIZES = {
-    "avs-s4": {"train": 144, "val": 24, "test": 60},
+    "avs-s4": {"train": 140, "val": 24, "test": 60},
     "avs-ms3": {"train": 96, "val": 24, "test": 60},
 }
 # The things of each set, by number: a look and the sound that goes with it. S4's are its categories, in their order.
