@@ -26,14 +26,15 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 def build_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     """The optimiser of all trainable parameters, in the recipe's groups; a parameter belongs to the first group that it fits.
 
-    A group of parameters that are all frozen is left out; ValueError names one that fits no parameter, or none that is left.
+    A group of parameters that are all frozen is left out, and an optional one that fits none. ValueError names another that
+    fits none, or none that is left.
     """
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     groups: list[dict[str, object]] = []
     taken: set[str] = set()
     for group in recipe.groups:
         fitting = {name: p for name, p in model.named_parameters() if fnmatchcase(name, group.match)}
-        if fitting and not any(p.requires_grad for p in fitting.values()):
+        if not any(p.requires_grad for p in fitting.values()) and (fitting or group.optional):
             continue
         mine = {name: p for name, p in fitting.items() if p.requires_grad and name not in taken}
         if not mine:

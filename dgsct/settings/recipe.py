@@ -11,11 +11,15 @@ from dgsct.settings.keys import later
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters whose name fits `match` (as file names do: `*`, `?`), with a rate or a weight decay of their own."""
+    """Parameters whose name fits `match` (as file names do: `*`, `?`), with a rate or a weight decay of their own.
+
+    An `optional` group may fit no parameter: an option of the run has left them out.
+    """
 
     match: str
     lr: float | None = None
     weight_decay: float | None = None
+    optional: bool = later(False, before=False)
 
 
 @dataclass(frozen=True)

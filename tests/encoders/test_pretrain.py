@@ -14,12 +14,12 @@ from torch import nn
 
 from dgsct.encoders import pretrain, public
 from dgsct.encoders.examples import normalised, seconds, stills
-from dgsct.encoders.mini import htsat, pvt, resnet50, swin
+from dgsct.encoders.mini import htsat, pvt, resnet50
 from dgsct.encoders.sources import WEIGHTS
 from dgsct.settings.scales import MINI
 
 RATE = 32000
-LOOKS, SOUNDS = swin.LOOKS, htsat.SOUNDS
+LOOKS, SOUNDS = pvt.LOOKS, htsat.SOUNDS
 
 
 def test_examples():

@@ -111,7 +111,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(root, undisturbed, 
     luck, kills = random.Random(5), 0
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
         seen = checkpoints(root)
-        assert len(seen) <= 2
+        assert len(seen) <= 3  # two, and a new one where the kill came before the oldest was deleted
         process = started(root)
         wait_for(lambda seen=seen, process=process: checkpoints(root) - seen or process.poll() is not None, "checkpoint")
         time.sleep(luck.uniform(0, 0.3))

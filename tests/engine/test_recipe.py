@@ -271,6 +271,12 @@ def test_a_group_that_fits_nothing_is_refused_by_name(groups):
         build_optimizer(Parts(), recipe_of(groups=tuple(Group(name) for name in groups)))
 
 
+def test_an_optional_group_may_fit_nothing():
+    """As channel attention's where an ablation builds none."""
+    (only,) = build_optimizer(Parts(), recipe_of(groups=(Group("hed.*", lr=0.3, optional=True),))).param_groups
+    assert only["lr"] == 0.1
+
+
 def test_a_group_that_is_all_frozen_is_left_out():
     """As HTS-AT's own group is where S4 does not train HTS-AT; once it learns, it has its own rate."""
     model, recipe = Parts(), recipe_of(groups=(Group("tower.*", lr=0.001), Group("head.*", lr=0.3)))

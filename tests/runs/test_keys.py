@@ -176,7 +176,7 @@ def test_a_changed_default_changes_the_keys_of_the_runs_that_relied_on_it_and_no
 
 def test_a_parents_key_is_part_of_its_childs(package, before):
     """An edit of S4's recipe alone: the run on MS3 that starts there follows, the one that does not stays."""
-    edit(package / "methods/avsbench/__init__.py", "recipes=_recipes(8, 15)", "recipes=_recipes(9, 15)")
+    edit(package / "methods/avsbench/__init__.py", "recipes=_recipes(5, 15)", "recipes=_recipes(9, 15)")
     baseline = those(lambda run: run.task == "avs-s4" and run.method in ("avs-pvt", "avs-r50") and MINI(run))
     assert changed(before, ask(package, ASK)) == baseline | {"runs/mini/release/avs-ms3/avs-pvt/start=s4/s0"}
 

@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from dgsct.data.kinds import BOW, CROSS, DISC, RING, SQUARE, TRIANGLE
+from dgsct.data.kinds import BOW, CROSS, RING
 from dgsct.encoders.examples import normalised, stills
 from dgsct.encoders.swin import SwinV2
 from dgsct.settings.scales import MINI
 
 EPOCHS, BATCH, LR = 5, 32, 4e-3
-LOOKS = (DISC, SQUARE, TRIANGLE, RING, CROSS, BOW)
+# Looks that no event of mini AVE has: as in the paper, the encoder has been trained for other pictures than the task's.
+LOOKS = (RING, CROSS, BOW)
 
 
 def examples(count: int, seed: int) -> tuple[Tensor, Tensor]:
