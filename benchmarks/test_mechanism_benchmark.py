@@ -71,15 +71,15 @@ def test_broken_on_purpose(tmp_path, monkeypatch):
         assert [v[metric] for v in numbers[task]["as it is"]] == [record["metrics"][metric] for record in records]
         for name, options in DIRECTIONS.items():
             note(task, name, trained(task, tmp_path / "directions", **options))
-    ms3 = "avs-ms3"
+    s4 = "avs-s4"  # whose numbers differ least from seed to seed
     ways: dict[str, Callable[[], list[dict[str, float]]]] = {
-        "evaluated with exchanged guides": lambda: evaluated(ms3),
-        "trained with exchanged guides": lambda: trained(ms3, tmp_path / "exchanged"),
+        "evaluated with exchanged guides": lambda: evaluated(s4),
+        "trained with exchanged guides": lambda: trained(s4, tmp_path / "exchanged"),
     }
-    note(ms3, "evaluated with alpha = -0.3", evaluated(ms3, alpha=-0.3))
-    note(ms3, "trained with alpha = -0.3", trained(ms3, tmp_path / "alpha", alpha=-0.3))
+    note(s4, "evaluated with alpha = -0.3", evaluated(s4, alpha=-0.3))
+    note(s4, "trained with alpha = -0.3", trained(s4, tmp_path / "alpha", alpha=-0.3))
     monkeypatch.setattr(AdapterPair, "forward", guided_by_itself)
     for name, way in ways.items():
-        note(ms3, name, way())
+        note(s4, name, way())
     monkeypatch.undo()
     write_json_atomic(ROOT / "reference/mechanism.json", {"method": "dg-sct", "seeds": SEEDS, "tasks": numbers})

@@ -42,6 +42,12 @@ def root(mini_world, tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def ten_epochs(trained_by):
+    """DG-SCT on AVE is trained for ten epochs, every second of which is evaluated."""
+    trained_by("ave", "dg-sct", epochs=10, patience=10, evaluate_every=2)
+
+
 def planned(root, targets=(), settings=Settings(seeds=1), count=1, experiments=None) -> Plan:  # noqa: B008
     items = judge(choose_runs(targets, experiments or {"table0": small_experiment()}, settings), root)
     return make_plan(items, settings, root, count)
@@ -55,6 +61,7 @@ def full(seed=0, scale="mini", **overrides) -> Run:
     return Run.make("ave", "dg-sct", overrides, scale=scale, seed=seed)
 
 
+@pytest.mark.usefixtures("ten_epochs")
 def test_hours_and_wall_time_by_hand(root):
     """10 epochs of 3 steps of 2 s, every second with 2 evaluation batches of 0.5 s, are 65 s a run."""
     valid(root, full(0), **times(10, 2.0, beside=20 * 0.5))
@@ -97,6 +104,7 @@ def test_a_run_that_is_given_up_is_no_work(tmp_path):
     assert (group["to_do"], group["states"]) == (1, {"missing": 1, "failed": 1})
 
 
+@pytest.mark.usefixtures("ten_epochs")
 def test_an_epoch_that_selects_on_validation_is_evaluated_twice_at_most(root):
     (item,) = planned(root, ["runs/mini/clean/ave/dg-sct/default/s0"]).items
     assert item.work.evaluations == 5 * (1 + 2)  # every second of ten epochs
@@ -107,6 +115,7 @@ def write_state(folder, state):
     (folder / "state.json").write_text(json.dumps({**content, "sha256": sha256_json(content)}))
 
 
+@pytest.mark.usefixtures("ten_epochs")
 @pytest.mark.parametrize(("epoch", "batch", "steps", "evaluations"), [(4, 2, 16, 6), (4, 3, 15, 6), (9, 0, 3, 2)])
 def test_of_a_stopped_run_only_the_rest_counts(root, epoch, batch, steps, evaluations):
     run = full()
@@ -135,7 +144,7 @@ def test_a_real_run_that_was_stopped_and_then_one_that_is_over(root):
     assert process.wait() == 75
     state = json.loads(max(folder.glob("checkpoints/step-*/state.json")).read_text())["state"]
     (item,) = planned(root, [str(run.folder)]).items
-    assert item.work.steps == 30 - state["step"]
+    assert item.work.steps == 3 * run.recipe.epochs - state["step"]
     assert item.work.half_way
     subprocess.run(command, check=True, capture_output=True)
     (folder / "record.json").unlink()  # as if it had been killed between its end and its record
@@ -266,6 +275,7 @@ def test_more_devices_never_take_longer_than_one_and_no_longer_than_all_runs(sec
         assert wall == max(seconds, default=0)
 
 
+@pytest.mark.usefixtures("ten_epochs")
 def test_a_real_probe_fills_the_plan(root):
     """Twenty steps and a few batches on this processor; the plan reckons with the medians that were written."""
     items = judge(choose_runs(["table0"], {"table0": small_experiment()}, Settings(seeds=2)), root)
@@ -277,7 +287,7 @@ def test_a_real_probe_fills_the_plan(root):
     assert noted["device"] == {"name": device_here().name, "gpu": False}
     assert noted["learn"] > noted["still"] > 0
     assert noted["evaluation"] > 0
-    assert noted["trainable"] == 592_517
+    assert noted["trainable"] == full().part.trainable["mini"]
     plan = planned(root, ["table0"], Settings(seeds=2))
     step = (noted["learn"] + noted["still"]) / 2
     assert plan.to_train[0].seconds == pytest.approx(30 * step + 10 * noted["evaluation"])
@@ -303,6 +313,7 @@ def test_a_probe_runs_in_bf16_and_for_other_methods():
         assert figures["learn"] > 0
 
 
+@pytest.mark.usefixtures("ten_epochs")
 def test_run_times_are_noted_for_snakemake(root):
     valid(root, full(0), **times(10, 2.0, beside=10.0))
     path, count = note_runtimes(planned(root, ["table0"], Settings(seeds=2)), root)
@@ -338,13 +349,15 @@ def test_several_tasks_have_their_own_clips_rows_and_epochs(tmp_path):
 def test_the_command_plans_without_torch_and_notes_what_it_found(root, monkeypatch):
     for name, value in blocked(root / "blocker").items():
         monkeypatch.setenv(name, f"{value}:{':'.join(sys.path)}")
-    valid(root, full(0), **times(10, 2.0, beside=10.0))
+    valid(root, full(0), **times(full().recipe.epochs, 2.0, beside=full().recipe.epochs * 2 * 0.5))
     said = cli(root, "table8", "--methods", "dg-sct", "--tasks", "ave", "--seeds", "1", "--gpus", "2", "--json")
     assert said.returncode == 0, said.stderr
     told = json.loads(said.stdout)
-    # One seed of both directions, A2V and V2A off; one is done. The rest is of 70 s each.
+    # One seed of both directions, A2V and V2A off; one is done. Each of the rest is as long: it ends with 2 evaluation batches.
     assert told["totals"]["to_train"] == 2
-    assert told["totals"]["wall_seconds"] == pytest.approx(65)
+    recipe = full().recipe
+    assert recipe.epochs == recipe.evaluate_every
+    assert told["totals"]["wall_seconds"] == pytest.approx(3 * recipe.epochs * 2.0 + 2 * 0.5)
     assert len(read_runtimes(root)) == 2
     said = cli(root, "fig8", "--no-write", "--tasks", "ave")
     assert said.returncode == 0

@@ -79,7 +79,7 @@ def test_on_ave_either_direction_alone_is_above_none(mechanism):
 @pytest.mark.parametrize("broken", ["guides", "alpha"])
 def test_what_breaks_the_mechanism_moves_a_number(mechanism, broken):
     for metric in ("miou_batch4", "fscore_batch4"):
-        ways = mechanism("avs-ms3", metric)
+        ways = mechanism("avs-s4", metric)
         values = [values for name, values in ways.items() if broken in name]
         whole = ways["as it is"]
         assert values
