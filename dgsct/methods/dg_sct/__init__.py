@@ -7,7 +7,7 @@ from dgsct.settings.options import ADAPTER, ATTENTION, ENCODERS, RECIPE
 from dgsct.settings.recipe import Group
 from dgsct.tasks import TASKS
 
-_SIZES = ("swin", "htsat", "head", "num_tokens", "reduction", "groups", "gate")
+_SIZES = ("swin", "htsat", "head", "num_tokens", "reduction", "groups")
 _AVS = ("audio_encoder", "mixup", "av_weight")
 # LAVisH*: without S, C and T; what is left of an adapter are its latent tokens and its place.
 _BARE = ("audio_block", "residual")
@@ -18,13 +18,16 @@ _AVE = Part(
     options=(*ATTENTION, *ADAPTER, *ENCODERS, "head", "gate_loss", *RECIPE),
     inputs=frames_and_sound,
     encoders=("swin", "htsat"),
-    sizes=_SIZES,
+    sizes=(*_SIZES, "gate"),
     trainable={"paper": 201_160_647, "mini": 421_077},
     counted=True,
 )
 # At mini scale channel attention learns at four times the common rate: else its maps are still the same for all channels
 # when the training ends, and alpha matters to nothing.
 _CHANNELS = Group("*.attention.channel.*", lr=1.2e-2, optional=True)
+# Most pixels are silent: where all weights behind the decoder's last ReLU start with one sign, each of its few channels falls
+# to zero before the weights turn, and masks stay empty. So what scores (there, and in spatial attention) learns faster.
+_SCORES = Group("*.score.*", lr=3e-2)
 # In S4 the release trains HTS-AT at the rate of everything else, 3e-4. At mini rates Adam would move each entry of the mel
 # matrix, a few thousandths, by more than itself in a few steps.
 _HTSAT = Group("backbone.encoders.htsat.*", lr=1e-6)
@@ -34,8 +37,8 @@ _S4 = Part(
     options=(*ATTENTION, *ADAPTER, *ENCODERS, *_AVS, *RECIPE),
     inputs=frames_and_sound,
     encoders=("swin", "htsat"),
-    sizes=(*_SIZES, "pvt"),
-    recipes={"mini": replace(TASKS["avs-s4"].recipes["mini"], groups=(_HTSAT, _CHANNELS))},
+    sizes=(*_SIZES, "inner_gate", "pvt"),
+    recipes={"mini": replace(TASKS["avs-s4"].recipes["mini"], groups=(_HTSAT, _SCORES, _CHANNELS))},
     trainable={"paper": 365_993_560, "mini": 1_450_128},
 )
 _MS3 = replace(
