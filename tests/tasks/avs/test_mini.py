@@ -108,7 +108,8 @@ def test_each_thing_has_a_look_and_a_sound_of_its_own():
 @pytest.mark.parametrize("split", SPLITS)
 def test_in_s4_one_thing_sounds_at_a_time_and_that_of_the_category_first(split):
     scenes = scenes_of("avs-s4", split)
-    for i, scene in enumerate(scenes):
+    before = sum(SIZES["avs-s4"][other] for other in SPLITS[: SPLITS.index(split)])
+    for i, scene in enumerate(scenes, before):
         (first,) = [s for s, (_, heard) in zip(scene.sources, moments(scene), strict=True) if heard[0]]
         assert (first.look, first.sound) == THINGS["avs-s4"][i % 6]
         # The sound of the clip as a whole names all things, and only that of a frame tells which of them is meant in it.
@@ -141,7 +142,7 @@ def test_what_is_on_screen_sounds_more_often_than_not(task):
         print(f"{task} {split}: {100 * share:.0f} % of what is on screen sounds")
         assert share > 0.6
         things = [seen & heard for scene in scenes for seen, heard in moments(scene)]
-        assert np.sum(things) > 0.6 * np.sum([seen for scene in scenes for seen, _ in moments(scene)])
+        assert np.sum(things) >= 0.6 * np.sum([seen for scene in scenes for seen, _ in moments(scene)])
 
 
 def mean_iou(predicted: np.ndarray, masks: np.ndarray) -> float:
