@@ -177,8 +177,8 @@ ENTRIES: tuple[Entry, ...] = (
         release="in training the normalised spectrogram of each second is mixed with that of the mirrored place in the batch, "
         "weights from Beta(0.5, 0.5); masks and frames are not mixed",
         effect="every second sound is rather another clip's, so training teaches to mistrust the ears; absent in evaluation",
-        size="11.7 points of mIoU on S4 (DG-SCT at mini scale, three seeds, 2026-12-01: 54.0 with it, 65.8 without; late "
-        "fusion on MS3: 55.3 and 55.7); not known at full size",
+        size="11.7 points of mIoU on S4 (DG-SCT at an earlier mini scale, three seeds, 2026-12-01: 54.0 with it, 65.8 "
+        "without; late fusion on MS3: 55.3 and 55.7); not known at full size",
         option="mixup", values=pick(True, False, False), tasks=AVS,
         note="happens in train mode only, so `freeze_mode=eval` takes it away where HTS-AT is frozen; off under every protocol "
         "at mini scale, where training is too short for it",
