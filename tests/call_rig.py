@@ -5,11 +5,15 @@ import sys
 import traceback
 from contextlib import chdir
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer
 
 from dgsct.cli import main
+
+typer.main.get_command = cache(typer.main.get_command)  # the commands are built once for all calls, not anew for each
 
 
 @dataclass(frozen=True)

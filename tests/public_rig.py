@@ -1,7 +1,10 @@
 """Files in the exact public layouts, with random numbers under the public keys (no public file lies here)."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, wraps
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -14,6 +17,7 @@ from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.methods.dg_sct.avs import build as build_segmentation
 from dgsct.models.keys import to_public
 from dgsct.models.keys_avs import baseline_rules, segmentation_rules
+from dgsct.ops.shapes import shapes_only
 from dgsct.runs.resolve import resolve_options
 from dgsct.settings.scales import MINI, PAPER, PvtSizes, ResnetSizes, Scale, SwinSizes, VggishSizes
 from dgsct.tasks import get_task
@@ -33,6 +37,17 @@ TINY = replace(
 )
 
 
+def anew(entries: Callable[..., dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
+    """Drawn once for each choice of arguments (of small scales); whoever asks gets tensors of his own."""
+    kept = cache(entries)
+
+    @wraps(entries)
+    def asked(*arguments: Any, **named: Any) -> dict[str, Tensor]:
+        return {key: tensor.clone() for key, tensor in kept(*arguments, **named).items()}
+
+    return asked
+
+
 def drawn(shapes: dict[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
     """Random numbers in the given shapes and dtypes; counters get a number of their own."""
     draw = torch.Generator().manual_seed(seed)
@@ -42,6 +57,7 @@ def drawn(shapes: dict[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
     }
 
 
+@anew
 def encoder_entries(encoder: str, scale: Scale, naming: str = "0.6", seed: int = 0) -> dict[str, Tensor]:
     """A public encoder's state dict: Swin-V2 in timm 0.6 (with masks) or 1.0 naming, HTS-AT with masks and indices."""
     ours = module_of(encoder, scale).state_dict()
@@ -54,9 +70,10 @@ def encoder_entries(encoder: str, scale: Scale, naming: str = "0.6", seed: int =
     return values if new else values | stored_buffers(encoder, getattr(scale, encoder))
 
 
+@anew
 def release_entries(scale: Scale, seed: int = 0) -> dict[str, Tensor]:
     """The AVE release's state dict: 2,646 entries at paper scale."""
-    with torch.device("meta"):
+    with shapes_only():
         shapes = to_public(DGSCT(get_task("ave").at(scale), Options()).state_dict())
     entries = drawn(shapes, seed)
     for encoder in ("swin", "htsat"):
@@ -64,9 +81,10 @@ def release_entries(scale: Scale, seed: int = 0) -> dict[str, Tensor]:
     return entries
 
 
+@anew
 def segmentation_entries(task: str, scale: Scale, seed: int = 0) -> dict[str, Tensor]:
     """The AVS release's state dict of a setting: 3,867 entries at paper scale."""
-    with torch.device("meta"):
+    with shapes_only():
         model = build_segmentation(task, get_task(task).at(scale), resolve_options(task, "dg-sct", "release", {}))
         shapes = to_public(model.state_dict(), 2, segmentation_rules)
     entries = drawn(shapes, seed)
@@ -75,9 +93,10 @@ def segmentation_entries(task: str, scale: Scale, seed: int = 0) -> dict[str, Te
     return entries
 
 
+@anew
 def baseline_entries(method: str, scale: Scale) -> dict[str, Tensor]:
     """AVSBench's state dict, without VGGish: 1,190 entries with PVT-v2-b5, 630 with ResNet-50."""
-    with torch.device("meta"):
+    with shapes_only():
         shapes = to_public(
             AVSBaseline("avs-s4", scale, resolve_options("avs-s4", method, "release", {})).state_dict(), 1, baseline_rules
         )

@@ -5,9 +5,12 @@ else is refused with the keys by name. What is particular to an encoder stands i
 of `dgsct.encoders.layouts`, which is found by the encoder's name.
 """
 
+from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +21,7 @@ from dgsct.encoders.public_file import RECOMPUTABLE, PublicFile
 from dgsct.encoders.state_dicts import some
 from dgsct.encoders.tensor_files import fit, form
 from dgsct.errors import DgsctError
+from dgsct.ops.shapes import shapes_only
 from dgsct.settings.scales import PAPER, Scale
 
 
@@ -41,8 +45,14 @@ def file_of(encoder: str) -> PublicFile:
 
 def module_of(encoder: str, scale: Scale) -> nn.Module:
     """The encoder on the meta device: keys, shapes and dtypes without memory."""
-    with torch.device("meta"):
+    with shapes_only():
         return file_of(encoder).encoder(getattr(scale, encoder))
+
+
+@cache
+def _entries_of(encoder: str, scale: Scale) -> Mapping[str, Tensor]:
+    """Keys and shapes of the encoder's state dict, built once for all files of a call."""
+    return MappingProxyType(module_of(encoder, scale).state_dict())
 
 
 def public_key(encoder: str, key: str) -> str:
@@ -143,7 +153,7 @@ def fit_encoder(path: Path, encoder: str, scale: Scale, given: dict[str, Tensor]
         raise DgsctError(f"{path} is {other}, not {file.title}; give the file of {file.title}")
     given = _bare(path, file, given)
     naming = file.naming(path, given, sizes) if file.naming else next(iter(file.namings))
-    ours = module_of(encoder, scale).state_dict()
+    ours = _entries_of(encoder, scale)
     places = {key: file.namings[naming](key) for key in ours}
     expected = {places[key]: tensor for key, tensor in ours.items()}
     given = {key: tensor for key, tensor in given.items() if key not in file.classifier}

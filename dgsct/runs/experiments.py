@@ -71,7 +71,7 @@ class Cell:
     no_run: str = ""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # the fast one where there is libyaml
     """Safe YAML that refuses a key given twice instead of taking the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

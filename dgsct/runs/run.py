@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import import_module
@@ -165,10 +166,10 @@ class Run:
         """
         if self.kind == "yardstick":
             raise UsageError(f"method {self.method!r} is a yardstick without a model; choose one that trains")
-        import torch
+        from dgsct.ops.shapes import shapes_only
 
         module = cast(Builds, import_module(self.part.module))
-        with torch.device("meta" if meta else torch.get_default_device()):
+        with shapes_only() if meta else nullcontext():
             return module.build(self.task, self.sizes, self.options, **options)
 
     def resolved(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import torch
 
 from dgsct.methods.dg_sct.ave import DGSCT
 from dgsct.models.keys import from_public, to_public
+from dgsct.ops.shapes import shapes_only
 from dgsct.settings import scales
 from dgsct.tasks import get_task
 from dgsct.tasks.ave.options import AveOptions as Options
@@ -22,7 +23,7 @@ AUDIO = [shape for shape, n in zip([(4096, 96), (1024, 192), (256, 384), (64, 76
 
 @pytest.fixture(scope="module")
 def public() -> dict[str, torch.Tensor]:
-    with torch.device("meta"):
+    with shapes_only():
         return to_public(DGSCT(PAPER, Options()).state_dict())
 
 

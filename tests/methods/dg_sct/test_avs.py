@@ -7,6 +7,7 @@ from avs_golden import SIDE, TINY
 from dgsct.methods.dg_sct.avs import DGSCTSegmentation
 from dgsct.methods.dg_sct.avs import build as build_at
 from dgsct.models.adapter import NoAdapter
+from dgsct.ops.shapes import shapes_only
 from dgsct.runs.resolve import resolve_options
 from dgsct.settings.scales import PAPER, Scale
 from dgsct.tasks import get_task
@@ -26,7 +27,7 @@ def options(task: str, protocol: str = "release", method: str = "dg-sct", **over
 
 @pytest.fixture(scope="module", params=["avs-s4", "avs-ms3"])
 def full(request) -> tuple[str, DGSCTSegmentation]:
-    with torch.device("meta"):
+    with shapes_only():
         return request.param, build(request.param, PAPER, options(request.param))
 
 
@@ -90,7 +91,7 @@ def test_parameters_that_receive_gradient(stepped):
     """By name, so that the count at full size follows."""
     task, model = stepped
     learning = {name for name, p in model.named_parameters() if p.grad is not None}
-    with torch.device("meta"):
+    with shapes_only():
         full = build(task, PAPER, options(task))
     assert sum(p.numel() for name, p in full.named_parameters() if name in learning) == LEARNING[task]
     htsat = {name for name in learning if ".htsat." in name}
@@ -156,7 +157,7 @@ def test_no_direction_leaves_each_encoder_alone(batch):
 
 def test_lavish_star_has_no_attention_and_no_temporal_module():
     star = options("avs-s4", method="lavish-star")
-    with torch.device("meta"):
+    with shapes_only():
         model = build("avs-s4", PAPER, star)
     assert (star.S, star.C, star.T, star.audio_encoder) == (False, False, False, "trained")
     assert size(model, *ADAPTERS) == 188_505_720 - 86_394_288
