@@ -25,11 +25,13 @@ class Said:
     err: str
 
 
-def call(folder: Path, *arguments: object) -> Said:
-    """`dgsct ARGUMENTS` with `folder` as the working directory."""
+def call(folder: Path, *arguments: object, **env: str) -> Said:
+    """`dgsct ARGUMENTS` with `folder` as the working directory, and `env` beside this process's environment."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, chdir(folder):
         patch.setattr(sys, "argv", ["dgsct", *map(str, arguments)])
+        for name, value in env.items():
+            patch.setenv(name, value)
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
         try:

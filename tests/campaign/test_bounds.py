@@ -1,12 +1,11 @@
 """Lower bounds: what is counted on the meta device, what follows from it by hand, and that a measured time still wins."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
+from call_rig import call
 from results_rig import place, times
 
 from dgsct.campaign.bounds import GPUS, Counts, StepMacs, kind_of_step, rates
@@ -217,25 +216,22 @@ def test_what_is_computed_again_counts(monkeypatch):
 
 
 def plan_cli(root, *arguments):
-    command = [sys.executable, "-m", "dgsct.cli", "plan", *arguments, "--scale", "paper", "--seeds", "1", "--no-write"]
-    return subprocess.run(
-        [*command, "--results", str(root)], cwd=root, capture_output=True, text=True, timeout=300, check=False
-    )
+    return call(root, "plan", *arguments, "--scale", "paper", "--seeds", "1", "--no-write", "--results", root)
 
 
 def test_the_command_counts_once(tmp_path):
     target = [str(run_of("late-fusion").folder), "--gpu", "A100", "--json"]
     first = plan_cli(tmp_path, *target)
-    assert first.returncode == 0, first.stderr
-    assert "counting the steps of 1 setting, some seconds each, once" in first.stderr
+    assert first.code == 0, first.err
+    assert "counting the steps of 1 setting, some seconds each, once" in first.err
     again = plan_cli(tmp_path, *target)
-    assert "counting" not in again.stderr
-    answer = json.loads(again.stdout)
-    assert answer["groups"] == json.loads(first.stdout)["groups"]
+    assert "counting" not in again.err
+    answer = json.loads(again.out)
+    assert answer["groups"] == json.loads(first.out)["groups"]
     assert answer["groups"][0]["lower_bound"]["seconds"] > 0
     kept = tmp_path / "plan" / "macs-paper.json"
     kept.write_text("[1]")
-    assert json.loads(plan_cli(tmp_path, *target).stdout)["groups"] == answer["groups"]
+    assert json.loads(plan_cli(tmp_path, *target).out)["groups"] == answer["groups"]
 
 
 @pytest.mark.parametrize(
@@ -247,9 +243,9 @@ def test_the_command_counts_once(tmp_path):
 )
 def test_the_command_refuses_a_wrong_rate(tmp_path, options, sentence):
     done = plan_cli(tmp_path, "table1", *options)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(sentence)
-    assert done.stderr.count("\n") == 1
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(sentence)
+    assert done.err.count("\n") == 1
 
 
 def test_every_run_of_the_harness_has_a_kind_that_is_counted(tmp_path):

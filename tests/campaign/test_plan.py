@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from call_rig import call
 from hypothesis import given
 from hypothesis import strategies as st
 from results_rig import place, place_corrupt, place_failure, place_given_up, place_stale, small_experiment, times
@@ -323,9 +324,8 @@ def test_run_times_are_noted_for_snakemake(root):
     assert "history of 1 record" in path.read_text()
 
 
-def cli(root, *arguments, env=None):
-    command = [sys.executable, "-m", "dgsct.cli", "plan", *arguments, "--results", str(root)]
-    return subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=120, check=False)
+def cli(root, *arguments):
+    return call(root, "plan", *arguments, "--results", root)
 
 
 def test_several_tasks_have_their_own_clips_rows_and_epochs(tmp_path):
@@ -350,7 +350,9 @@ def test_the_command_plans_without_torch_and_notes_what_it_found(root, monkeypat
     for name, value in blocked(root / "blocker").items():
         monkeypatch.setenv(name, f"{value}:{':'.join(sys.path)}")
     valid(root, full(0), **times(full().recipe.epochs, 2.0, beside=full().recipe.epochs * 2 * 0.5))
-    said = cli(root, "table8", "--methods", "dg-sct", "--tasks", "ave", "--seeds", "1", "--gpus", "2", "--json")
+    words = ("table8", "--methods", "dg-sct", "--tasks", "ave", "--seeds", "1", "--gpus", "2", "--json", "--results", root)
+    command = [sys.executable, "-m", "dgsct.cli", "plan", *words]
+    said = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=False)
     assert said.returncode == 0, said.stderr
     told = json.loads(said.stdout)
     # One seed of both directions, A2V and V2A off; one is done. Each of the rest is as long: it ends with 2 evaluation batches.
@@ -360,27 +362,27 @@ def test_the_command_plans_without_torch_and_notes_what_it_found(root, monkeypat
     assert told["totals"]["wall_seconds"] == pytest.approx(3 * recipe.epochs * 2.0 + 2 * 0.5)
     assert len(read_runtimes(root)) == 2
     said = cli(root, "fig8", "--no-write", "--tasks", "ave")
-    assert said.returncode == 0
+    assert said.code == 0
     assert len(read_runtimes(root)) == 2
-    assert said.stdout.splitlines()[0].split()[:4] == ["task", "method", "setting", "done"]
-    assert said.stdout.splitlines()[-1].startswith("6 runs to train, 1 done: about 6 CPU-minutes")
+    assert said.out.splitlines()[0].split()[:4] == ["task", "method", "setting", "done"]
+    assert said.out.splitlines()[-1].startswith("6 runs to train, 1 done: about 6 CPU-minutes")
 
 
 def test_the_command_probes_once_at_mini_scale(root):
     first = cli(root, str(Run.make("ave", "late-fusion").folder))
-    assert first.returncode == 0, first.stderr
-    assert "probe 1 of 1: ave late-fusion default" in first.stderr
-    assert first.stdout.splitlines()[-1].startswith("1 run to train, 0 done: about ")
+    assert first.code == 0, first.err
+    assert "probe 1 of 1: ave late-fusion default" in first.err
+    assert first.out.splitlines()[-1].startswith("1 run to train, 0 done: about ")
     second = cli(root, str(Run.make("ave", "late-fusion").folder))
-    assert second.stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
-    assert "probe 1" not in second.stderr
+    assert second.out.splitlines()[-1] == first.out.splitlines()[-1]
+    assert "probe 1" not in second.err
     assert len(probes(root, "mini")) == 1
 
 
 def test_at_full_size_without_a_gpu_nothing_is_probed_by_itself(tmp_path):
     said = cli(tmp_path, "runs/paper/release/ave/late-fusion/default/s0", "--scale", "paper")
-    assert said.returncode == 0
-    assert "not measured: how long a step of" in said.stdout
+    assert said.code == 0
+    assert "not measured: how long a step of" in said.out
     assert [path.name for path in tmp_path.rglob("*.*")] == ["macs-paper.json"]  # counts, no times
 
 

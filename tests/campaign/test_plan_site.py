@@ -1,8 +1,8 @@
 """What a plan takes from the site file: several GPUs for a run, and how much disk stays taken."""
 
 import json
-import subprocess
-import sys
+
+from call_rig import Said, call
 
 from dgsct.campaign.plan import judge, make_plan
 from dgsct.campaign.plan_report import plain_plan, plan_json
@@ -39,13 +39,12 @@ def test_the_command_reads_the_site_file(tmp_path):
     (tmp_path / "good.yaml").write_text('runs: {"*/dg-sct": {gpus: 2}}')
     (tmp_path / "bad.yaml").write_text('runs: {"*/dg-stc": {gpus: 2}}')
 
-    def plan(site: str) -> subprocess.CompletedProcess:
-        words = ["plan", "table1", "--scale", "paper", "--tasks", "ave", "--seeds", "1", "--no-probe", "--no-write", "--json"]
-        command = [sys.executable, "-m", "dgsct.cli", *words, "--site", site]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    def plan(site: str) -> Said:
+        words = ["table1", "--scale", "paper", "--methods", "dg-sct,majority-class", "--seeds", "1", "--no-probe", "--no-write"]
+        return call(tmp_path, "plan", *words, "--json", "--site", site)
 
-    told = json.loads(plan("good.yaml").stdout)
-    assert {run["gpus"] for run in told["runs"] if "/dg-sct/" in run["run"]} == {2}
+    told = json.loads(plan("good.yaml").out)
+    assert {run["run"].split("/")[4]: run["gpus"] for run in told["runs"]} == {"dg-sct": 2, "majority-class": 0}
     done = plan("bad.yaml")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("dgsct: bad.yaml: runs.*/dg-stc: no method is called 'dg-stc'; did you mean 'dg-sct'?")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("dgsct: bad.yaml: runs.*/dg-stc: no method is called 'dg-stc'; did you mean 'dg-sct'?")

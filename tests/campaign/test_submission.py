@@ -1,11 +1,10 @@
 """What a profile would submit, as Snakemake itself plans it: kinds of jobs, what each asks for, and why there is no answer."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import yaml
+from call_rig import call
 
 from dgsct.campaign.runtimes import write_runtimes
 
@@ -13,8 +12,7 @@ RUN = "runs/paper/release/ave/{}/default/s0"
 
 
 def plan(folder, *arguments):
-    command = [sys.executable, "-m", "dgsct.cli", "plan", *arguments, "--no-probe"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    return call(folder, "plan", *arguments, "--no-probe")
 
 
 @pytest.fixture
@@ -38,8 +36,8 @@ def test_the_jobs_of_a_table_at_full_size(world):
     write_runtimes(world / "results", {RUN.format("dg-sct"): (6000.0, "history of 3 records")})
     options = ["--scale", "paper", "--seeds", "1", "--methods", "dg-sct,late-fusion,majority-class", "--site", "my_site.yaml"]
     done = plan(world, "table1", *options, "--profile", "slurm", "--json", "--no-write")
-    assert done.returncode == 0, done.stderr
-    submission = json.loads(done.stdout)["submission"]
+    assert done.code == 0, done.err
+    submission = json.loads(done.out)["submission"]
     kinds = {(kind["rule"], *kind["of"]): kind for kind in submission["kinds"]}
     assert kinds.keys() == {
         ("prepare", "ave"),
@@ -60,8 +58,8 @@ def test_the_jobs_of_a_table_at_full_size(world):
 def test_short_runs_are_previewed_in_their_bundles(tmp_path):
     """As sbatch hears it (tests/workflow/test_submission.py): fifteen runs of 30 minutes in bundles of ten and five."""
     done = plan(tmp_path, "table1", "--tasks", "ave", "--seeds", "2", "--profile", "slurm", "--no-write")
-    assert done.returncode == 0, done.stderr
-    _, jobs = done.stdout.split("\n\n")
+    assert done.code == 0, done.err
+    _, jobs = done.out.split("\n\n")
     heads, *rows, last = jobs.splitlines()
     assert heads.split() == ["jobs", "rule", "of", "runs/job", "CPUs", "memory", "time", "limit", "GPUs", "partition"]
     bundles = [row for row in rows if " train " in row]
@@ -88,6 +86,6 @@ def test_short_runs_are_previewed_in_their_bundles(tmp_path):
 )
 def test_why_there_is_no_preview(tmp_path, options, code, sentence):
     done = plan(tmp_path, RUN.format("majority-class"), "--scale", "paper", *options)
-    assert done.returncode == code
-    assert done.stderr.splitlines()[-1].startswith(f"dgsct: {sentence}")
-    assert "Traceback" not in done.stderr
+    assert done.code == code
+    assert done.err.splitlines()[-1].startswith(f"dgsct: {sentence}")
+    assert "Traceback" not in done.err

@@ -1,12 +1,11 @@
 """Whole checkpoints: the authors' layout and ours, both ways and to the bit, and models that start from either."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from call_rig import Said, call
 from golden_rig import TINY, assert_golden, fill_public, tone_and_noise, wave_sin
 from public_rig import TINY as SHIFTED
 from public_rig import encoder_entries, release_entries, same, write
@@ -256,22 +255,21 @@ def test_every_encoder_is_converted(tmp_path, encoder):
     assert same(encoder_state(tmp_path, "mini", encoder, expected), expected)
 
 
-def command(*arguments) -> subprocess.CompletedProcess:
-    done = subprocess.run([sys.executable, "-m", "dgsct.cli", *map(str, arguments)], capture_output=True, text=True)
-    assert "Traceback" not in done.stdout + done.stderr
-    return done
-
-
 def test_the_command_line_converts_and_refuses(trained, tmp_path):
+    def command(*arguments: object) -> Said:
+        done = call(tmp_path, *arguments)
+        assert "Traceback" not in done.out + done.err
+        return done
+
     public, ours = tmp_path / "public.pt", tmp_path / "ours.safetensors"
     done = command("convert", "ours-to-release", trained, public)
-    assert (done.returncode, done.stdout) == (0, f"{public}: {len(release_entries(MINI))} entries written\n")
-    assert command("convert", "release-to-ours", public, ours, "--scale", "mini").returncode == 0
+    assert (done.code, done.out) == (0, f"{public}: {len(release_entries(MINI))} entries written\n")
+    assert command("convert", "release-to-ours", public, ours, "--scale", "mini").code == 0
     assert run_of(ours) == (MINI_RUN, Path("results"))  # the file itself says what it is
     refused = command("convert", "swin", public, tmp_path / "x.safetensors")
-    assert refused.returncode == 1
-    assert refused.stderr.startswith(f"dgsct: {public} is a whole model's checkpoint (use `dgsct convert release-to-ours`)")
-    assert command("convert", "swim", public, tmp_path / "x.safetensors").returncode == 2
+    assert refused.code == 1
+    assert refused.err.startswith(f"dgsct: {public} is a whole model's checkpoint (use `dgsct convert release-to-ours`)")
+    assert command("convert", "swim", public, tmp_path / "x.safetensors").code == 2
     assert not (tmp_path / "x.safetensors").exists()
 
 

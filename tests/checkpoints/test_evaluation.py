@@ -2,12 +2,11 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from call_rig import call
 from PIL import Image
 
 from dgsct.checkpoints.convert import ours_to_release, release_to_ours, run_of
@@ -137,12 +136,11 @@ def test_what_cannot_be_evaluated_is_one_sentence(trained, tmp_path, run, name, 
 
 
 def test_the_command_line_prints_and_writes(trained, evaluated, tmp_path):
-    command = [sys.executable, "-m", "dgsct.cli", "evaluate", "ave", "--checkpoint", str(trained[0]), "--out", "out"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = call(tmp_path, "evaluate", "ave", "--checkpoint", trained[0], "--out", "out")
+    assert done.code == 0, done.err
     for name, value in evaluated.metrics.items():
-        assert f"{name} {value:.4f}" in done.stdout.splitlines()
+        assert f"{name} {value:.4f}" in done.out.splitlines()
     for c in evaluated.details.classes:
-        assert any(line.startswith(c.name) and line.split()[-1] == str(c.predicted) for line in done.stdout.splitlines())
-    assert "2 of 2 batches" in done.stdout
+        assert any(line.startswith(c.name) and line.split()[-1] == str(c.predicted) for line in done.out.splitlines())
+    assert "2 of 2 batches" in done.out
     assert (tmp_path / "out/confusion.png").stat().st_size > 10_000

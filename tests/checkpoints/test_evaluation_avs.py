@@ -2,14 +2,13 @@
 
 import csv
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from avs_rig import COUNTS, SIDE, T, write_packed
+from call_rig import call
 
 from dgsct.checkpoints.convert import run_of
 from dgsct.checkpoints.evaluation import Evaluation, evaluate, print_evaluation, write_evaluation
@@ -135,8 +134,6 @@ def test_best_median_and_worst_by_rule():
 
 @pytest.mark.parametrize("arguments", [("runs/mini/release/ave/dg-sct/default/s0",), ("somewhere",)])
 def test_the_command_refuses_what_is_no_segmentation_run(tmp_path, arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "dgsct.cli", "masks", *arguments], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
+    done = call(tmp_path, "masks", *arguments)
+    assert done.code == 2
+    assert len(done.err.strip().splitlines()) == 1

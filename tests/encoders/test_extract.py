@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from avs_rig import COUNTS, T, write_packed
+from call_rig import Said, call
 
 from dgsct.data import extractors
 from dgsct.data.extractors import Extractor
@@ -281,20 +281,19 @@ def test_clips_without_features_are_left_out_counted_and_bound_the_metrics(root,
     assert metrics["miou_upper"] == pytest.approx(share * metrics["miou"] + 100 * (1 - share))
 
 
-def dgsct(folder: Path, *arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "dgsct.cli", "features", *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert "Traceback" not in done.stdout + done.stderr
+def dgsct(folder: Path, *arguments: object) -> Said:
+    done = call(folder, "features", *arguments)
+    assert "Traceback" not in done.out + done.err
     return done
 
 
 def test_the_command_line(root, archive, tmp_path):
     done = dgsct(tmp_path, "avs-s4", "vggish", "--scale", "mini")
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, str(Path("results") / PLACE))
+    assert (done.code, done.out.splitlines()[-1]) == (0, str(Path("results") / PLACE))
     extracted = open_features(root / PLACE).array.copy()
     write_pickle(archive, 3, as_published(examples_of(3)))
     done = dgsct(tmp_path, "avs-s4", "vggish", "--scale", "mini", "--results", root, "--from", archive)
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert list(open_features(root / PLACE).place) == [name_of(3)]
     assert not np.array_equal(open_features(root / PLACE).array[0], extracted[3])
     for arguments, said in (
@@ -303,9 +302,9 @@ def test_the_command_line(root, archive, tmp_path):
         (("avs-s4", "vggish", "--scale", "huge"), f"unknown scale 'huge'; choose one of: {', '.join(SCALES)}"),
     ):
         done = dgsct(tmp_path, *arguments)
-        assert done.returncode == 2
-        assert done.stderr.startswith(f"dgsct: {said}")
-        assert done.stderr.count("\n") == 1
+        assert done.code == 2
+        assert done.err.startswith(f"dgsct: {said}")
+        assert done.err.count("\n") == 1
 
 
 IMPLAUSIBLE = {

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from call_rig import call
 from public_rig import encoder_entries, write
 
 from dgsct.encoders.sources import ENDINGS, VARIABLE, WEIGHTS, fetch, place_of
@@ -168,15 +169,9 @@ def test_states_of_a_public_file(tmp_path, monkeypatch):
     assert "not finite in 'sed_model.layers.1.blocks.0.norm1.weight'" in wrong.text
 
 
-def dgsct(folder, *arguments, **env) -> subprocess.CompletedProcess:
-    command = [sys.executable, *env.pop("python", ()), "-m", "dgsct.cli", *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True)
-    assert "Traceback" not in done.stdout + done.stderr
-    return done
-
-
 def test_the_list_needs_no_torch_and_says_everything(tmp_path):
-    done = dgsct(tmp_path, "weights", python=("-X", "importtime"), **{VARIABLE: "nowhere"})
+    command = [sys.executable, "-X", "importtime", "-m", "dgsct.cli", "weights"]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, VARIABLE: "nowhere"}, capture_output=True, text=True)
     assert done.returncode == 0
     assert not any(line.rsplit("|", 1)[-1].strip() in ("torch", "timm") for line in done.stderr.splitlines())
     for weights in WEIGHTS.values():
@@ -194,14 +189,16 @@ def test_the_list_needs_no_torch_and_says_everything(tmp_path):
 def test_a_wrong_file_fails_the_list(tmp_path):
     (tmp_path / "weights").mkdir()
     torch.save({"a": torch.ones(1)}, tmp_path / "weights/swinv2_large_window12_192_22k.pth")
-    done = dgsct(tmp_path, "weights", **{VARIABLE: ""})
-    assert done.returncode == 1
-    assert "state: wrong: weights/swinv2_large_window12_192_22k.pth is no file of Swin-V2 (timm 1.0): it lacks " in done.stdout
-    assert "it has the unknown 'a'" in done.stdout
+    done = call(tmp_path, "weights", **{VARIABLE: ""})
+    assert (done.code, done.err) == (1, "")
+    assert "state: wrong: weights/swinv2_large_window12_192_22k.pth is no file of Swin-V2 (timm 1.0): it lacks " in done.out
+    assert "it has the unknown 'a'" in done.out
 
 
 def test_fetching_without_a_network_or_a_source_is_one_sentence(tmp_path):
-    done = dgsct(tmp_path, "weights", "--fetch", "swin", HF_HUB_OFFLINE="1", **{VARIABLE: "there"})
+    command = [sys.executable, "-m", "dgsct.cli", "weights", "--fetch", "swin"]
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", VARIABLE: "there"}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("dgsct: cannot fetch swinv2_large_window12_192_22k (")
     assert done.stderr.count("\n") == 1

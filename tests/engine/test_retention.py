@@ -2,11 +2,11 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from avs_rig import write_world
+from call_rig import call
 from toy_rig import clone, worker
 
 from dgsct.checkpoints.save_masks import save_masks
@@ -95,7 +95,6 @@ def test_a_run_that_is_stopped_keeps_what_it_goes_on_from(mini_world, tmp_path, 
 
 
 def test_a_wrong_word_for_what_stays_is_one_sentence(tmp_path):
-    command = [sys.executable, "-m", "dgsct.cli", "run", "ave", "late-fusion", "--keep", "all"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr == "dgsct: --keep 'all' must be one of: weights, record\n"
+    done = call(tmp_path, "run", "ave", "late-fusion", "--keep", "all")
+    assert done.code == 2
+    assert done.err == "dgsct: --keep 'all' must be one of: weights, record\n"

@@ -1,12 +1,11 @@
 """Failures: which count, when two are the same, the failed record, and how it is cleared."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 from avs_rig import write_world
+from call_rig import call
 
 from dgsct.atomic import write_text_atomic
 from dgsct.checkpoints.save_masks import save_masks
@@ -187,9 +186,6 @@ def test_a_figure_of_masks_is_drawn_without_a_failed_run(root, fail):
 
 def test_the_command(root, fail):
     fail(), fail()
-    retry = [sys.executable, "-m", "dgsct.cli", "retry", "--results", str(root)]
-    done = subprocess.run(retry, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == str(root / RUN.folder)
+    assert call(root, "retry", "--results", root).out.strip() == str(root / RUN.folder)
     assert not (root / RUN.folder / "record.json").exists()
-    done = subprocess.run(retry, capture_output=True, text=True, check=True)
-    assert "no run has a noted failure" in done.stderr
+    assert "no run has a noted failure" in call(root, "retry", "--results", root).err

@@ -1,7 +1,6 @@
 """What stands beside a record: its metrics come from it, today's and those of tomorrow; nothing else is taken for it."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +9,7 @@ from types import ModuleType
 
 import pytest
 from avs_rig import write_world
+from call_rig import call
 
 from dgsct.data.units import Units, read_units, write_units
 from dgsct.engine.execute import execute
@@ -213,23 +213,22 @@ def test_the_command(tmp_path):
     names = ("all-foreground", "centre-prior")
     folders = [execute(Run("avs-s4", name), tmp_path).parent for name in names]
     edit(folders[1] / "record.json", fscore_frame=1.5)
-    command = [sys.executable, "-m", "dgsct.cli", "remeasure", "--results", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    first, second = done.stdout.splitlines()
+    done = call(tmp_path, "remeasure", "--results", tmp_path)
+    assert done.code == 0, done.err
+    first, second = done.out.splitlines()
     assert first == f"{folders[0]}: nothing changed"
     assert second.startswith(f"{folders[1]}: fscore_frame 1.5 -> ")
     (folders[0] / "units.npz").unlink()
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stdout == f"{folders[1]}: nothing changed\n"
-    assert done.stderr.startswith(f"dgsct: {folders[0]}/units.npz cannot be read")
-    assert "Traceback" not in done.stderr
-    done = subprocess.run([*command[:4], str(tmp_path)], capture_output=True, text=True)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    done = call(tmp_path, "remeasure", "--results", tmp_path)
+    assert done.code == 1
+    assert done.out == f"{folders[1]}: nothing changed\n"
+    assert done.err.startswith(f"dgsct: {folders[0]}/units.npz cannot be read")
+    assert "Traceback" not in done.err
+    done = call(tmp_path, "remeasure", tmp_path)
+    assert (done.code, done.err.count("\n")) == (2, 1)
     empty = tmp_path / "empty"
-    done = subprocess.run([*command[:4], "--results", str(empty)], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, f"no run below {empty} has a record\n")
+    done = call(tmp_path, "remeasure", "--results", empty)
+    assert (done.code, done.err) == (0, f"no run below {empty} has a record\n")
 
 
 @pytest.mark.parametrize("damaged", [1, 2])

@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from call_rig import call
 from results_rig import place, place_corrupt, place_given_up, small_experiment
 
 from dgsct.publish import cells
@@ -34,8 +33,8 @@ def sources(value: Any, missing: bool = False) -> Iterator[dict]:
 def test_paths_of_the_committed_records_lead_from_the_root_to_them(repository, tmp_path):
     """Tables and figures typeset from the real records of the repository, as a user calls it."""
     for command, names in (("tables", ["table1", "table3", "table6"]), ("figures", ["fig8", "fig9"])):
-        call = [command, *names, "--results", "results/reference", "--out", tmp_path]
-        subprocess.run([sys.executable, "-m", "dgsct.cli", *call], cwd=repository, check=True, capture_output=True, timeout=120)
+        done = call(repository, command, *names, "--results", "results/reference", "--out", tmp_path)
+        assert done.code == 0, done.err
     seen = {}
     for path in tmp_path.glob("*.json"):
         # The records of fig9's runs are kept in the repository, their masks are not.
