@@ -1,12 +1,11 @@
 """Disk reckoned from sizes: against models, prepared clips and checkpoints that are really there."""
 
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
 import pytest
+from fork_rig import Forked
 from toy_rig import DG_SCT
 
 from dgsct.campaign.disk import (
@@ -18,27 +17,23 @@ from dgsct.campaign.disk import (
     feature_bytes,
 )
 from dgsct.campaign.step_times import StepTime
+from dgsct.encoders.public import module_of
 from dgsct.encoders.sources import WEIGHTS
 from dgsct.engine.checkpoint import KEEP
+from dgsct.engine.execute import main
 from dgsct.methods import METHODS
 from dgsct.runs.run import Run
 from dgsct.settings.scales import MINI, PAPER, SCALES
-from dgsct.tasks import TASKS
 from dgsct.tasks.ave.files import AVE
 from dgsct.tasks.avs.files import S4
 
 
-@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("scale", SCALES)
-def test_the_counts_are_those_of_the_models(scale, task):
-    runs = [Run.make(task, name, scale=scale) for name, method in METHODS.items() if task in method.tasks]
-    for run in (run for run in runs if run.kind == "trained"):
-        model = run.build(meta=True)
-        assert sum(p.numel() for p in model.parameters() if p.requires_grad) == run.part.trainable[scale], run
-        (encoders,) = [m for path, m in model.named_modules() if path.split(".")[-1] == "encoders"]
-        for encoder in run.part.encoders:
-            state = getattr(encoders, encoder).state_dict()
-            assert sum(t.numel() * t.element_size() for t in state.values()) == WEIGHTS[encoder].stored[scale]
+@pytest.mark.parametrize("encoder", WEIGHTS)
+def test_encoders_are_as_large_as_said(scale, encoder):
+    """How many numbers a model trains: conformance/test_methods.py."""
+    state = module_of(encoder, SCALES[scale]).state_dict()
+    assert sum(t.numel() * t.element_size() for t in state.values()) == WEIGHTS[encoder].stored[scale]
 
 
 def test_prepared_clips_are_as_large_as_said(mini_world):
@@ -59,9 +54,7 @@ def test_checkpoints_are_as_large_as_said(mini_world, tmp_path):
         (tmp_path / name).symlink_to(mini_world / name)
     run = Run.make("ave", "dg-sct")
     folder = tmp_path / run.folder / "checkpoints"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dgsct.engine.execute", str(tmp_path / run.folder)], stdout=subprocess.DEVNULL
-    )
+    process = Forked(lambda: main([str(tmp_path / run.folder)]), tmp_path / "said")
     while process.poll() is None and len(list(folder.glob("step-*"))) < KEEP:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)

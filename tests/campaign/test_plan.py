@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 from call_rig import call
+from fork_rig import Forked
 from hypothesis import given
 from hypothesis import strategies as st
 from results_rig import place, place_corrupt, place_failure, place_given_up, place_stale, small_experiment, times
@@ -21,6 +22,7 @@ from dgsct.campaign.probe import STEPS, probe
 from dgsct.campaign.runtimes import read_runtimes
 from dgsct.campaign.step_times import device_here, probe_file, probes, write_probe
 from dgsct.checksum import sha256_json
+from dgsct.engine.execute import main
 from dgsct.errors import UsageError
 from dgsct.records.provenance import processor
 from dgsct.runs.experiments import Settings, load_experiments
@@ -137,8 +139,11 @@ def test_of_a_stopped_run_only_the_rest_counts(root, epoch, batch, steps, evalua
 def test_a_real_run_that_was_stopped_and_then_one_that_is_over(root):
     run = Run.make("ave", "late-fusion")
     folder = root / run.folder
-    command = [sys.executable, "-m", "dgsct.engine.execute", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def start() -> Forked:
+        return Forked(lambda: main([str(folder)]), root / "said")
+
+    process = start()
     while process.poll() is None and not list(folder.glob("checkpoints/step-*")):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
@@ -147,11 +152,11 @@ def test_a_real_run_that_was_stopped_and_then_one_that_is_over(root):
     (item,) = planned(root, [str(run.folder)]).items
     assert item.work.steps == 3 * run.recipe.epochs - state["step"]
     assert item.work.half_way
-    subprocess.run(command, check=True, capture_output=True)
+    assert start().wait() == 0
     (folder / "record.json").unlink()  # as if it had been killed between its end and its record
     (item,) = planned(root, [str(run.folder)]).items
     assert (item.state, item.work.steps, item.work.evaluations) == ("missing", 0, 0)
-    subprocess.run(command, check=True, capture_output=True)
+    assert start().wait() == 0
     assert planned(root, [str(run.folder)]).to_train == []
 
 
@@ -307,8 +312,9 @@ def test_what_a_probe_has_to_measure(root):
     assert to_probe(items, root, "mini", exact=True) == [full(S="off")]
 
 
-def test_a_probe_runs_in_bf16_and_for_other_methods():
+def test_a_probe_runs_in_bf16_and_for_other_methods(monkeypatch):
     assert STEPS == 20
+    monkeypatch.setattr("dgsct.campaign.probe.STEPS", 6)
     for run in (full(precision="bf16"), Run.make("ave", "late-fusion", {"modality": "audio", "tile": 3}, "clean")):
         _, figures = probe(run)
         assert figures["learn"] > 0

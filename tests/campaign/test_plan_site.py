@@ -36,15 +36,27 @@ def test_weights_that_go_are_not_among_the_results(tmp_path):
 
 
 def test_the_command_reads_the_site_file(tmp_path):
-    (tmp_path / "good.yaml").write_text('runs: {"*/dg-sct": {gpus: 2}}')
-    (tmp_path / "bad.yaml").write_text('runs: {"*/dg-stc": {gpus: 2}}')
+    (tmp_path / "good.yaml").write_text('runs: {"*/linear-probe": {gpus: 2}}')
+    (tmp_path / "bad.yaml").write_text('runs: {"*/linear-prob": {gpus: 2}}')
 
     def plan(site: str) -> Said:
-        words = ["table1", "--scale", "paper", "--methods", "dg-sct,majority-class", "--seeds", "1", "--no-probe", "--no-write"]
+        words = [
+            "table1",
+            "--scale",
+            "paper",
+            "--methods",
+            "linear-probe,majority-class",
+            "--seeds",
+            "1",
+            "--no-probe",
+            "--no-write",
+        ]
         return call(tmp_path, "plan", *words, "--json", "--site", site)
 
     told = json.loads(plan("good.yaml").out)
-    assert {run["run"].split("/")[4]: run["gpus"] for run in told["runs"]} == {"dg-sct": 2, "majority-class": 0}
+    assert {run["run"].split("/")[4]: run["gpus"] for run in told["runs"]} == {"linear-probe": 2, "majority-class": 0}
     done = plan("bad.yaml")
     assert (done.code, done.out) == (2, "")
-    assert done.err.startswith("dgsct: bad.yaml: runs.*/dg-stc: no method is called 'dg-stc'; did you mean 'dg-sct'?")
+    assert done.err.startswith(
+        "dgsct: bad.yaml: runs.*/linear-prob: no method is called 'linear-prob'; did you mean 'linear-probe'?"
+    )

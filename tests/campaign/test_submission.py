@@ -5,10 +5,12 @@ import json
 import pytest
 import yaml
 from call_rig import call
+from results_rig import place, times
 
 from dgsct.campaign.runtimes import write_runtimes
+from dgsct.runs.run import Run
 
-RUN = "runs/paper/release/ave/{}/default/s0"
+FOLDER = "runs/paper/release/ave/{}/default/s0"
 
 
 def plan(folder, *arguments):
@@ -33,7 +35,9 @@ def world(tmp_path):
 
 
 def test_the_jobs_of_a_table_at_full_size(world):
-    write_runtimes(world / "results", {RUN.format("dg-sct"): (6000.0, "history of 3 records")})
+    write_runtimes(world / "results", {FOLDER.format("dg-sct"): (6000.0, "history of 3 records")})
+    for method in ("dg-sct", "late-fusion"):  # their steps are measured, so nothing is counted
+        place(world / "results", Run.make("ave", method, scale="paper", seed=1), **times(10, 2.0, 10.0, gpu="A100"))
     options = ["--scale", "paper", "--seeds", "1", "--methods", "dg-sct,late-fusion,majority-class", "--site", "my_site.yaml"]
     done = plan(world, "table1", *options, "--profile", "slurm", "--json", "--no-write")
     assert done.code == 0, done.err
@@ -85,7 +89,7 @@ def test_short_runs_are_previewed_in_their_bundles(tmp_path):
     ],
 )
 def test_why_there_is_no_preview(tmp_path, options, code, sentence):
-    done = plan(tmp_path, RUN.format("majority-class"), "--scale", "paper", *options)
+    done = plan(tmp_path, FOLDER.format("majority-class"), "--scale", "paper", *options)
     assert done.code == code
     assert done.err.splitlines()[-1].startswith(f"dgsct: {sentence}")
     assert "Traceback" not in done.err

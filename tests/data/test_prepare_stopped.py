@@ -7,11 +7,11 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from fork_rig import Forked, command_line
 
 from dgsct.data.packed import Packed
 from dgsct.data.prepare import prepare_set
@@ -24,9 +24,10 @@ from dgsct.tasks.generate import write_mini
 CLIPS = 40
 
 
-def start(raw: Path, out: Path, **options) -> subprocess.Popen:
-    command = [sys.executable, "-m", "dgsct.cli", "prepare", "ave", raw, out, "--scale", "mini", "--jobs", "2"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+def start(raw: Path, out: Path, said: Path) -> Forked:
+    """`dgsct prepare` in a process group of its own, by two processes of its own; what it says goes to the file `said`."""
+    prepare = command_line("prepare", "ave", raw, out, "--scale", "mini", "--jobs", 2)
+    return Forked(lambda: (os.setsid(), prepare()), said)
 
 
 def journal(out: Path) -> list[str]:
@@ -64,19 +65,18 @@ def taken_up(said: str) -> int:
     return int(found[1]) if found else 0
 
 
-def test_killed_at_random_moments(forty, forty_undisturbed, tmp_path, capsys):
+def test_killed_at_random_moments(forty, forty_undisturbed, tmp_path, tmp_path_factory, capsys):
     out, moments, reached = tmp_path / "packed", random.Random(7), 0
     for goal in sorted(moments.sample(range(3, 30), 2)):
-        work = start(forty, out)
+        work = start(forty, out, tmp_path_factory.mktemp("said") / "said")
         wait_for(lambda goal=goal: len(journal(out)) >= goal)
         time.sleep(moments.random() / 20)
         workers = children(work.pid)
-        work.kill()
-        said = work.communicate()[0]
-        assert work.returncode == -signal.SIGKILL
+        work.send_signal(signal.SIGKILL)
+        assert work.wait() == -signal.SIGKILL
         assert len(workers) == 2
         assert not out.exists()
-        assert taken_up(said) == reached  # what was written before the last kill was not decoded again
+        assert taken_up(work.said()) == reached  # what was written before the last kill was not decoded again
         reached = len(journal(out))
         wait_for(lambda workers=workers: not any(Path(f"/proc/{w}/cmdline").exists() for w in workers), 10)
     assert finish(forty, out, forty_undisturbed, capsys) == reached
@@ -87,32 +87,31 @@ def test_killed_at_random_moments(forty, forty_undisturbed, tmp_path, capsys):
     [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGINT, True)],
     ids=["SIGTERM", "SIGTERM to the group", "Ctrl-C"],
 )
-def test_a_signal_stops_it_in_a_sentence(forty, forty_undisturbed, tmp_path, capsys, number, group):
+def test_a_signal_stops_it_in_a_sentence(forty, forty_undisturbed, tmp_path, tmp_path_factory, capsys, number, group):
     out = tmp_path / "packed"
-    work = start(forty, out, start_new_session=True)
+    work = start(forty, out, tmp_path_factory.mktemp("said") / "said")
     wait_for(lambda: len(journal(out)) >= 8)
     (os.killpg if group else os.kill)(work.pid, number)
-    said, _ = work.communicate(timeout=300)
+    code, said = work.wait(), work.said()
     reached = len(journal(out))
-    assert work.returncode == 75
+    assert code == 75
     assert said.splitlines()[-1] == f"dgsct: stopped after {reached} of {CLIPS} clips; start it again to go on"
     assert "Traceback" not in said
     assert finish(forty, out, forty_undisturbed, capsys) == reached
 
 
-def test_a_disk_that_fills_up_on_the_way(forty, forty_undisturbed, small_disk, capsys):
+def test_a_disk_that_fills_up_on_the_way(forty, forty_undisturbed, small_disk, tmp_path_factory, capsys):
     subprocess.run(["mount", "-o", "remount,size=160m", small_disk], check=True)
     out, filler = small_disk / "packed", small_disk / "filler"
-    work = start(forty, out)
+    work = start(forty, out, tmp_path_factory.mktemp("said") / "said")
     wait_for(lambda: len(journal(out)) >= 8)
     os.kill(work.pid, signal.SIGSTOP)
     subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=1M"], capture_output=True, check=False)
     assert shutil.disk_usage(small_disk).free == 0
     os.kill(work.pid, signal.SIGCONT)
-    said, _ = work.communicate(timeout=300)
-    assert work.returncode == 1
+    assert work.wait() == 1
     told = f"dgsct: cannot write {out} (No space left on device); free space and start again to go on"
-    assert said.splitlines()[-1] == told
+    assert work.said().splitlines()[-1] == told
     assert not out.exists()
     reached = len(journal(out))
     filler.unlink()
@@ -121,17 +120,15 @@ def test_a_disk_that_fills_up_on_the_way(forty, forty_undisturbed, small_disk, c
 
 def test_a_second_one_at_the_same_time_is_refused(forty, forty_undisturbed, tmp_path):
     out = tmp_path / "packed"
-    work = start(forty, out)
+    work = start(forty, out, tmp_path / "first")
     wait_for(lambda: len(journal(out)) >= 5)
     os.kill(work.pid, signal.SIGSTOP)
-    second = start(forty, out)
-    said, _ = second.communicate(timeout=300)
-    assert second.returncode == 1
+    second = start(forty, out, tmp_path / "second")
+    assert second.wait() == 1
     told = f"dgsct: {out} is being written by another process; wait for its end, or stop it, and start again\n"
-    assert said == told
+    assert second.said() == told
     os.kill(work.pid, signal.SIGCONT)
-    work.communicate(timeout=300)
-    assert work.returncode == 0
+    assert work.wait() == 0
     assert content(out) == content(forty_undisturbed)
 
 
