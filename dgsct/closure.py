@@ -75,17 +75,18 @@ def closure(*entries: str, root: Path = ROOT) -> dict[str, str]:
 
     Modules whose outcome is part of a run's description anyway (`SETTLED` and its like) are left out.
     """
-    seen: dict[str, str] = {}
-    todo = list(entries)
+    hashes: dict[str, str] = {}
+    todo, seen = list(entries), set(entries)
     while todo:
         module = todo.pop()
         path = _path(module, root)
-        if module in seen or path is None or _settled(module, path):
+        if path is None or _settled(module, path):
             continue
         stat = path.stat()
-        seen[module], imports = _module(path, (stat.st_mtime_ns, stat.st_size), root)
-        todo.extend(imports)
-    return dict(sorted(seen.items()))
+        hashes[module], imports = _module(path, (stat.st_mtime_ns, stat.st_size), root)
+        todo.extend(imports - seen)
+        seen |= imports
+    return dict(sorted(hashes.items()))
 
 
 def code_hash(*entries: str, root: Path = ROOT) -> str:

@@ -13,7 +13,7 @@ import typer
 
 from dgsct.cli import main
 
-typer.main.get_command = cache(typer.main.get_command)  # the commands are built once for all calls, not anew for each
+command_of = cache(typer.main.get_command)  # built once for all calls, not anew for each
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ def call(folder: Path, *arguments: object, **env: str) -> Said:
     """`dgsct ARGUMENTS` with `folder` as the working directory, and `env` beside this process's environment."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, chdir(folder):
+        patch.setattr(typer.main, "get_command", command_of)
         patch.setattr(sys, "argv", ["dgsct", *map(str, arguments)])
         for name, value in env.items():
             patch.setenv(name, value)

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,26 +94,28 @@ def snakemake(folder: Path, *arguments: str, env: dict[str, str] | None = None, 
 
     In a fork of this process, which has imported it once; with a PYTHONPATH of its own in `env` in a fresh process.
     """
-    words = ["--snakefile", str(ROOT / "Snakefile"), *arguments]
     if "PYTHONPATH" in (env or {}):
-        command = [sys.executable, "-m", "snakemake", *words]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments]
         done = subprocess.run(
             command, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True, timeout=timeout, check=False
         )
         code, text = done.returncode, done.stdout + done.stderr
     else:
-        import snakemake.cli  # noqa: F401 - once, for all forks
-
         with tempfile.TemporaryDirectory() as place:
-            fork = Forked(lambda: _snakemake(folder, words), Path(place, "said"), **(env or {}))
+            fork = started(folder, *arguments, said=Path(place, "said"), **(env or {}))
             code, text = fork.wait(timeout), fork.said()
     stats = text.split("Job stats:")[1].split("total")[0] if "Job stats:" in text else ""
     return Said(code, text, {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", stats, re.M)})
 
 
-def _snakemake(folder: Path, words: list[str]) -> None:
-    from snakemake.cli import main
+def started(folder: Path, *arguments: str, said: Path, first: Callable[[], object] = lambda: None, **env: str) -> Forked:
+    """Snakemake at work in `folder` on the repository's Snakefile, in a fork that begins with `first`; it writes to `said`."""
+    import snakemake.cli
 
-    os.chdir(folder)
-    sys.argv = ["snakemake", *words]
-    main()
+    def work() -> None:
+        first()
+        os.chdir(folder)
+        sys.argv = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments]
+        snakemake.cli.main()
+
+    return Forked(work, said, **env)

@@ -3,6 +3,7 @@
 A command that is added later is walked by itself; it fails here until it stands in `GOOD`.
 """
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,7 @@ FINE: dict[tuple[str, str], tuple[str, ...]] = {
 }
 
 
+@cache
 def commands() -> dict[str, list]:
     """Every command and what can be said to it, but for switches."""
     found = typer.main.get_command(app).commands

@@ -2,12 +2,10 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-from workflow_rig import ROOT, blocked, snakemake, stub_world
+from workflow_rig import ROOT, blocked, snakemake, started, stub_world
 
 MANIFEST = "results/data/mini/ave/packed/manifest.json"
 
@@ -41,11 +39,9 @@ def test_a_killed_job_and_a_stopped_one_are_gone_on_with(forty, forty_undisturbe
     (tmp_path / "results/data/mini/ave").mkdir(parents=True)
     (tmp_path / "results/data/mini/ave/raw").symlink_to(forty)
     log = tmp_path / "results/data/mini/ave/prepare.log"
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), MANIFEST, "--nolock", "--cores", "2"]
     reached = 0
     for number, everything, goal in ((signal.SIGKILL, True, 6), (signal.SIGTERM, False, 14)):
-        with open(tmp_path / "said", "wb") as said:
-            work = subprocess.Popen(command, cwd=tmp_path, stdout=said, stderr=said, start_new_session=True)
+        work = started(tmp_path, MANIFEST, "--nolock", "--cores", "2", said=tmp_path / "said", first=os.setsid)
         wait_for(lambda goal=goal: journal(tmp_path) >= goal)
         if everything:
             os.killpg(work.pid, number)

@@ -13,6 +13,12 @@ from dgsct.runs.run import Run
 RUNS = [Run.make("ave", "late-fusion", seed=1), Run.make("ave", "majority-class")]
 
 
+@pytest.fixture(autouse=True)
+def _this_world(mini_world, monkeypatch):
+    """The world that `soak` makes for itself, made before."""
+    monkeypatch.setattr("dgsct.engine.soak.make_world", lambda _: mini_world)
+
+
 def test_killed_by_chance_the_records_are_the_same():
     told = soak(0, seed=3, runs=RUNS, hits=5)
     assert told.rounds == 1
@@ -20,8 +26,7 @@ def test_killed_by_chance_the_records_are_the_same():
     assert told.starts > 2  # the reference, and more than one for the round
 
 
-def test_another_record_is_seen(tmp_path, monkeypatch, mini_world):
-    monkeypatch.setattr("dgsct.engine.soak.make_world", lambda _: mini_world)
+def test_another_record_is_seen(tmp_path):
     this = Soak(tmp_path, RUNS[1:], random.Random(0), print)
     roots = [this.clone(name) for name in ("one", "other")]
     this.round(roots[0], hits=0)
