@@ -1,12 +1,12 @@
 """`dgsct doctor` as a user meets it, and campaigns for its checks by themselves."""
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from call_rig import call
 
 from dgsct.campaign.doctor import Campaign, Finding
 from dgsct.campaign.plan import choose_runs
@@ -45,14 +45,17 @@ class Told:
 
 
 def doctor(folder: Path, *arguments: object, python: tuple[str, ...] = (), env: dict[str, str] | None = None) -> Told:
-    """Ask the doctor in `folder` about Table 1 of AVE with one seed."""
+    """Ask the doctor in `folder` about Table 1 of AVE with one seed; with options for Python in a fresh process."""
     asked = ["doctor", "table1", "--tasks", "ave", "--seeds", "1", *map(str, arguments)]
-    command = [sys.executable, *python, "-m", "dgsct.cli", *asked]
-    done = subprocess.run(
-        command, cwd=folder, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert "Traceback" not in done.stdout + done.stderr
-    return Told(done.returncode, done.stdout, done.stderr)
+    if python:
+        command = [sys.executable, *python, "-m", "dgsct.cli", *asked]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+        told = Told(done.returncode, done.stdout, done.stderr)
+    else:
+        said = call(folder, *asked, **(env or {}))
+        told = Told(said.code, said.out, said.err)
+    assert "Traceback" not in told.out + told.err
+    return told
 
 
 def site_file(folder: Path, **changes) -> Path:

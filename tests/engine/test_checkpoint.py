@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from avs_rig import write_world
+from toy_rig import known
 
 from dgsct.data.units import Units
 from dgsct.engine.checkpoint import KEEP, check_best, save_best
@@ -61,11 +62,10 @@ def steps(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("step-*"))
 
 
-@pytest.fixture
-def undisturbed(root):
-    result = outcome(root)
-    shutil.rmtree(root / RUN.folder)
-    return result
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    with known():
+        return outcome(write_world(tmp_path_factory.mktemp("undisturbed")))
 
 
 def truncate(path: Path) -> None:
