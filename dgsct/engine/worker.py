@@ -42,13 +42,19 @@ HEAP = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0:glibc.malloc.hugetlb=1
 
 
 def preload() -> None:
-    """Import everything that a run needs; no tensor is touched, so no thread or device exists that a fork would break."""
+    """Import everything that a run needs, and hash it for the keys of all forks.
+
+    No tensor is touched, so no thread or device exists that a fork would break.
+    """
+    from dgsct.runs.run import Run
+
     for name in ("accelerate", "timm", "torchaudio.functional", "dgsct.engine.execute"):
         import_module(name)
-    for module in dict.fromkeys(part.module for method in METHODS.values() for part in method.parts.values()):
-        import_module(module)
     for task in TASKS.values():
         import_module(task.module)
+    for run in (Run.make(task, method.name) for method in METHODS.values() for task in method.parts):
+        import_module(run.part.module)
+        run.code()
 
 
 def fork_run(argv: Sequence[str], stdout: int, stderr: int, cwd: str, env: dict[str, str]) -> int:
