@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,17 @@ def scenes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return frames, masks
 
 
+@cache
+def noise(media: int) -> dict[str, np.ndarray]:
+    """The sound of so many clips, in all its forms."""
+    draw, sizes = np.random.default_rng(1), MINI.htsat
+    return {
+        "wave": draw.standard_normal((media, T, sizes.sample_rate), dtype=np.float32),
+        "logmel": draw.standard_normal((media, T, 51, sizes.mel_bins), dtype=np.float32),
+        "vggish_examples": draw.standard_normal((media, T, 1, 96, 64), dtype=np.float32),
+    }
+
+
 def write_packed(
     folder: Path, task: str = "avs-s4", counts: Mapping[str, int] | None = None, names: list[str] | None = None, absent: int = 0
 ) -> Path:
@@ -41,16 +53,7 @@ def write_packed(
     if task == "avs-s4":
         annotated[: counts["train"], 1:] = False
         masks[: counts["train"], 1:] = 0
-    draw = np.random.default_rng(1)
-    sizes = MINI.htsat
-    arrays = {
-        "frames": frames,
-        "wave": draw.standard_normal((media, T, sizes.sample_rate), dtype=np.float32),
-        "logmel": draw.standard_normal((media, T, 51, sizes.mel_bins), dtype=np.float32),
-        "vggish_examples": draw.standard_normal((media, T, 1, 96, 64), dtype=np.float32),
-        "masks": masks,
-        "annotated": annotated,
-    }
+    arrays = {"frames": frames, **noise(media), "masks": masks, "annotated": annotated}
     names = names or [f"clip{i:07d}" for i in range(total)]
     rows = [{"id": name, "category": "dog_barking", "media": i if i < media else None} for i, name in enumerate(names)]
     starts = np.cumsum([0, *counts.values()])
@@ -59,7 +62,7 @@ def write_packed(
     axes = {name: "row" if name == "annotated" else "clip" for name in arrays}
     manifest = {
         "schema": SCHEMA_VERSION, "dataset": task, "scale": "mini", "image_size": SIDE, "categories": ["dog_barking"],
-        "front_end": {"tile": 5, **sizes.front_end}, "rows": rows, "splits": splits, "coverage": coverage,
+        "front_end": {"tile": 5, **MINI.htsat.front_end}, "rows": rows, "splits": splits, "coverage": coverage,
         "clips": {row["id"]: {"status": "ready", "media": row["media"], "notes": {}} for row in rows},
         "arrays": {n: {"axis": axes[n], "shape": list(a.shape), "dtype": str(a.dtype)} for n, a in arrays.items()},
     }  # fmt: skip

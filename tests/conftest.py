@@ -1,5 +1,6 @@
 """Shared by all tests: one thread (determinism on any machine) and the place of the real annotation files."""
 
+import json
 import shutil
 import subprocess
 from dataclasses import replace
@@ -61,6 +62,21 @@ def trained(once, mini_world) -> Path:
         execute(toy_rig.DG_SCT, toy_rig.clone(mini_world, folder / "results"))
 
     return once("trained", make) / "results"
+
+
+@pytest.fixture(scope="session")
+def counted(once) -> dict[str, dict]:
+    """What `efficiency` counts at full size, by method."""
+    from dgsct.engine.efficiency import efficiency
+
+    methods = ("dg-sct", "lavish-star")
+
+    def make(folder: Path) -> None:
+        for method in methods:
+            (folder / f"{method}.json").write_text(json.dumps(efficiency(method)))
+
+    folder = once("counted", make)
+    return {method: json.loads((folder / f"{method}.json").read_text()) for method in methods}
 
 
 @pytest.fixture(scope="session")

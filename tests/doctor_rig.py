@@ -1,5 +1,6 @@
 """`dgsct doctor` as a user meets it, and campaigns for its checks by themselves."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -49,7 +50,8 @@ def doctor(folder: Path, *arguments: object, python: tuple[str, ...] = (), env: 
     asked = ["doctor", "table1", "--tasks", "ave", "--seeds", "1", *map(str, arguments)]
     if python:
         command = [sys.executable, *python, "-m", "dgsct.cli", *asked]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+        around = {**os.environ, **(env or {})}
+        done = subprocess.run(command, cwd=folder, env=around, capture_output=True, text=True, timeout=120, check=False)
         told = Told(done.returncode, done.stdout, done.stderr)
     else:
         said = call(folder, *asked, **(env or {}))

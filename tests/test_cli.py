@@ -6,14 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
 from call_rig import Said, call
 from results_rig import place, place_efficiency
 
-from dgsct.engine.efficiency import efficiency
 from dgsct.methods import METHODS
 from dgsct.records.results import efficiency_state, read_record
 from dgsct.runs.experiments import EXPERIMENTS, load_experiments
@@ -184,18 +182,18 @@ def test_a_run_prints_where_its_record_is(mini_world, tmp_path):
     assert f"acc_exact {read_record(path)['metrics']['acc_exact']:.2f}" in said.out
 
 
-def test_efficiency_prints_the_counts_and_json_holds_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr("dgsct.engine.efficiency.efficiency", cache(efficiency))  # counted once for both calls
+def test_efficiency_prints_the_counts_and_json_holds_the_same(tmp_path, monkeypatch, counted):
+    monkeypatch.setattr("dgsct.engine.efficiency.efficiency", lambda method, scale: counted[method])  # counted before
     file = tmp_path / "results/efficiency/dg-sct.json"
     shown = dgsct(tmp_path, "efficiency", "dg-sct")
     printed = dgsct(tmp_path, "efficiency", "dg-sct", "--json", "--out", file)
     assert (shown.code, printed.code) == (0, 0)
-    counted = json.loads(printed.out)
-    assert (counted["parameters"]["total"], counted["parameters"]["trainable"]) == (461_282_531, 201_160_647)
-    for number in (461_282_531, 201_160_647, *counted["macs"].values()):
+    found = json.loads(printed.out)
+    assert (found["parameters"]["total"], found["parameters"]["trainable"]) == (461_282_531, 201_160_647)
+    for number in (461_282_531, 201_160_647, *found["macs"].values()):
         assert f"{number:,}" in shown.out
     assert "43.61" in shown.out
-    assert json.loads(file.read_text(encoding="utf-8")) == counted
+    assert json.loads(file.read_text(encoding="utf-8")) == found
     assert efficiency_state("dg-sct", tmp_path / "results").name == "ok"
 
 

@@ -51,7 +51,7 @@ def module_of(encoder: str, scale: Scale) -> nn.Module:
 
 @cache
 def _entries_of(encoder: str, scale: Scale) -> Mapping[str, Tensor]:
-    """Keys and shapes of the encoder's state dict, built once for all files of a call."""
+    """Keys and shapes of the encoder's state dict, built once for all files that a process reads."""
     return MappingProxyType(module_of(encoder, scale).state_dict())
 
 

@@ -18,7 +18,9 @@ FILLS = frozenset(
 
 
 class _Unfilled(TorchFunctionMode):
-    """Leaves out what fills a tensor that has no numbers: torch reckons each step's shape in Python, for most of the time."""
+    """Leaves out what would fill a tensor without numbers: torch works out the shape of each such step in Python, which takes
+    most of the time of building.
+    """
 
     def __torch_function__(
         self,
@@ -29,8 +31,8 @@ class _Unfilled(TorchFunctionMode):
     ) -> Any:
         named = kwargs or {}
         if getattr(func, "__name__", "") in FILLS:
-            filled = args[0] if args else named["tensor"]
-            if filled.is_meta:
+            filled = args[0] if args else named.get("tensor")
+            if isinstance(filled, torch.Tensor) and filled.is_meta:
                 return filled
         return func(*args, **named)
 

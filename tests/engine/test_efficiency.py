@@ -6,14 +6,14 @@ from dgsct.engine.efficiency import efficiency
 from dgsct.errors import UsageError
 
 
-@pytest.fixture(scope="module")
-def ours():
-    return efficiency("dg-sct")
+@pytest.fixture
+def ours(counted):
+    return counted["dg-sct"]
 
 
-@pytest.fixture(scope="module")
-def lavish_star():
-    return efficiency("lavish-star")
+@pytest.fixture
+def lavish_star(counted):
+    return counted["lavish-star"]
 
 
 def test_parameters_of_every_component(ours):

@@ -97,7 +97,7 @@ def test_compiled_stages_give_the_same_numbers():
     inputs, model = clips(MINI), opened(MINI).eval()
     with torch.no_grad():
         eager = model(*inputs)
-        model.backbone.compile_stages(backend="eager")
+        model.backbone.compile_stages(backend="aot_eager")
         for a, b in zip(model(*inputs), eager, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 

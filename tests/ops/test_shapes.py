@@ -10,6 +10,7 @@ def test_only_what_has_no_numbers_stays_unfilled():
     real = torch.empty(3)
     with shapes_only():
         assert real.fill_(2.0) is real
+        nn.Parameter(torch.empty(2)).fill_(1.0)  # outside, torch refuses to fill what learns
         nn.init.ones_(torch.empty(2))
         nn.init.constant_(tensor=torch.empty(2), val=1.0)
         assert nn.Linear(2, 2).weight.is_meta
